@@ -1,0 +1,162 @@
+"""Settings of the project; every deployment value comes from the environment.
+
+`docs/settings.md` lists them. `NAME_FILE` may name a file that holds the value of `NAME`.
+No secret has a default: `stripe_connections/checks.py` stops a start without them.
+"""
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from config.environment import load
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENV_FILE = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
+env = load(ENV_FILE)
+
+# ── Core ──────────────────────────────────────────────────────────────────────────────────────
+DEBUG = env.bool("DEBUG", False)
+# Django refuses to load without a value. The stand-in is new in every process, and Django's own
+# prefix marks it as one that the start-up checks must refuse.
+SECRET_KEY = env.str("SECRET_KEY", "") or f"django-insecure-{secrets.token_urlsafe(50)}"
+ALLOWED_HOSTS = [host for host in env.items("ALLOWED_HOSTS") if host]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+STATIC_URL = "static/"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "auditlog",
+    "workspaces",
+    "stripe_connections",
+]
+MIDDLEWARE = [
+    # Answers everything under /web/ itself; what follows is for the other pages.
+    "config.web_chain.middleware.WebChainMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+# ── Database ──────────────────────────────────────────────────────────────────────────────────
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'var' / 'db.sqlite3'}")
+}
+DATABASE = DATABASES["default"]
+if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    if DATABASE["NAME"] != ":memory:":
+        Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    # Seconds to wait for a lock before the caller is told to come again (503).
+    DATABASE.setdefault("OPTIONS", {}).update(
+        timeout=5, transaction_mode="IMMEDIATE", init_command="PRAGMA journal_mode = WAL"
+    )
+elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
+    # The pool outlives the server's threads, which come and go, and bounds the connections.
+    DATABASE.setdefault("OPTIONS", {}).setdefault(
+        "pool", {"min_size": 1, "max_size": 16, "timeout": 5}
+    )
+
+# ── Secrets at rest ───────────────────────────────────────────────────────────────────────────
+# Newest first: the first key encrypts, all of them decrypt. Each is a Fernet key as it stands.
+FERNET_KEYS = [key for key in env.items("FERNET_KEYS") if key]
+FERNET_USE_HKDF = False
+STRIPE_API_KEY_PREFIXES = env.items("STRIPE_API_KEY_PREFIXES", "sk_,rk_")
+
+# ── The WEB chain ─────────────────────────────────────────────────────────────────────────────
+API_VERSION = "1.3.0"
+PORTAL_ACCESS_CODE = env.str("PORTAL_ACCESS_CODE", "")
+MAX_BODY_BYTES = 64 * 1024
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.JWTAuthentication"],
+    # Nobody, until a view says who.
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_PARSER_CLASSES": ["config.web_chain.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["config.web_chain.renderers.EnvelopeRenderer"],
+    "EXCEPTION_HANDLER": "config.web_chain.exceptions.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": None,
+    # How many proxies of ours stand in front; decides which address a throttle counts.
+    "NUM_PROXIES": env.int("NUM_PROXIES", 0),
+    "DEFAULT_THROTTLE_RATES": {"token": env.str("THROTTLE_TOKEN", "10/min") or None},
+}
+
+# ── Tokens ────────────────────────────────────────────────────────────────────────────────────
+# With JWT_VERIFYING_KEY or JWT_JWK_URL an identity provider issues the tokens, and this service
+# only verifies them; otherwise it signs its own with JWT_SIGNING_KEY.
+SIMPLE_JWT: dict[str, Any] = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "ALGORITHM": env.str("JWT_ALGORITHM", "HS256"),
+    "SIGNING_KEY": env.str("JWT_SIGNING_KEY", ""),
+    "VERIFYING_KEY": env.str("JWT_VERIFYING_KEY", "", multiline=True),
+    "JWK_URL": env.str("JWT_JWK_URL", "") or None,
+    "AUDIENCE": env.str("JWT_AUDIENCE", "") or None,
+    "ISSUER": env.str("JWT_ISSUER", "") or None,
+    "USER_ID_CLAIM": env.str("JWT_USER_ID_CLAIM", "user_id"),
+    "USER_ID_FIELD": env.str("JWT_USER_ID_FIELD", "id"),
+    "CHECK_REVOKE_TOKEN": True,
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# Counts login attempts, for all processes together.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "cache",
+        # Past this, Django drops entries by chance, and with them somebody's count.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
+# ── Transport ─────────────────────────────────────────────────────────────────────────────────
+# TLS ends at the proxy in front, which says so in this header.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = not DEBUG
+SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+CSRF_COOKIE_SECURE = not DEBUG
+
+# ── Logs and errors ───────────────────────────────────────────────────────────────────────────
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.web_chain.exceptions.SilentReporterFilter"
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "config.web_chain.request_id.RequestIdFilter"}},
+    "formatters": {
+        "line": {
+            "format": "{asctime} {levelname} {name} [{request_id}] {message}",
+            "style": "{",
+        }
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "filters": ["request_id"],
+            "formatter": "line",
+        }
+    },
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    # Django's default would print its own lines besides, and mail stack traces.
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}

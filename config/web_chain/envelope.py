@@ -1,0 +1,74 @@
+"""The one shape of every answer under `/web/`.
+
+    {"version", "timestamp", "success", "code", "message"}, then "data" or "errors"
+
+`timestamp` is in milliseconds since the epoch. A success has `data`; a 400 for field errors has
+`errors`, a list of `{"field", "code", "message"}`.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import orjson
+from django.conf import settings
+from django.http import HttpResponse
+
+SUCCESS = "2000"
+# HTTP status -> (code, message); an error may bring a message of its own.
+ERRORS = {
+    400: ("4000", "Invalid request"),
+    401: ("4010", "Invalid or expired token"),
+    403: ("4030", "Forbidden"),
+    404: ("4040", "Not found"),
+    405: ("4050", "Method not allowed"),
+    406: ("4060", "Not acceptable: this call answers application/json"),
+    412: ("4120", "The resource has changed since it was read"),
+    413: ("4130", "Request body too large"),
+    415: ("4150", "Unsupported media type: send application/json in UTF-8"),
+    429: ("4290", "Too many requests"),
+    500: ("5000", "Internal server error"),
+    503: ("5030", "Service unavailable, try again"),
+}
+
+
+class FieldError(TypedDict):
+    """What is wrong with one field; `field` is null for the body as a whole."""
+
+    field: str | None
+    code: str
+    message: str
+
+
+def success(data: Any) -> dict[str, Any]:
+    """The envelope of a 200."""
+    return _envelope(SUCCESS, "SUCCESS", success=True) | {"data": data}
+
+
+def failure(
+    status: int, message: str | None = None, errors: Sequence[FieldError] | None = None
+) -> dict[str, Any]:
+    """The envelope of an error; a status of 4xx or 5xx without a code of its own gets x00's."""
+    code, default = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]  # noqa: PLR2004
+    body = _envelope(code, message or default, success=False)
+    return body | {"errors": list(errors)} if errors else body
+
+
+def failure_response(status: int, **headers: str) -> HttpResponse:
+    """An error for what happens outside Django REST Framework."""
+    return HttpResponse(
+        orjson.dumps(failure(status)),
+        status=status,
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def _envelope(code: str, message: str, *, success: bool) -> dict[str, Any]:
+    return {
+        "version": settings.API_VERSION,
+        "timestamp": time.time_ns() // 1_000_000,
+        "success": success,
+        "code": code,
+        "message": message,
+    }

@@ -1,0 +1,89 @@
+"""What every request under `/web/` passes, in this order."""
+
+import hmac
+import logging
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.template.response import SimpleTemplateResponse
+from django.urls import Resolver404, resolve
+
+from config.web_chain import request_id
+from config.web_chain.envelope import failure_response
+from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/web/"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+
+class WebChainMiddleware:
+    """Serve `/web/` from here, so that sessions, CSRF and the like are never in its way.
+
+    Every answer is in the envelope, also to a bad host, an unknown path and a crash, which Django
+    REST Framework never sees.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        current_id = request_id.begin(request.headers.get(request_id.HEADER))
+        if request.path_info.startswith(PREFIX):
+            response = self.answer(request)
+            response["Content-Length"] = str(len(response.content))
+            for name, value in HEADERS.items():
+                response[name] = value
+        else:
+            response = self.get_response(request)
+        response[request_id.HEADER] = current_id
+        return response
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        """Portal, host, size of the body, route, view; then the envelope for what went wrong."""
+        try:
+            if not portal_admits(request):
+                return failure_response(403)
+            request.get_host()
+            if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_BODY_BYTES:
+                return failure_response(413)
+            request.resolver_match = match = resolve(request.path_info)
+            response: HttpResponse = match.func(request, *match.args, **match.kwargs)
+            return response.render() if isinstance(response, SimpleTemplateResponse) else response
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is in the envelope
+            return self.answer_to(error)
+
+    def answer_to(self, error: Exception) -> HttpResponse:
+        """The envelope for what Django REST Framework did not answer; a crash is logged."""
+        if isinstance(error, Resolver404):
+            return failure_response(404)
+        if isinstance(error, DisallowedHost):
+            return failure_response(400)
+        if isinstance(error, DATABASE_AWAY):
+            logger.error("The database is away", exc_info=error)
+            return failure_response(503, **{"Retry-After": str(RETRY_AFTER_SECONDS)})
+        logger.error("Unexpected error", exc_info=error)
+        return failure_response(500)
+
+
+def portal_admits(request: HttpRequest) -> bool:
+    """Whether the request came through the portal, which adds one of the codes to it.
+
+    Every code is compared, each in constant time; no code configured admits everybody.
+    """
+    if not settings.PORTAL_ACCESS_CODE:
+        return True
+    # WSGI hands over a header's bytes as Latin-1 (PEP 3333).
+    sent = request.headers.get("X-Portal-Access-Code", "").encode("latin-1", "replace")
+    codes = [code.strip().encode() for code in settings.PORTAL_ACCESS_CODE.split(",")]
+    # An empty entry is no code: a stray comma must not admit a request without the header.
+    matches = [hmac.compare_digest(sent, code) for code in codes if code]
+    return any(matches)

@@ -1,0 +1,31 @@
+"""Put what a view returned into the envelope."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from rest_framework.renderers import BaseRenderer
+
+from config.web_chain import envelope
+
+
+class EnvelopeRenderer(BaseRenderer):
+    """JSON in the envelope.
+
+    A view returns bare data. An error is known by `response.exception`, which Django REST
+    Framework sets, and its body was made by `exception_handler`; nothing is guessed from keys.
+    """
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        response = renderer_context["response"] if renderer_context else None
+        failed = response is not None and response.exception
+        return orjson.dumps(data if failed else envelope.success(data))

@@ -1,0 +1,117 @@
+"""Field rules that every JSON body under `/web/` obeys."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn
+
+from django.core.exceptions import ValidationError
+from rest_framework import serializers
+
+from config.web_chain.envelope import FieldError
+from config.web_chain.exceptions import InvalidFieldsError
+from config.web_chain.parsers import is_bad_text, refuse_bad_text
+
+# So many unknown names are compared with the known ones; a comparison is slow.
+MAX_SUGGESTIONS = 10
+
+
+class StrictCharField(serializers.CharField):
+    """A string and nothing else: never made from a number or a boolean, no NUL, no surrogate.
+
+    `validator` is called with the trimmed value and raises Django's ValidationError with a code;
+    a value that is too long does not reach it.
+    """
+
+    def __init__(self, *, validator: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.validator = validator
+
+    def fail(self, key: str, **kwargs: Any) -> NoReturn:
+        """As a validator does."""
+        message = self.error_messages[key].format(**kwargs)
+        raise ValidationError(message, code=key)
+
+    def run_validation(self, data: Any = serializers.empty) -> str | None:
+        if data is None:
+            if not self.allow_null:
+                self.fail("null")
+            return None
+        if not isinstance(data, str) or is_bad_text(data):
+            self.fail("invalid")
+        value = data.strip() if self.trim_whitespace else data
+        if not value and not self.allow_blank:
+            self.fail("blank")
+        if self.max_length is not None and len(value) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        if self.validator:
+            self.validator(value)
+        return value
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A JSON object whose every bad field is listed, unknown names included.
+
+    `validated_data` holds what was sent and nothing else: an omitted field is not in it. A
+    required field is required also with `partial=True`, which Django REST Framework would drop.
+    """
+
+    # Names that may be sent and change nothing.
+    ignored_names: ClassVar[frozenset[str]] = frozenset()
+
+    def to_internal_value(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """What was sent, by source name; raises InvalidFieldsError."""
+        errors: list[FieldError] = []
+        values: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            if name not in data:
+                if field.required:
+                    errors.append(_error(name, "required", str(field.error_messages["required"])))
+                continue
+            try:
+                values[field.source or name] = field.run_validation(data[name])
+            except ValidationError as error:
+                errors.append(_error(name, error.code or "invalid", str(error.message)))
+        errors += self._errors_of_other_names(data)
+        if errors:
+            raise InvalidFieldsError(errors)
+        return values
+
+    def may_repeat(self, name: str) -> bool:
+        """Whether an unknown name may stand in an answer: a pasted secret must not."""
+        return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", name) is not None
+
+    def _errors_of_other_names(self, data: Mapping[str, Any]) -> list[FieldError]:
+        errors: list[FieldError] = []
+        for name in data:
+            if name in self.fields:
+                continue
+            if name in self.ignored_names:
+                try:
+                    refuse_bad_text(data[name])
+                except ValueError as error:
+                    errors.append(_error(name, "invalid", str(error)))
+            elif self.may_repeat(name):
+                likely = self._likely_name(name) if len(errors) < MAX_SUGGESTIONS else None
+                hint = f"Did you mean {likely}?" if likely else "There is no such field."
+                errors.append(_error(name, "unknown", f"Unknown field. {hint}"))
+            else:
+                errors.append(_error(None, "unknown", "A name that is no field of this call."))
+        return errors
+
+    def _likely_name(self, name: str) -> str | None:
+        known = {_folded(known): known for known in (*self.fields, *self.ignored_names)}
+        close = difflib.get_close_matches(_folded(name), known, n=1)
+        return known[close[0]] if close else None
+
+    def __repr__(self) -> str:
+        """Without the data, which Django REST Framework would print."""
+        return f"<{type(self).__name__}>"
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _error(field: str | None, code: str, message: str) -> FieldError:
+    return FieldError(field=field, code=code, message=message)

@@ -1,0 +1,61 @@
+"""Who changed what, written by the door in the transaction of the change.
+
+The records are django-auditlog's, so that its readers work; nothing of ours is registered with
+it, because its own diff would decrypt and store secrets. Triggers keep them append-only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from auditlog.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+
+from stripe_connections.models import StripeConnection
+
+# What stands in front of a secret's new hint.
+REPLACED = "replaced"
+
+
+class Source(StrEnum):
+    """Where a change comes from."""
+
+    API = "api"
+    ADMIN = "admin"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks for a change: the person, if there is one, and by which way."""
+
+    user: User | None
+    source: Source
+    request_id: str | None = None
+
+
+def record_update(
+    connection: StripeConnection, changes: Mapping[str, tuple[Any, Any]], actor: Actor
+) -> None:
+    """Append a record of `changes`, from field name to (old value, new value).
+
+    For a secret the values are hints. The user's name is kept in the record as well, for the day
+    when the user is deleted.
+    """
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(StripeConnection),
+        object_pk=str(connection.pk),
+        object_id=connection.pk,
+        object_repr=connection.biz_id,
+        action=LogEntry.Action.UPDATE,
+        changes=changes,
+        actor=actor.user,
+        cid=actor.request_id,
+        additional_data={
+            "source": actor.source,
+            "username": actor.user.get_username() if actor.user else None,
+            "version": connection.version,
+        },
+    )

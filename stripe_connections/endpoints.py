@@ -1,0 +1,169 @@
+"""Which URLs may be called back: https, and a host that is public as far as its name can tell.
+
+Names are not resolved, because DNS changes: whoever calls the URL resolves and judges the
+address again, with `is_public_address`.
+"""
+
+import re
+import unicodedata
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import idna
+from django.core.exceptions import ValidationError
+
+MAX_HOST_LENGTH = 253
+MAX_PORT = 65535
+
+# What is not global unicast in IPv4, from the IANA special-purpose address registry
+# (https://www.iana.org/assignments/iana-ipv4-special-registry) and, for multicast, RFC 5771.
+# `ipaddress.is_global` is not asked: its answers change with the version of Python.
+NON_PUBLIC_IPV4 = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",  # this network, RFC 791
+            "10.0.0.0/8",  # private, RFC 1918
+            "100.64.0.0/10",  # shared address space, RFC 6598
+            "127.0.0.0/8",  # loopback, RFC 1122
+            "169.254.0.0/16",  # link local, RFC 3927; clouds serve credentials there
+            "172.16.0.0/12",  # private, RFC 1918
+            "192.0.0.0/24",  # IETF protocol assignments, RFC 6890
+            "192.0.2.0/24",  # documentation, RFC 5737
+            "192.88.99.0/24",  # deprecated 6to4 relay anycast, RFC 7526
+            "192.168.0.0/16",  # private, RFC 1918
+            "198.18.0.0/15",  # benchmarking, RFC 2544
+            "198.51.100.0/24",  # documentation, RFC 5737
+            "203.0.113.0/24",  # documentation, RFC 5737
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, RFC 1112, and limited broadcast
+        ),
+    )
+)
+# All of IPv6 outside 2000::/3 is not global unicast (RFC 4291, section 2.4); of what is inside:
+# https://www.iana.org/assignments/iana-ipv6-special-registry
+GLOBAL_UNICAST_IPV6 = IPv6Network("2000::/3")
+NON_PUBLIC_IPV6 = tuple(
+    map(
+        IPv6Network,
+        (
+            "2001::/23",  # IETF protocol assignments, RFC 2928; Teredo is 2001::/32
+            "2001:db8::/32",  # documentation, RFC 3849
+            "3fff::/20",  # documentation, RFC 9637
+        ),
+    )
+)
+# Names that never leave the machine or the network: RFC 6761, 6762, 7686, 8375, ICANN's
+# reservation of .internal, and what Kubernetes and Linux distributions use.
+NON_PUBLIC_SUFFIXES = (
+    ".localhost",
+    ".localdomain",
+    ".local",
+    ".internal",
+    ".svc",
+    ".home.arpa",
+    ".test",
+    ".invalid",
+    ".onion",
+)
+
+_url = re.compile(r"(?i:https)://(?P<authority>[^/?]*)(?P<rest>.*)", re.DOTALL)
+_authority = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>[0-9]{1,5}))?")
+# RFC 1035, section 2.3.1, with the digits of RFC 1123, section 2.1.
+_label = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# https://url.spec.whatwg.org/#ends-in-a-number-checker
+_number = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+def validate_partner_endpoint(value: str) -> None:
+    """An absolute https URL of a public host, without user-info and fragment.
+
+    Raises ValidationError with the code `invalid`; the host is judged in its ASCII form and the
+    value left as it was typed.
+    """
+    if any(char.isspace() or char == "\\" or unicodedata.category(char) == "Cc" for char in value):
+        raise _invalid("White space, backslashes and control characters are not allowed.")
+    if "#" in value:
+        raise _invalid("A fragment (#) is not allowed.")
+    url = _url.fullmatch(value)
+    if not url:
+        raise _invalid("This must be an absolute URL that begins with https://.")
+    if "@" in url["authority"]:
+        raise _invalid("User-info (@) is not allowed.")
+    if not url["rest"].isascii():
+        raise _invalid("Only the host may hold other than ASCII characters; percent-encode them.")
+    authority = _authority.fullmatch(url["authority"])
+    if not authority or not authority["host"]:
+        raise _invalid("The host or the port is malformed.")
+    if authority["port"] and not 0 < int(authority["port"]) <= MAX_PORT:
+        raise _invalid("The port must be between 1 and 65535.")
+    if not _is_public_host(authority["host"]):
+        raise _invalid("The host must be public: a domain name or a public IP address.")
+
+
+def is_public_address(address: IPv4Address | IPv6Address) -> bool:
+    """Whether `address` is global unicast.
+
+    An IPv4 address inside IPv4-mapped (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056) IPv6
+    decides for it.
+    """
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in NON_PUBLIC_IPV4)
+    number = int(address)
+    if number >> 32 in (0xFFFF, 0x64FF9B << 64):
+        return is_public_address(IPv4Address(number & 0xFFFFFFFF))
+    if number >> 112 == 0x2002:  # noqa: PLR2004
+        return is_public_address(IPv4Address(number >> 80 & 0xFFFFFFFF))
+    return address in GLOBAL_UNICAST_IPV6 and not any(
+        address in network for network in NON_PUBLIC_IPV6
+    )
+
+
+def _is_public_host(host: str) -> bool:
+    try:
+        if host.startswith("["):
+            address = IPv6Address(host[1:-1])
+            return address.scope_id is None and is_public_address(address)
+        # A name is never longer, and IDNA costs more than linear time.
+        if len(host) > MAX_HOST_LENGTH + 1:
+            return False
+        if _looks_like_ipv4(host):
+            # The usual dotted spelling and no other: one that a reader could take for another
+            # address is refused, whatever it says.
+            return host.isascii() and is_public_address(IPv4Address(host))
+        return _is_public_name(idna.encode(host, uts46=True).decode().lower())
+    except ValueError:  # of ipaddress; those of idna are UnicodeErrors and so ValueErrors too
+        return False
+
+
+def _is_public_name(name: str) -> bool:
+    name = name.removesuffix(".")
+    labels = name.split(".")
+    return (
+        len(labels) > 1
+        and len(name) <= MAX_HOST_LENGTH
+        and all(_label.fullmatch(label) for label in labels)
+        and not f".{name}".endswith(NON_PUBLIC_SUFFIXES)
+    )
+
+
+def _looks_like_ipv4(host: str) -> bool:
+    """Whether the last label is a number, in the digits of any script and any width."""
+    try:
+        mapped = idna.uts46_remap(host, std3_rules=False)
+    except UnicodeError:
+        mapped = host
+    mapped = unicodedata.normalize("NFKC", mapped).lower()
+    digits = "".join(_ascii_digit(char) for char in mapped)
+    last = re.split("[.\u3002\uff0e\uff61]", digits)
+    while len(last) > 1 and not last[-1]:
+        last.pop()
+    return _number.fullmatch(last[-1]) is not None
+
+
+def _ascii_digit(char: str) -> str:
+    digit = unicodedata.digit(char, None)
+    return char if digit is None else str(digit)
+
+
+def _invalid(message: str) -> ValidationError:
+    return ValidationError(message, code="invalid")

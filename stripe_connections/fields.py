@@ -1,0 +1,50 @@
+"""A text column that is encrypted at rest."""
+
+from typing import Any
+
+import fernet_fields
+from cryptography.fernet import InvalidToken, MultiFernet
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from stripe_connections.keyring import keyring
+
+
+class UndecryptableSecretError(Exception):
+    """What is stored is not text encrypted under one of FERNET_KEYS."""
+
+
+class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc]  # untyped library
+    """Text, stored as a Fernet token (https://github.com/fernet/spec) in a binary column.
+
+    A token has no key id and no tie to its row: it is encrypted under the first of FERNET_KEYS
+    and decrypted by trying each in turn. To rotate, put a new key in front, re-encrypt every
+    row, and drop the old key when no row needs it any more.
+
+    The library encrypts whatever it is given. An expression, which is what `bulk_update` makes,
+    it would encrypt as the text of its SQL; it is passed through here, so that the values inside
+    it are encrypted each for itself. Anything else but text and None is a TypeError, and what
+    cannot be decrypted is an UndecryptableSecretError, never the stored bytes.
+    """
+
+    @property
+    def fernet(self) -> MultiFernet:
+        """Today's keys; the library would keep those it saw first."""
+        return keyring().fernet
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """The token to store."""
+        if value is None or hasattr(value, "as_sql"):
+            return value
+        if not isinstance(value, str):
+            raise TypeError(f"{self.name} takes text or None, not {type(value).__name__}.")
+        return super().get_db_prep_save(value, connection)
+
+    def from_db_value(self, value: Any, *args: Any) -> str | None:
+        """The text; UndecryptableSecretError where there is none to be had."""
+        if value is None:
+            return None
+        try:
+            return self.fernet.decrypt(bytes(value)).decode()
+        except (InvalidToken, TypeError, ValueError):
+            # Neither the cause nor the bytes: an exception's text ends in logs.
+            raise UndecryptableSecretError(f"{self.name} cannot be decrypted.") from None

@@ -1,0 +1,62 @@
+"""The keys of FERNET_KEYS, and what is derived from them."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """Every key, newest first: the first one encrypts, all of them decrypt.
+
+    Each Fernet key has a fingerprint key of its own, derived from it, so that there is nothing
+    more to keep or to rotate, and nobody can compute a fingerprint who could not decrypt.
+    """
+
+    fernets: tuple[Fernet, ...]
+    fingerprint_keys: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, keys: tuple[str, ...]) -> Self:
+        """A ring of Fernet keys; ValueError for one that is none."""
+        return cls(
+            fernets=tuple(Fernet(key) for key in keys),
+            fingerprint_keys=tuple(_fingerprint_key(key) for key in keys),
+        )
+
+    @property
+    def fernet(self) -> MultiFernet:
+        """What encrypts with the first key and decrypts with any."""
+        return MultiFernet(self.fernets)
+
+    def fingerprint(self, secret: str) -> str:
+        """64 hexadecimal digits that stand for `secret`, under the first key."""
+        return _fingerprint(self.fingerprint_keys[0], secret)
+
+    def fingerprints(self, secret: str) -> list[str]:
+        """What `secret` may be stored as, under any key: for finding who holds it."""
+        return [_fingerprint(key, secret) for key in self.fingerprint_keys]
+
+
+def keyring() -> Keyring:
+    """Today's ring; made once for each value of FERNET_KEYS."""
+    return _keyring(tuple(settings.FERNET_KEYS))
+
+
+_keyring = lru_cache(maxsize=8)(Keyring.of)
+
+
+def _fingerprint_key(fernet_key: str) -> bytes:
+    hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"stripe_connections.fingerprint")
+    return hkdf.derive(fernet_key.encode())
+
+
+def _fingerprint(key: bytes, secret: str) -> str:
+    return hmac.new(key, secret.encode(), hashlib.sha256).hexdigest()

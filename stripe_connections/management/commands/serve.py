@@ -1,0 +1,106 @@
+"""Run the production server on this machine."""
+
+import os
+import shutil
+import socket
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+
+from stripe_connections.management.commands.load_demo import PEOPLE, WORKSPACES, password_of
+from workspaces.tokens import issues_tokens
+
+CURL = """
+TOKEN=$(curl -s {url}/web/v1/auth/token{portal} -H 'Content-Type: application/json' \\
+  -d '{{"username": "{username}", "password": "{password}"}}' \\
+  | sed 's/.*"accessToken":"\\([^"]*\\)".*/\\1/')
+curl -i {url}/web/v1/workspaces/{workspace}/stripe/connections/update{portal} \\
+  -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+  -d '{{"connectionBizId": "{connection}", "connectionName": "Updated Stripe Connection"}}'
+"""
+
+
+class Command(BaseCommand):
+    """Migrate, load the demo data if asked to, and become the server."""
+
+    help = "Serve with Granian. Example: serve --demo --port 9000"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--workers", type=int, default=1)
+        parser.add_argument(
+            "--demo", action="store_true", help="load demo data and say how to try the service"
+        )
+
+    def handle(self, **options: Any) -> None:
+        """Check what the server needs, and replace this process by it."""
+        host, port = options["host"], options["port"]
+        _check_port(host, port)
+        try:
+            connection.ensure_connection()
+            call_command("migrate", verbosity=0)
+            call_command("createcachetable", verbosity=0)
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database ({connection.vendor}) is away: {_first_line(error)}"
+            ) from None
+        if options["demo"]:
+            self._introduce(host, port)
+        connection.close()
+        sys.stdout.flush()
+        server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
+        arguments = (
+            f"--interface wsgi --host {host} --port {port} --workers {options['workers']} --no-ws "
+            "--blocking-threads 8 --blocking-threads-idle-timeout 600 --respawn-failed-workers "
+            "config.wsgi:application"
+        )
+        os.execv(server, [server, *arguments.split()])  # noqa: S606 - no shell is wanted
+
+    def _introduce(self, host: str, port: int) -> None:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.stdout.write(f"Stripe Connections is at {url}\n\nDemo people:")
+        call_command("load_demo", force=True, stdout=self.stdout)
+        if not issues_tokens():
+            self.stdout.write("\nTokens come from your identity provider.\n")
+            return
+        self.stdout.write("\nPaste this into another terminal:")
+        self.stdout.write(
+            CURL.format(
+                url=url,
+                username=PEOPLE[0][0],
+                password=password_of(PEOPLE[0][0]),
+                workspace=WORKSPACES[0][0],
+                connection=WORKSPACES[0][2],
+                portal=' -H "X-PORTAL-ACCESS-CODE: $PORTAL_ACCESS_CODE"'
+                if settings.PORTAL_ACCESS_CODE
+                else "",
+            )
+        )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise a CommandError where nobody could listen there: the server's own words are long."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As the server does, or a port that was in use a minute ago looks taken.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"Cannot listen on {host} port {port}: {error}. Choose another one: PORT=8001 make run"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

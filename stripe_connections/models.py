@@ -1,0 +1,186 @@
+"""The Stripe connection of a workspace."""
+
+from functools import partial
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from stripe_connections.endpoints import validate_partner_endpoint
+from stripe_connections.fields import EncryptedTextField
+from stripe_connections.secrets import FINGERPRINT_LENGTH, HINT_LENGTH, SecretTraces
+from stripe_connections.validators import (
+    validate_api_key,
+    validate_config_json,
+    validate_connection_description,
+    validate_connection_name,
+    validate_stripe_account_id,
+    validate_webhook_secret,
+)
+from workspaces import business_ids
+from workspaces.constraints import length_between, starts_with
+from workspaces.models import Workspace
+
+SECRET_FIELDS = ("api_key", "webhook_secret")
+# What the columns hold, in characters.
+NAME_LENGTH = 128
+DESCRIPTION_LENGTH = 1_000
+ACCOUNT_ID_LENGTH = 255
+SECRET_LENGTH = 255
+ENDPOINT_LENGTH = 2_048
+CONFIG_LENGTH = 16 * 1024
+
+
+class Status(models.IntegerChoices):
+    """Whether a connection is in use."""
+
+    INACTIVE = 0, "Inactive"
+    ACTIVE = 1, "Active"
+
+
+class StripeConnectionManager(models.Manager["StripeConnection"]):
+    """Leaves the secrets where they are: a column is decrypted as soon as it is loaded."""
+
+    def get_queryset(self) -> models.QuerySet["StripeConnection"]:
+        return super().get_queryset().defer(*SECRET_FIELDS)
+
+
+def _traces_beside(secret: str) -> Q:
+    """A secret and what stands beside it are there together or not at all."""
+    columns = (secret, f"{secret}_hint", f"{secret}_fingerprint", f"{secret}_replaced_at")
+    return Q(**{f"{column}__isnull": True for column in columns}) | Q(
+        **{f"{column}__isnull": False for column in columns}
+    )
+
+
+class StripeConnection(models.Model):
+    """One Stripe account as a workspace uses it.
+
+    Rows are written by `services.py` alone. `version` rises with every write; it is what the
+    ETag shows and what `If-Match` is compared with.
+    """
+
+    biz_id = models.CharField(
+        "business ID",
+        max_length=business_ids.MAX_LENGTH,
+        unique=True,
+        editable=False,
+        default=partial(business_ids.generate, "sc"),
+    )
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="connections")
+    connection_name = models.CharField(
+        "name", max_length=NAME_LENGTH, validators=[validate_connection_name]
+    )
+    connection_description = models.CharField(
+        "description",
+        max_length=DESCRIPTION_LENGTH,
+        null=True,
+        blank=True,
+        validators=[validate_connection_description],
+    )
+    stripe_account_id = models.CharField(
+        "Stripe account ID",
+        max_length=ACCOUNT_ID_LENGTH,
+        null=True,
+        blank=True,
+        validators=[validate_stripe_account_id],
+    )
+    api_key = EncryptedTextField(
+        "API key",
+        max_length=SECRET_LENGTH,
+        null=True,
+        blank=True,
+        validators=[validate_api_key],
+    )
+    api_key_hint = models.CharField(max_length=HINT_LENGTH, null=True, editable=False)
+    api_key_fingerprint = models.CharField(
+        max_length=FINGERPRINT_LENGTH, null=True, editable=False, db_index=True
+    )
+    api_key_replaced_at = models.DateTimeField(null=True, editable=False)
+    webhook_secret = EncryptedTextField(
+        "webhook signing secret",
+        max_length=SECRET_LENGTH,
+        null=True,
+        blank=True,
+        validators=[validate_webhook_secret],
+    )
+    webhook_secret_hint = models.CharField(max_length=HINT_LENGTH, null=True, editable=False)
+    webhook_secret_fingerprint = models.CharField(
+        max_length=FINGERPRINT_LENGTH, null=True, editable=False, db_index=True
+    )
+    webhook_secret_replaced_at = models.DateTimeField(null=True, editable=False)
+    partner_endpoint = models.CharField(
+        max_length=ENDPOINT_LENGTH,
+        null=True,
+        blank=True,
+        validators=[validate_partner_endpoint],
+    )
+    # A text and not a JSON column: it is returned to the letter.
+    config_json = models.TextField(
+        "configuration", null=True, blank=True, validators=[validate_config_json]
+    )
+    status = models.PositiveSmallIntegerField(choices=Status, default=Status.ACTIVE)
+    version = models.PositiveBigIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = StripeConnectionManager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="connection_biz_id", condition=business_ids.condition("sc")
+            ),
+            models.CheckConstraint(
+                name="connection_name_length",
+                condition=length_between("connection_name", 1, NAME_LENGTH),
+            ),
+            models.CheckConstraint(
+                name="connection_description_length",
+                condition=length_between("connection_description", 0, DESCRIPTION_LENGTH),
+            ),
+            models.CheckConstraint(
+                name="connection_account_id",
+                condition=starts_with("stripe_account_id", "acct_")
+                & length_between("stripe_account_id", len("acct_") + 1, ACCOUNT_ID_LENGTH),
+            ),
+            models.CheckConstraint(
+                name="connection_endpoint",
+                condition=length_between("partner_endpoint", len("https://") + 1, ENDPOINT_LENGTH),
+            ),
+            models.CheckConstraint(
+                name="connection_config_length",
+                condition=length_between("config_json", 2, CONFIG_LENGTH),
+            ),
+            models.CheckConstraint(name="connection_status", condition=Q(status__in=Status.values)),
+            models.CheckConstraint(name="connection_version", condition=Q(version__gte=1)),
+            models.CheckConstraint(name="connection_api_key", condition=_traces_beside("api_key")),
+            models.CheckConstraint(
+                name="connection_webhook_secret", condition=_traces_beside("webhook_secret")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection_name} ({self.biz_id})"
+
+    @property
+    def etag(self) -> str:
+        """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
+        return f'"{self.version}"'
+
+    def replace_secret(self, name: str, secret: str) -> list[str]:
+        """Set a secret and what stands beside it, without saving.
+
+        `name` is one of SECRET_FIELDS. Returns the names of the attributes that were set.
+        """
+        traces = SecretTraces.of(secret)
+        values = {
+            name: secret,
+            f"{name}_hint": traces.hint,
+            f"{name}_fingerprint": traces.fingerprint,
+            f"{name}_replaced_at": timezone.now(),
+        }
+        for attribute, value in values.items():
+            setattr(self, attribute, value)
+        return list(values)

@@ -1,0 +1,114 @@
+"""What a name, a key, an account id and a configuration look like.
+
+Each raises Django's ValidationError with a code, so that the API, the admin and the commands say
+the same. None of them repeats the value, which may be a secret.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from config.web_chain.parsers import parse_json
+
+MAX_CONFIG_BYTES = 16 * 1024
+
+# What Stripe calls what begins so (https://docs.stripe.com/keys).
+FAMILIES = {
+    "sk_": "a secret key",
+    "rk_": "a restricted key",
+    "pk_": "a publishable key",
+    "ek_": "an ephemeral key",
+    "whsec_": "a webhook signing secret",
+    "we_": "the ID of a webhook endpoint",
+    "acct_": "an account ID",
+    "ca_": "a Connect client ID",
+}
+# What programs put in a secret's place: no secret holds one of them.
+_mask = re.compile(r"[*•●∙·⋅⬤◦▪■█‧․…]|\.\.\.")
+_key_alphabet = re.compile(r"[A-Za-z0-9_]+").fullmatch
+_webhook_alphabet = re.compile(r"[A-Za-z0-9+/=_-]+").fullmatch
+_account_id = re.compile(r"acct_[A-Za-z0-9]+").fullmatch
+
+
+def validate_connection_name(value: str) -> None:
+    """No control characters."""
+    if any(unicodedata.category(char) == "Cc" for char in value):
+        raise ValidationError("Control characters are not allowed.", code="invalid")
+
+
+def validate_connection_description(value: str) -> None:
+    """No control characters but tab and line ends."""
+    if any(unicodedata.category(char) == "Cc" and char not in "\t\n\r" for char in value):
+        raise ValidationError(
+            "Control characters other than tab and line ends are not allowed.", code="invalid"
+        )
+
+
+def validate_stripe_account_id(value: str) -> None:
+    """`acct_`, then letters and digits."""
+    if not _account_id(value):
+        raise ValidationError(
+            "A Stripe account ID is acct_ followed by letters and digits.", code="invalid"
+        )
+
+
+def validate_api_key(value: str) -> None:
+    """One of STRIPE_API_KEY_PREFIXES, then letters, digits and underscores."""
+    prefixes = tuple(settings.STRIPE_API_KEY_PREFIXES)
+    _validate_secret(value, "a Stripe secret or restricted key", prefixes, _key_alphabet)
+
+
+def validate_webhook_secret(value: str) -> None:
+    """`whsec_`, then letters, digits and `+ / = _ -`."""
+    _validate_secret(value, "a webhook signing secret", ("whsec_",), _webhook_alphabet)
+
+
+def _validate_secret(
+    value: str, wanted: str, prefixes: tuple[str, ...], in_alphabet: Callable[[str], object]
+) -> None:
+    begins = f"{wanted}, which begins with {' or '.join(prefixes)}"
+    if _mask.search(value):
+        raise ValidationError(
+            "This is a masked value. Send the whole secret, or leave the field out to keep the "
+            "one that is stored.",
+            code="masked",
+        )
+    prefix = next((prefix for prefix in prefixes if value.startswith(prefix)), None)
+    if prefix is None:
+        family = next((name for start, name in FAMILIES.items() if value.startswith(start)), None)
+        if family:
+            raise ValidationError(f"This is {family}; needed is {begins}.", code="wrong_family")
+        raise ValidationError(f"Needed is {begins}.", code="invalid")
+    if not in_alphabet(value[len(prefix) :]):
+        raise ValidationError(
+            f"This is no {wanted.split(' ', 1)[1]}: something is missing after {prefix}, or there "
+            "is white space or another character in it that none has.",
+            code="invalid",
+        )
+
+
+def validate_config_json(value: str) -> None:
+    """One JSON object of at most 16 KiB, parsed as strictly as a request's body."""
+    if len(value.encode()) > MAX_CONFIG_BYTES:
+        raise ValidationError("At most 16 KiB of UTF-8 are allowed.", code="max_length")
+    try:
+        config = parse_json(value)
+    except ValueError:
+        raise ValidationError("This is not valid JSON.", code="invalid") from None
+    if not isinstance(config, dict):
+        raise ValidationError("This must be one JSON object.", code="invalid")
+
+
+def looks_like_a_key(text: str) -> bool:
+    """Whether `text` may hold a secret: a Stripe prefix, or a long mix of letters and digits."""
+    return bool(
+        text.lower().startswith(tuple(FAMILIES))
+        or re.search(r"(?i)(?<![a-z])[srpe]k_|_(?:live|test)_|whsec_", text)
+        or any(
+            re.search(r"[0-9]", run) and re.search(r"[A-Za-z]", run)
+            for run in re.findall(r"[A-Za-z0-9]{20,}", text)
+        )
+    )

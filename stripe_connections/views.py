@@ -1,0 +1,63 @@
+"""The calls on a workspace's connections."""
+
+import re
+from typing import cast
+
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from config.web_chain import request_id
+from config.web_chain.exceptions import NotFoundError, PreconditionFailedError
+from config.web_chain.parsers import json_object
+from stripe_connections import services
+from stripe_connections.audit import Actor, Source
+from stripe_connections.serializers import StripeConnectionSerializer, UpdateConnectionSerializer
+from workspaces.models import Membership
+from workspaces.permissions import CanManageWorkspace
+
+_entity_tag = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,18})"\s*').fullmatch
+
+
+class StripeConnectionViewSet(ViewSet):
+    """The Stripe connections of the workspace in the path."""
+
+    http_method_names = ["post"]
+    permission_classes = (CanManageWorkspace,)
+
+    def update_connection(self, request: Request, workspace_id: str) -> Response:
+        """Change the given fields of a connection, and no other.
+
+        Answers with the connection as it is now, its version in `ETag`. 404 where the workspace
+        has no such connection, 412 where `If-Match` does not match.
+        """
+        serializer = UpdateConnectionSerializer(data=json_object(request), partial=True)
+        serializer.is_valid(raise_exception=True)
+        membership = cast("Membership", request.auth)
+        try:
+            connection = services.update_connection(
+                workspace=membership.workspace,
+                **serializer.validated_data,
+                actor=Actor(membership.user, Source.API, request_id.current()),
+                expected_versions=expected_versions(request),
+            )
+        except services.ConnectionNotFoundError:
+            raise NotFoundError("Stripe tenant connection not found") from None
+        except services.VersionConflictError:
+            raise PreconditionFailedError from None
+        data = StripeConnectionSerializer(connection).data
+        return Response(data, headers={"ETag": connection.etag})
+
+
+def expected_versions(request: Request | HttpRequest) -> frozenset[int] | None:
+    """The versions that `If-Match` (RFC 9110, section 13.1.1) admits, None for any.
+
+    A weak tag counts as the strong one, because a compressing proxy makes the one of the other;
+    what is no tag of ours matches nothing.
+    """
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    tags = (_entity_tag(part) for part in header.split(","))
+    return frozenset(int(tag[1]) for tag in tags if tag)

@@ -1,0 +1,148 @@
+"""The standing cast: people, workspaces and a connection, each with a client of their own."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection as database
+from django.test import Client
+
+from stripe_connections.models import StripeConnection
+from tests.flush import sqlite_flush_without_triggers
+from workspaces.models import Membership, Role, Tenant, Workspace
+from workspaces.tokens import RefreshToken
+
+sqlite_flush_without_triggers()
+
+
+def random_api_key(prefix: str = "sk_live_") -> str:
+    """A well-formed secret key, made up on the spot."""
+    return prefix + secrets.token_hex(24)
+
+
+def random_webhook_secret() -> str:
+    return "whsec_" + secrets.token_hex(16)
+
+
+def access_token(user: User) -> str:
+    """What the login would give: a real token."""
+    return str(RefreshToken.for_user(user).access_token)
+
+
+class ApiClient(Client):
+    """Django's client, which sends JSON with a bearer token."""
+
+    def __init__(self, user: User | None = None, **kwargs: Any) -> None:
+        super().__init__(raise_request_exception=False, **kwargs)
+        if user:
+            self.defaults["HTTP_AUTHORIZATION"] = f"Bearer {access_token(user)}"
+
+    def update(
+        self, body: Any, workspace_id: str = "ws_demo", **kwargs: Any
+    ) -> Any:  # the response, with .json()
+        """Call update with `body`: an object goes as JSON, bytes as they are."""
+        kwargs.setdefault("content_type", "application/json")
+        return self.post(update_path(workspace_id), body, **kwargs)
+
+
+def update_path(workspace_id: str = "ws_demo") -> str:
+    return f"/web/v1/workspaces/{workspace_id}/stripe/connections/update"
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., User]:
+    def make(username: str, workspace: Workspace | None = None, role: str = "manager") -> User:
+        user = User.objects.create_user(username, password=f"password of {username}")
+        if workspace:
+            Membership.objects.create(user=user, workspace=workspace, role=role)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    return Tenant.objects.create(biz_id="tn_xyz789", name="Example Ltd")
+
+
+@pytest.fixture
+def workspace(tenant: Tenant) -> Workspace:
+    return Workspace.objects.create(biz_id="ws_demo", tenant=tenant, name="Demo")
+
+
+@pytest.fixture
+def sibling_workspace(tenant: Tenant) -> Workspace:
+    """Another workspace of the same tenant."""
+    return Workspace.objects.create(biz_id="ws_sibling", tenant=tenant, name="Sibling")
+
+
+@pytest.fixture
+def other_workspace(db: None) -> Workspace:
+    """A workspace of another tenant."""
+    tenant = Tenant.objects.create(biz_id="tn_other", name="Somebody Else Ltd")
+    return Workspace.objects.create(biz_id="ws_other", tenant=tenant, name="Other")
+
+
+@pytest.fixture
+def make_connection(db: None) -> Callable[..., StripeConnection]:
+    def make(workspace: Workspace, biz_id: str | None = None, **values: Any) -> StripeConnection:
+        connection = StripeConnection(
+            workspace=workspace,
+            **{
+                "connection_name": "Stripe Connection",
+                "connection_description": "As it was",
+                "stripe_account_id": "acct_1234567890",
+                "partner_endpoint": "https://partner.example.com/webhook",
+            }
+            | values,
+        )
+        if biz_id:
+            connection.biz_id = biz_id
+        connection.replace_secret("api_key", random_api_key())
+        connection.replace_secret("webhook_secret", random_webhook_secret())
+        connection.save()
+        return StripeConnection.objects.get(pk=connection.pk)
+
+    return make
+
+
+@pytest.fixture
+def connection(workspace: Workspace, make_connection: Any) -> StripeConnection:
+    """The documented example, `sc_abc123` of `ws_demo`; its secrets are deferred."""
+    created: StripeConnection = make_connection(workspace, "sc_abc123")
+    return created
+
+
+@pytest.fixture
+def manager(workspace: Workspace, make_user: Any) -> ApiClient:
+    return ApiClient(make_user("manager", workspace, Role.MANAGER))
+
+
+@pytest.fixture
+def viewer(workspace: Workspace, make_user: Any) -> ApiClient:
+    return ApiClient(make_user("viewer", workspace, Role.VIEWER))
+
+
+@pytest.fixture
+def outsider(other_workspace: Workspace, make_user: Any) -> ApiClient:
+    return ApiClient(make_user("outsider", other_workspace, Role.MANAGER))
+
+
+@pytest.fixture
+def stored() -> Callable[[StripeConnection], dict[str, Any]]:
+    """Every column of a connection as the database holds it, secrets as their encrypted bytes."""
+
+    def read(connection: StripeConnection) -> dict[str, Any]:
+        with database.cursor() as cursor:
+            cursor.execute(
+                "SELECT * FROM stripe_connections_stripeconnection WHERE id = %s", [connection.pk]
+            )
+            row = cursor.fetchone()
+            return {
+                column[0]: bytes(value) if isinstance(value, memoryview) else value
+                for column, value in zip(cursor.description, row, strict=True)
+            }
+
+    return read

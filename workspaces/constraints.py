@@ -1,0 +1,17 @@
+"""Rules that the database itself holds, the same on PostgreSQL and SQLite."""
+
+from django.db.models import F, Q, Value
+from django.db.models.functions import Left, Length
+from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
+
+
+def length_between(column: str, shortest: int, longest: int) -> Q:
+    """`column` is null or has so many characters (SQLite does not enforce varchar(n))."""
+    return Q(GreaterThanOrEqual(Length(F(column)), shortest)) & Q(
+        LessThanOrEqual(Length(F(column)), longest)
+    )
+
+
+def starts_with(column: str, prefix: str) -> Q:
+    """`column` is null or begins with `prefix`; SQLite's LIKE would ignore case."""
+    return Q(Exact(Left(F(column), len(prefix)), Value(prefix)))

@@ -1,0 +1,104 @@
+"""Tenants, their workspaces and members."""
+
+from functools import partial
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from workspaces import business_ids
+from workspaces.constraints import length_between
+
+READ = "workspace:read"
+MANAGE = "workspace:manage"
+
+
+class Role(models.TextChoices):
+    """What a member is in a workspace; `permissions` says what that allows."""
+
+    MANAGER = "manager", "Manager"
+    VIEWER = "viewer", "Viewer"
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """The permissions that this role gives on its workspace."""
+        return ROLE_PERMISSIONS[self]
+
+
+ROLE_PERMISSIONS = {
+    Role.MANAGER: frozenset({READ, MANAGE}),
+    Role.VIEWER: frozenset({READ}),
+}
+
+
+class Tenant(models.Model):
+    """A customer of ours."""
+
+    biz_id = models.CharField(
+        "business ID",
+        max_length=business_ids.MAX_LENGTH,
+        unique=True,
+        editable=False,
+        default=partial(business_ids.generate, "tn"),
+    )
+    name = models.CharField(max_length=128)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(name="tenant_biz_id", condition=business_ids.condition("tn")),
+            models.CheckConstraint(name="tenant_name", condition=length_between("name", 1, 128)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.biz_id})"
+
+
+class Workspace(models.Model):
+    """A part of a tenant, with members and connections of its own."""
+
+    biz_id = models.CharField(
+        "business ID",
+        max_length=business_ids.MAX_LENGTH,
+        unique=True,
+        editable=False,
+        default=partial(business_ids.generate, "ws"),
+    )
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="workspaces")
+    name = models.CharField(max_length=128)
+    is_active = models.BooleanField(
+        default=True, help_text="Nobody reaches anything in an inactive workspace over the API."
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(name="workspace_biz_id", condition=business_ids.condition("ws")),
+            models.CheckConstraint(name="workspace_name", condition=length_between("name", 1, 128)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.biz_id})"
+
+
+class Membership(models.Model):
+    """A user's role in a workspace; without one, the user may do nothing there."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="membership_unique", fields=["user", "workspace"]),
+            models.CheckConstraint(
+                name="membership_role", condition=models.Q(role__in=[role.value for role in Role])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.workspace}"
+
+    def allows(self, permission: str) -> bool:
+        """Whether this membership gives `permission`, such as "workspace:manage"."""
+        return permission in Role(self.role).permissions

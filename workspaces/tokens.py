@@ -1,0 +1,153 @@
+"""The tokens of simplejwt, made to fail as tokens fail: with a TokenError, whatever they hold."""
+
+import time
+from functools import lru_cache
+from typing import Any, Self
+
+import jwt
+from django.contrib.auth.models import User
+from rest_framework_simplejwt import tokens
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
+
+from config.web_chain.exceptions import UnavailableError
+
+JWKS_TIMEOUT_SECONDS = 3
+# After a failed fetch, and before an unknown key id may cause another one.
+JWKS_PAUSE_SECONDS = 10
+
+
+class JWKSClient(jwt.PyJWKClient):
+    """PyJWT's client, which keeps the keys that it has while the endpoint is down.
+
+    An unknown key id is looked up afresh, so that the provider may roll its keys, but not more
+    often than every 10 seconds, so that made-up ids cause no flood of requests.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, timeout=JWKS_TIMEOUT_SECONDS, cooldown_duration=JWKS_PAUSE_SECONDS)
+        self._last_good: Any = None
+        self._failed_at = float("-inf")
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the last fetch failed, a moment ago."""
+        return time.monotonic() - self._failed_at < JWKS_PAUSE_SECONDS
+
+    def fetch_data(self) -> Any:
+        """The endpoint's keys, or the last good ones; UnavailableError where there are none."""
+        if not self.is_down:
+            try:
+                data = super().fetch_data()
+                jwt.PyJWKSet.from_dict(data)
+            except (jwt.PyJWTError, ValueError, OSError, AttributeError, TypeError):
+                self._failed_at = time.monotonic()
+            else:
+                self._last_good = data
+                return data
+        if self._last_good is None:
+            raise UnavailableError
+        return self._last_good
+
+
+class Backend(TokenBackend):
+    """simplejwt's backend, over `JWKSClient` where an identity provider has a JWKS endpoint."""
+
+    def __init__(self, *, jwk_url: str | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.jwks_client = JWKSClient(jwk_url) if jwk_url else None
+
+    def get_verifying_key(self, token: Any) -> Any:
+        """The key that must have signed `token`; UnavailableError where that cannot be told."""
+        try:
+            return super().get_verifying_key(token)
+        except TokenBackendError:
+            if isinstance(self.jwks_client, JWKSClient) and self.jwks_client.is_down:
+                raise UnavailableError from None
+            raise
+
+
+def issues_tokens() -> bool:
+    """Whether this service issues tokens itself, rather than an identity provider."""
+    return not (api_settings.VERIFYING_KEY or api_settings.JWK_URL)
+
+
+def backend() -> Backend:
+    """The backend for today's settings; one for each set of values."""
+    return _backend(
+        algorithm=api_settings.ALGORITHM,
+        signing_key=api_settings.SIGNING_KEY,
+        verifying_key=api_settings.VERIFYING_KEY,
+        audience=api_settings.AUDIENCE,
+        issuer=api_settings.ISSUER,
+        jwk_url=api_settings.JWK_URL,
+    )
+
+
+_backend = lru_cache(maxsize=8)(Backend)
+
+
+class _Token(tokens.Token):
+    """What both kinds of token share."""
+
+    def __init__(self, token: Any = None, verify: bool = True) -> None:  # noqa: FBT001, FBT002
+        try:
+            super().__init__(token, verify)
+        # A claim of any type and size may reach PyJWT and the arithmetic with dates, and a
+        # deeply nested header or payload its JSON parser, before the signature is looked at.
+        except (
+            jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError,
+            OSError, RecursionError,
+        ) as error:  # fmt: skip
+            raise TokenError("Token is invalid") from error
+
+    def get_token_backend(self) -> Backend:
+        return backend()
+
+    def verify_password_unchanged(self, user: User) -> None:
+        """Raise a TokenError where the user has changed the password since this token was issued.
+
+        An identity provider knows nothing of passwords here, so its tokens are not asked.
+        """
+        if issues_tokens():
+            stamp = self.get(api_settings.REVOKE_TOKEN_CLAIM)
+            if stamp != get_md5_hash_password(user.password):
+                raise TokenError("The password has been changed")
+
+
+class AccessToken(_Token, tokens.AccessToken):
+    """What a caller shows with every request."""
+
+    def verify(self) -> None:
+        """As simplejwt; an identity provider's token may lack simplejwt's own claims."""
+        if issues_tokens():
+            super().verify()
+        else:
+            self.check_exp()
+            if self.get(api_settings.TOKEN_TYPE_CLAIM, self.token_type) != self.token_type:
+                raise TokenError("Token has wrong type")
+
+
+class RefreshToken(_Token, tokens.RefreshToken):
+    """What a caller trades for a new pair, once."""
+
+    access_token_class = AccessToken
+
+    @classmethod
+    def for_user(cls, user: Any) -> Self:
+        """A new token; simplejwt would keep its text in the database, where a thief finds it."""
+        token: Self = tokens.Token.for_user.__func__(cls, user)  # type: ignore[attr-defined]
+        return token
+
+    def spend(self, user: User) -> None:
+        """Make this token useless; a TokenError where it already is, also by a parallel request."""
+        outstanding, _ = OutstandingToken.objects.get_or_create(
+            jti=self[api_settings.JTI_CLAIM],
+            defaults={"user": user, "token": "", "expires_at": datetime_from_epoch(self["exp"])},
+        )
+        _, is_first = BlacklistedToken.objects.get_or_create(token=outstanding)
+        if not is_first:
+            raise TokenError("Token is blacklisted")

@@ -1,0 +1,88 @@
+"""Tokens for people who have a password here."""
+
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.http import Http404
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
+from rest_framework.viewsets import ViewSet
+from rest_framework_simplejwt.exceptions import TokenError
+
+from config.web_chain.exceptions import LoginFailedError
+from config.web_chain.parsers import json_object
+from workspaces.authentication import load_caller
+from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
+from workspaces.throttles import AddressThrottle, UsernameThrottle
+from workspaces.tokens import RefreshToken, issues_tokens
+
+
+class TokenViewSet(ViewSet):
+    """Log in, and stay logged in.
+
+    Both calls answer `{"accessToken", "refreshToken", "expiresIn"}`, the last in seconds. They are
+    404 where an identity provider issues the tokens.
+    """
+
+    http_method_names = ["post"]
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse where tokens are issued elsewhere, before anything is counted or checked."""
+        if not issues_tokens():
+            raise Http404
+        super().initial(request, *args, **kwargs)
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """A login is counted by address and by user name, a refresh by address."""
+        if self.action == "obtain":
+            return [AddressThrottle(), UsernameThrottle()]
+        return [AddressThrottle()]
+
+    def get_authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+    def obtain(self, request: Request) -> Response:
+        """Trade a user name and a password for a pair of tokens.
+
+        An unknown and an inactive user cost the same time as a wrong password: Django hashes the
+        given password for them too.
+        """
+        serializer = CredentialsSerializer(data=json_object(request))
+        serializer.is_valid(raise_exception=True)
+        user = authenticate(request._request, **serializer.validated_data)
+        if not isinstance(user, User):
+            raise LoginFailedError
+        return _pair(user)
+
+    def refresh(self, request: Request) -> Response:
+        """Trade a refresh token for a new pair; the old one is spent."""
+        serializer = RefreshTokenSerializer(data=json_object(request))
+        serializer.is_valid(raise_exception=True)
+        try:
+            token = RefreshToken(serializer.validated_data["refreshToken"])
+            user, _ = load_caller(token, {})
+            token.verify_password_unchanged(user)
+            with transaction.atomic():
+                token.spend(user)
+        except TokenError:
+            raise AuthenticationFailed from None
+        return _pair(user)
+
+
+def _pair(user: User) -> Response:
+    refresh = RefreshToken.for_user(user)
+    access = refresh.access_token
+    return Response(
+        {
+            "accessToken": str(access),
+            "refreshToken": str(refresh),
+            "expiresIn": int(access.lifetime.total_seconds()),
+        }
+    )
