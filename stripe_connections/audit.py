@@ -15,8 +15,10 @@ from django.contrib.contenttypes.models import ContentType
 
 from stripe_connections.models import StripeConnection
 
-# What stands in front of a secret's new hint.
+# What stands in front of a secret's hint where a new one was given, and where the old one was
+# encrypted again.
 REPLACED = "replaced"
+REENCRYPTED = "re-encrypted"
 
 
 class Source(StrEnum):
@@ -41,15 +43,30 @@ def record_update(
 ) -> None:
     """Append a record of `changes`, from field name to (old value, new value).
 
-    For a secret the values are hints. The user's name is kept in the record as well, for the day
-    when the user is deleted.
+    For a secret the values are hints.
     """
+    _append(LogEntry.Action.UPDATE, connection, changes, actor)
+
+
+def record_creation(connection: StripeConnection, values: Mapping[str, Any], actor: Actor) -> None:
+    """Append a record of a new connection and the `values` given to it, secrets as hints."""
+    changes = {name: (None, value) for name, value in values.items()}
+    _append(LogEntry.Action.CREATE, connection, changes, actor)
+
+
+def _append(
+    action: int,
+    connection: StripeConnection,
+    changes: Mapping[str, tuple[Any, Any]],
+    actor: Actor,
+) -> None:
+    # The user's name is kept in the record as well, for the day when the user is deleted.
     LogEntry.objects.create(
         content_type=ContentType.objects.get_for_model(StripeConnection),
         object_pk=str(connection.pk),
         object_id=connection.pk,
         object_repr=connection.biz_id,
-        action=LogEntry.Action.UPDATE,
+        action=action,
         changes=changes,
         actor=actor.user,
         cid=actor.request_id,

@@ -41,10 +41,13 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc
 
     def from_db_value(self, value: Any, *args: Any) -> str | None:
         """The text; UndecryptableSecretError where there is none to be had."""
-        if value is None:
-            return None
-        try:
-            return self.fernet.decrypt(bytes(value)).decode()
-        except (InvalidToken, TypeError, ValueError):
-            # Neither the cause nor the bytes: an exception's text ends in logs.
-            raise UndecryptableSecretError(f"{self.name} cannot be decrypted.") from None
+        return None if value is None else decrypted(self.name, value)
+
+
+def decrypted(name: str, token: Any) -> str:
+    """The text that the stored `token` of the field `name` holds, or UndecryptableSecretError."""
+    try:
+        return keyring().fernet.decrypt(bytes(token)).decode()
+    except (InvalidToken, TypeError, ValueError):
+        # Neither the cause nor the bytes: an exception's text ends in logs.
+        raise UndecryptableSecretError(f"{name} cannot be decrypted.") from None

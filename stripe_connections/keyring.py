@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
@@ -35,6 +35,21 @@ class Keyring:
     def fernet(self) -> MultiFernet:
         """What encrypts with the first key and decrypts with any."""
         return MultiFernet(self.fernets)
+
+    def position_of(self, token: bytes) -> int | None:
+        """The position of the key that `token` is encrypted under, None where it is no key here.
+
+        Nothing is decrypted: a Fernet token is sealed with an HMAC over all of its bytes, so one
+        whose seal holds can be decrypted, and one that was damaged or sealed by another key can
+        not. `extract_timestamp` is the library's way to check the seal alone.
+        """
+        for position, fernet in enumerate(self.fernets):
+            try:
+                fernet.extract_timestamp(token)
+            except InvalidToken:
+                continue
+            return position
+        return None
 
     def fingerprint(self, secret: str) -> str:
         """64 hexadecimal digits that stand for `secret`, under the first key."""

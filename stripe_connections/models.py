@@ -1,7 +1,7 @@
 """The Stripe connection of a workspace."""
 
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
@@ -39,11 +39,27 @@ class Status(models.IntegerChoices):
     ACTIVE = 1, "Active"
 
 
-class StripeConnectionManager(models.Manager["StripeConnection"]):
+class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
+    """Connections, with what is special about their secrets."""
+
+    def with_tokens(self) -> Self:
+        """With `api_key_token` and `webhook_secret_token`: the stored bytes, not decrypted."""
+        return self.annotate(
+            **{
+                f"{name}_token": models.ExpressionWrapper(
+                    models.F(name), output_field=models.BinaryField()
+                )
+                for name in SECRET_FIELDS
+            }
+        )
+
+
+class StripeConnectionManager(models.Manager.from_queryset(StripeConnectionQuerySet)):  # type: ignore[misc]  # made at run time
     """Leaves the secrets where they are: a column is decrypted as soon as it is loaded."""
 
-    def get_queryset(self) -> models.QuerySet["StripeConnection"]:
-        return super().get_queryset().defer(*SECRET_FIELDS)
+    def get_queryset(self) -> StripeConnectionQuerySet:
+        queryset: StripeConnectionQuerySet = super().get_queryset().defer(*SECRET_FIELDS)
+        return queryset
 
 
 def _traces_beside(secret: str) -> Q:

@@ -1,6 +1,6 @@
 """The one door: every write to a connection, whoever asks for it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -8,6 +8,8 @@ from django.utils import timezone
 
 from stripe_connections import audit
 from stripe_connections.audit import Actor
+from stripe_connections.fields import decrypted
+from stripe_connections.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from workspaces.models import Workspace
 
@@ -53,30 +55,111 @@ def update_connection(
     Raises ConnectionNotFoundError and VersionConflictError, and a ValueError for a name that is
     not updatable or a secret that is not text.
     """
-    if unknown := changes.keys() - UPDATABLE_FIELDS:
-        raise ValueError(f"Not updatable: {', '.join(sorted(unknown))}.")
+    _refuse_unknown(changes)
     connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     if not changes:
         return _found(connections.first(), workspace, expected_versions)
     with transaction.atomic():
         locked = connections.select_for_update().first()
         connection = _found(locked, workspace, expected_versions)
-        log = {}
-        columns = ["version", "updated_at"]
-        for name, value in changes.items():
-            if name in SECRET_FIELDS:
-                old = getattr(connection, f"{name}_hint")
-                columns += connection.replace_secret(name, value)
-                log[name] = (old, f"{audit.REPLACED} {getattr(connection, f'{name}_hint')}")
-            else:
-                log[name] = (getattr(connection, name), value)
-                setattr(connection, name, value)
-                columns.append(name)
+        before = {name: _shown(connection, name) for name in changes}
+        columns = _set(connection, changes)
         connection.version += 1
         connection.updated_at = timezone.now()
-        connection.save(update_fields=columns, force_update=True)
-        audit.record_update(connection, log, actor)
+        connection.save(update_fields=["version", "updated_at", *columns], force_update=True)
+        after = _recorded(connection, changes)
+        audit.record_update(connection, {n: (before[n], after[n]) for n in changes}, actor)
     return connection
+
+
+def create_connection(
+    *,
+    workspace: Workspace,
+    values: Mapping[str, Any],
+    actor: Actor,
+    biz_id: str | None = None,
+) -> StripeConnection:
+    """A new connection of `workspace`, saved and recorded in one transaction.
+
+    `values` maps names of UPDATABLE_FIELDS to validated values, `connection_name` at least.
+    Without a `biz_id` it gets one of its own.
+
+    Raises a ValueError for a name that is not updatable, a TypeError for a secret that is not
+    text, and an IntegrityError where `biz_id` is taken.
+    """
+    _refuse_unknown(values)
+    connection = StripeConnection(workspace=workspace)
+    if biz_id is not None:
+        connection.biz_id = biz_id
+    _set(connection, values)
+    with transaction.atomic():
+        connection.save(force_insert=True)
+        audit.record_creation(connection, _recorded(connection, values), actor)
+    return connection
+
+
+def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> bool:
+    """Encrypt the secrets again that are not under the first of FERNET_KEYS.
+
+    Returns whether there were any; a secret under the first key is left byte for byte. Hint, date
+    and version stay: to those who read the connection nothing has changed, and an edit that is
+    under way must not fail for it. The fingerprint is the new key's.
+
+    Raises ConnectionNotFoundError, and UndecryptableSecretError, which leaves both secrets as
+    they are.
+    """
+    ring = keyring()
+    connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
+    with transaction.atomic():
+        locked = connections.with_tokens().select_for_update().first()
+        connection = _found(locked, workspace, None)
+        tokens = {name: getattr(connection, f"{name}_token") for name in SECRET_FIELDS}
+        stale = {
+            name: decrypted(name, token)
+            for name, token in tokens.items()
+            if token is not None and ring.position_of(bytes(token)) != 0
+        }
+        for name, secret in stale.items():
+            setattr(connection, name, secret)
+            setattr(connection, f"{name}_fingerprint", ring.fingerprint(secret))
+        if stale:
+            columns = [column for name in stale for column in (name, f"{name}_fingerprint")]
+            connection.save(update_fields=columns, force_update=True)
+            log = {name: _shown(connection, name) for name in stale}
+            audit.record_update(
+                connection, {n: (h, f"{audit.REENCRYPTED} {h}") for n, h in log.items()}, actor
+            )
+    return bool(stale)
+
+
+def _refuse_unknown(values: Mapping[str, Any]) -> None:
+    if unknown := values.keys() - UPDATABLE_FIELDS:
+        raise ValueError(f"Not updatable: {', '.join(sorted(unknown))}.")
+
+
+def _set(connection: StripeConnection, values: Mapping[str, Any]) -> list[str]:
+    """Set `values` without saving; returns the columns that this touches."""
+    columns: list[str] = []
+    for name, value in values.items():
+        if name in SECRET_FIELDS:
+            columns += connection.replace_secret(name, value)
+        else:
+            setattr(connection, name, value)
+            columns.append(name)
+    return columns
+
+
+def _shown(connection: StripeConnection, name: str) -> Any:
+    """What may be seen of a field: of a secret its hint."""
+    return getattr(connection, f"{name}_hint" if name in SECRET_FIELDS else name)
+
+
+def _recorded(connection: StripeConnection, names: Iterable[str]) -> dict[str, Any]:
+    """What the audit keeps of the fields that were set."""
+    values = {name: _shown(connection, name) for name in names}
+    return values | {
+        name: f"{audit.REPLACED} {values[name]}" for name in SECRET_FIELDS if name in values
+    }
 
 
 def _found(
