@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help run test check requirements
+.PHONY: help run test check bench requirements
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -24,6 +24,9 @@ check: .venv/installed ## Format, lint, types, migrations, settings
 	$(BIN)/python -m tests.production makemigrations --check --dry-run
 	$(BIN)/python -m tests.production check --deploy --fail-level WARNING
 	$(BIN)/python -m pytest -q tests/test_docs.py
+
+bench: .venv/installed ## Measure the update call beside a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
+	$(BIN)/python -W ignore::RuntimeWarning -m benchmarks $(ARGS)
 
 requirements: .venv/installed ## Compile the pinned requirements from the .in files
 	cd requirements && export UV_CUSTOM_COMPILE_COMMAND="make requirements" && \
