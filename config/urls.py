@@ -1,8 +1,15 @@
 """Paths of the service."""
 
+from django.contrib import admin
 from django.urls import include, path
 
+admin.site.site_header = admin.site.site_title = "Stripe Connections"
+admin.site.index_title = "Staff"
+# It would point to the site's front page, and there is none.
+admin.site.site_url = None
+
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path("web/v1/auth/", include("workspaces.urls")),
     path("web/v1/workspaces/<str:workspace_id>/", include("stripe_connections.urls")),
 ]

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from stripe_connections import search
 from stripe_connections.endpoints import validate_partner_endpoint
 from stripe_connections.fields import EncryptedTextField
 from stripe_connections.secrets import FINGERPRINT_LENGTH, HINT_LENGTH, SecretTraces
@@ -110,9 +111,7 @@ class StripeConnection(models.Model):
         validators=[validate_api_key],
     )
     api_key_hint = models.CharField(max_length=HINT_LENGTH, null=True, editable=False)
-    api_key_fingerprint = models.CharField(
-        max_length=FINGERPRINT_LENGTH, null=True, editable=False, db_index=True
-    )
+    api_key_fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH, null=True, editable=False)
     api_key_replaced_at = models.DateTimeField(null=True, editable=False)
     webhook_secret = EncryptedTextField(
         "webhook signing secret",
@@ -123,7 +122,7 @@ class StripeConnection(models.Model):
     )
     webhook_secret_hint = models.CharField(max_length=HINT_LENGTH, null=True, editable=False)
     webhook_secret_fingerprint = models.CharField(
-        max_length=FINGERPRINT_LENGTH, null=True, editable=False, db_index=True
+        max_length=FINGERPRINT_LENGTH, null=True, editable=False
     )
     webhook_secret_replaced_at = models.DateTimeField(null=True, editable=False)
     partner_endpoint = models.CharField(
@@ -144,6 +143,15 @@ class StripeConnection(models.Model):
     objects = StripeConnectionManager()
 
     class Meta:
+        permissions: ClassVar = [("replace_secrets", "Can replace the secrets of a connection")]
+        indexes: ClassVar = [
+            models.Index(name="connection_api_key_holder", fields=["api_key_fingerprint"]),
+            models.Index(name="connection_webhook_holder", fields=["webhook_secret_fingerprint"]),
+            models.Index(search.BIZ_ID, name="connection_search_biz_id"),
+            models.Index(search.ACCOUNT_ID, name="connection_search_account"),
+            models.Index(search.NAME, name="connection_search_name"),
+            models.Index(search.ENDPOINT, name="connection_search_endpoint"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 name="connection_biz_id", condition=business_ids.condition("sc")

@@ -1,8 +1,9 @@
 """How often somebody may try to log in."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
@@ -43,3 +44,8 @@ class UsernameThrottle(_TokenThrottle):
     def counted(self, request: Request) -> str | None:
         name = request.data.get("username") if isinstance(request.data, dict) else None
         return name.casefold() if isinstance(name, str) else None
+
+
+def client_address(request: HttpRequest) -> str:
+    """Where `request` comes from; the login of the admin counts by it too."""
+    return AddressThrottle().get_ident(cast("Request", request))

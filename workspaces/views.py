@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth import authenticate
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import Http404
@@ -56,7 +56,9 @@ class TokenViewSet(ViewSet):
         """
         serializer = CredentialsSerializer(data=json_object(request))
         serializer.is_valid(raise_exception=True)
-        user = authenticate(request._request, **serializer.validated_data)
+        # Not Django's `authenticate`: that asks the guard of the admin's login too, which would
+        # count these attempts a second time.
+        user = ModelBackend().authenticate(request._request, **serializer.validated_data)
         if not isinstance(user, User):
             raise LoginFailedError
         return _pair(user)
