@@ -90,9 +90,8 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     )
 elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
     # The pool outlives the server's threads, which come and go, and bounds the connections.
-    DATABASE.setdefault("OPTIONS", {}).setdefault(
-        "pool", {"min_size": 1, "max_size": 16, "timeout": 5}
-    )
+    DATABASE.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=1)
+    DATABASE["OPTIONS"].setdefault("pool", {"min_size": 1, "max_size": 16, "timeout": 5})
 
 # ── Secrets at rest ───────────────────────────────────────────────────────────────────────────
 # Newest first: the first key encrypts, all of them decrypt. Each is a Fernet key as it stands.

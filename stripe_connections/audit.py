@@ -13,6 +13,7 @@ from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 
+from config import prepared
 from stripe_connections.models import StripeConnection
 
 # What stands in front of a secret's hint where a new one was given, and where the old one was
@@ -61,7 +62,7 @@ def _append(
     actor: Actor,
 ) -> None:
     # The user's name is kept in the record as well, for the day when the user is deleted.
-    LogEntry.objects.create(
+    entry = LogEntry(
         content_type=ContentType.objects.get_for_model(StripeConnection),
         object_pk=str(connection.pk),
         object_id=connection.pk,
@@ -76,3 +77,4 @@ def _append(
             "version": connection.version,
         },
     )
+    prepared.insert(entry)

@@ -4,7 +4,11 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from config.web_chain.serializers import StrictCharField, StrictSerializer
+from config.web_chain.serializers import (
+    SharedFieldsSerializer,
+    StrictCharField,
+    StrictSerializer,
+)
 from stripe_connections import models
 from stripe_connections.endpoints import validate_partner_endpoint
 from stripe_connections.models import Status
@@ -20,7 +24,7 @@ from stripe_connections.validators import (
 from workspaces import business_ids
 
 
-class StripeConnectionSerializer(serializers.Serializer[models.StripeConnection]):
+class StripeConnectionSerializer(SharedFieldsSerializer):
     """A connection as the API shows it: these eleven keys, in this order, and never a secret."""
 
     bizId = serializers.CharField(source="biz_id")

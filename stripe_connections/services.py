@@ -6,6 +6,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from config import prepared
+from config.prepared import PreparedSelect
 from stripe_connections import audit
 from stripe_connections.audit import Actor
 from stripe_connections.fields import decrypted
@@ -35,6 +37,15 @@ class VersionConflictError(Exception):
     """The connection is not at a version that the caller expects."""
 
 
+_lock = PreparedSelect(
+    lambda workspace_id, biz_id: StripeConnection.objects.select_for_update().filter(
+        workspace_id=workspace_id, biz_id=biz_id
+    ),
+    workspace_id=-1,
+    biz_id="\0",
+)
+
+
 def update_connection(
     *,
     workspace: Workspace,
@@ -56,17 +67,17 @@ def update_connection(
     not updatable or a secret that is not text.
     """
     _refuse_unknown(changes)
-    connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     if not changes:
-        return _found(connections.first(), workspace, expected_versions)
+        unchanged = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
+        return _found(unchanged, workspace, expected_versions)
     with transaction.atomic():
-        locked = connections.select_for_update().first()
+        locked = _lock.first(workspace_id=workspace.pk, biz_id=biz_id)
         connection = _found(locked, workspace, expected_versions)
         before = {name: _shown(connection, name) for name in changes}
         columns = _set(connection, changes)
         connection.version += 1
         connection.updated_at = timezone.now()
-        connection.save(update_fields=["version", "updated_at", *columns], force_update=True)
+        prepared.update(connection, ["version", "updated_at", *columns])
         after = _recorded(connection, changes)
         audit.record_update(connection, {n: (before[n], after[n]) for n in changes}, actor)
     return connection

@@ -1,10 +1,11 @@
 """Who is calling: from the bearer token to the user, and to the membership in the same query."""
 
+from functools import lru_cache
 from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db.models import Field
+from django.db.models import Field, QuerySet
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -12,6 +13,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 
+from config.prepared import PreparedSelect
 from config.web_chain.parsers import is_bad_text
 from workspaces import business_ids
 from workspaces.models import Membership
@@ -52,25 +54,39 @@ def load_caller(token: Token, path_arguments: dict[str, Any]) -> tuple[User, Mem
     One query for a member; a second one finds the user who is no member. Raises a TokenError
     where there is no such user.
     """
-    condition = {api_settings.USER_ID_FIELD: user_id(token)}
+    claimed_id = user_id(token)
     workspace_id = path_arguments.get("workspace_id", "")
     if business_ids.is_well_formed("ws", workspace_id):
-        membership = (
-            Membership.objects.select_related("user", "workspace__tenant")
-            .filter(
-                workspace__biz_id=workspace_id,
-                workspace__is_active=True,
-                user__is_active=True,
-                **{f"user__{name}": value for name, value in condition.items()},
-            )
-            .first()
+        membership = _membership(api_settings.USER_ID_FIELD).first(
+            user_id=claimed_id, workspace_id=workspace_id
         )
         if membership:
             return membership.user, membership
-    user = User.objects.filter(is_active=True, **condition).first()
+    user = User.objects.filter(is_active=True, **{api_settings.USER_ID_FIELD: claimed_id}).first()
     if user is None:
         raise TokenError("No such user")
     return user, None
+
+
+@lru_cache(maxsize=4)
+def _membership(user_id_field: str) -> PreparedSelect[Membership]:
+    """The membership of an active user in an active workspace, with what an update needs."""
+
+    def build(user_id: Any, workspace_id: str) -> QuerySet[Membership]:
+        return (
+            Membership.objects.filter(
+                user__is_active=True,
+                workspace__biz_id=workspace_id,
+                workspace__is_active=True,
+                **{f"user__{user_id_field}": user_id},
+            )
+            .select_related("user", "workspace__tenant")
+            .only("role", "user__username", "user__password", "workspace__tenant__biz_id")
+        )
+
+    kind = User._meta.get_field(user_id_field).get_internal_type()
+    stand_in = "\0" if kind == "CharField" else -1
+    return PreparedSelect(build, user_id=stand_in, workspace_id="\1")
 
 
 def user_id(token: Token) -> Any:

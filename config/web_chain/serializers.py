@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NoReturn
 
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
+from rest_framework.utils.serializer_helpers import BindingDict
 
 from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import InvalidFieldsError
@@ -49,7 +50,25 @@ class StrictCharField(serializers.CharField):
         return value
 
 
-class StrictSerializer(serializers.Serializer[Any]):
+class SharedFieldsSerializer(serializers.Serializer[Any]):
+    """Fields that all instances of a serializer share.
+
+    Django REST Framework copies the declared fields for every instance, in case one changes them.
+    Ours never do, and the copies took an eighth of an update's time.
+    """
+
+    _shared_fields: ClassVar[dict[type, BindingDict]] = {}
+
+    @property
+    def fields(self) -> BindingDict:
+        """The class's fields, bound once."""
+        shared = self._shared_fields.get(type(self))
+        if shared is None:
+            shared = self._shared_fields[type(self)] = super().fields
+        return shared
+
+
+class StrictSerializer(SharedFieldsSerializer):
     """A JSON object whose every bad field is listed, unknown names included.
 
     `validated_data` holds what was sent and nothing else: an omitted field is not in it. A
