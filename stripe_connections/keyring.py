@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
 
@@ -20,8 +20,8 @@ class Keyring:
     more to keep or to rotate, and nobody can compute a fingerprint who could not decrypt.
     """
 
-    fernets: tuple[Fernet, ...]
-    fingerprint_keys: tuple[bytes, ...]
+    fernets: tuple[Fernet, ...] = field(repr=False)
+    fingerprint_keys: tuple[bytes, ...] = field(repr=False)
 
     @classmethod
     def of(cls, keys: tuple[str, ...]) -> Self:
