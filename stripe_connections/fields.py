@@ -5,6 +5,9 @@ from typing import Any
 import fernet_fields
 from cryptography.fernet import InvalidToken, MultiFernet
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Case, Value
+from django.db.models.expressions import Col
+from django.db.models.functions import Cast
 
 from stripe_connections.keyring import keyring
 
@@ -21,9 +24,10 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc
     row, and drop the old key when no row needs it any more.
 
     The library encrypts whatever it is given. An expression, which is what `bulk_update` makes,
-    it would encrypt as the text of its SQL; it is passed through here, so that the values inside
-    it are encrypted each for itself. Anything else but text and None is a TypeError, and what
-    cannot be decrypted is an UndecryptableSecretError, never the stored bytes.
+    it would encrypt as the text of its SQL; here it is passed through where every value inside it
+    is of such a field, and so encrypted by itself or encrypted already. Any other expression would
+    store plain text, and is a TypeError, as is anything else but text and None. What cannot be
+    decrypted is an UndecryptableSecretError, never the stored bytes.
     """
 
     @property
@@ -33,7 +37,7 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         """The token to store."""
-        if value is None or hasattr(value, "as_sql"):
+        if value is None or (hasattr(value, "as_sql") and _gives_tokens(value)):
             return value
         if not isinstance(value, str):
             raise TypeError(f"{self.name} takes text or None, not {type(value).__name__}.")
@@ -51,3 +55,18 @@ def decrypted(name: str, token: Any) -> str:
     except (InvalidToken, TypeError, ValueError):
         # Neither the cause nor the bytes: an exception's text ends in logs.
         raise UndecryptableSecretError(f"{name} cannot be decrypted.") from None
+
+
+def _gives_tokens(expression: Any) -> bool:
+    """Whether nothing but tokens and NULL can come out of `expression`."""
+    match expression:
+        case Value(value=None):
+            return True
+        case Value() | Col():
+            return isinstance(expression.output_field, EncryptedTextField)
+        case Case():
+            results = [case.result for case in expression.cases]
+            return all(map(_gives_tokens, [*results, expression.default]))
+        case Cast():
+            return all(map(_gives_tokens, expression.get_source_expressions()))
+    return False

@@ -1,8 +1,9 @@
 """The Stripe connection of a workspace."""
 
 from functools import partial
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+from django.core.exceptions import FieldError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -20,7 +21,7 @@ from stripe_connections.validators import (
     validate_webhook_secret,
 )
 from workspaces import business_ids
-from workspaces.constraints import length_between, starts_with
+from workspaces.constraints import length_between, starts_with, starts_with_in_any_case
 from workspaces.models import Workspace
 
 SECRET_FIELDS = ("api_key", "webhook_secret")
@@ -42,6 +43,14 @@ class Status(models.IntegerChoices):
 
 class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
     """Connections, with what is special about their secrets."""
+
+    def order_by(self, *field_names: Any) -> Self:
+        """As Django's; a FieldError for a secret: its token begins with the time of encryption."""
+        for item in field_names:
+            name = getattr(getattr(item, "expression", item), "name", item)
+            if str(name).lstrip("-") in SECRET_FIELDS:
+                raise FieldError("Connections cannot be ordered by a secret.")
+        return super().order_by(*field_names)
 
     def with_tokens(self) -> Self:
         """With `api_key_token` and `webhook_secret_token`: the stored bytes, not decrypted."""
@@ -171,7 +180,8 @@ class StripeConnection(models.Model):
             ),
             models.CheckConstraint(
                 name="connection_endpoint",
-                condition=length_between("partner_endpoint", len("https://") + 1, ENDPOINT_LENGTH),
+                condition=starts_with_in_any_case("partner_endpoint", "https://")
+                & length_between("partner_endpoint", len("https://") + 1, ENDPOINT_LENGTH),
             ),
             models.CheckConstraint(
                 name="connection_config_length",
