@@ -66,7 +66,7 @@ NON_PUBLIC_SUFFIXES = (
     ".onion",
 )
 
-_url = re.compile(r"(?i:https)://(?P<authority>[^/?]*)(?P<rest>.*)", re.DOTALL)
+_url = re.compile(r"(?ai:https)://(?P<authority>[^/?]*)(?P<rest>.*)", re.DOTALL)
 _authority = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>[0-9]{1,5}))?")
 # RFC 1035, section 2.3.1, with the digits of RFC 1123, section 2.1.
 _label = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
