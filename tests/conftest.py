@@ -10,11 +10,11 @@ from django.db import connection as database
 from django.test import Client
 
 from stripe_connections.models import StripeConnection
-from tests.flush import sqlite_flush_without_triggers
+from tests.flush import flush_without_triggers
 from workspaces.models import Membership, Role, Tenant, Workspace
 from workspaces.tokens import RefreshToken
 
-sqlite_flush_without_triggers()
+flush_without_triggers()
 
 
 def random_api_key(prefix: str = "sk_live_") -> str:

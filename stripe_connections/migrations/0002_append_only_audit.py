@@ -21,10 +21,16 @@ POSTGRESQL = (
     CREATE TRIGGER auditlog_no_delete BEFORE DELETE ON auditlog_logentry FOR EACH ROW
     EXECUTE FUNCTION auditlog_refuse_change()
     """,
+    # TRUNCATE, also that of `auditlogflush --truncate`, fires no trigger of single rows.
+    """
+    CREATE TRIGGER auditlog_no_truncate BEFORE TRUNCATE ON auditlog_logentry FOR EACH STATEMENT
+    EXECUTE FUNCTION auditlog_refuse_change()
+    """,
 )
 POSTGRESQL_REVERSE = (
     "DROP TRIGGER auditlog_no_update ON auditlog_logentry",
     "DROP TRIGGER auditlog_no_delete ON auditlog_logentry",
+    "DROP TRIGGER auditlog_no_truncate ON auditlog_logentry",
     "DROP FUNCTION auditlog_refuse_change()",
 )
 SQLITE = (
@@ -45,11 +51,18 @@ SQLITE = (
     CREATE TRIGGER auditlog_no_delete BEFORE DELETE ON auditlog_logentry
     BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END
     """,
+    # INSERT OR REPLACE removes the old row without a DELETE that a trigger would see.
+    """
+    CREATE TRIGGER auditlog_no_replace BEFORE INSERT ON auditlog_logentry
+    WHEN EXISTS (SELECT 1 FROM auditlog_logentry WHERE id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END
+    """,
 )
 SQLITE_REVERSE = (
     "DROP TRIGGER auditlog_no_update",
     "DROP TRIGGER auditlog_no_new_actor",
     "DROP TRIGGER auditlog_no_delete",
+    "DROP TRIGGER auditlog_no_replace",
 )
 
 
