@@ -93,11 +93,14 @@ def _headers(exc: exceptions.APIException) -> dict[str, str]:
 
 
 class SilentReporterFilter(SafeExceptionReporterFilter):
-    """Error pages and reports without local variables, request bodies or cookies.
+    """Error pages and reports without local variables, request bodies, cookies or settings.
 
     Django's own filter hides names that look secret, and nothing at all under DEBUG; a pasted key
-    can sit in any variable of any frame.
+    can sit in any variable of any frame, and PORTAL_ACCESS_CODE looks harmless.
     """
+
+    def get_safe_settings(self) -> dict[str, Any]:
+        return {}
 
     def get_post_parameters(self, request: Any) -> dict[str, Any]:
         return {}
