@@ -81,12 +81,15 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'var' / 'db.sqlite3'}")
 }
 DATABASE = DATABASES["default"]
+# How long to wait for a lock before the caller is told to come again (503).
+LOCK_TIMEOUT_SECONDS = 5
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     if DATABASE["NAME"] != ":memory:":
         Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
-    # Seconds to wait for a lock before the caller is told to come again (503).
     DATABASE.setdefault("OPTIONS", {}).update(
-        timeout=5, transaction_mode="IMMEDIATE", init_command="PRAGMA journal_mode = WAL"
+        timeout=LOCK_TIMEOUT_SECONDS,
+        transaction_mode="IMMEDIATE",
+        init_command="PRAGMA journal_mode = WAL",
     )
 elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
     # The pool outlives the server's threads, which come and go, and bounds the connections.

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import FieldError
-from django.db import models
+from django.db import connections, models
 from django.db.models import Q
 from django.utils import timezone
 
@@ -51,6 +51,23 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
             if str(name).lstrip("-") in SECRET_FIELDS:
                 raise FieldError("Connections cannot be ordered by a secret.")
         return super().order_by(*field_names)
+
+    def for_update(self, timeout: str) -> Self:
+        """Locked as by select_for_update; PostgreSQL waits for `timeout` at most, such as "5s".
+
+        The time-out is set for the transaction, by the statement that waits: a start-up parameter
+        or a SET would be lost behind PgBouncer in transaction mode, and a statement of its own
+        would be one more for every update. SQLite's wait is an option of its connection.
+        """
+        locked = self.select_for_update()
+        if connections[self.db].vendor != "postgresql":
+            return locked
+        template = "set_config('lock_timeout', %(expressions)s, true)"
+        return locked.annotate(
+            lock_timeout=models.Func(
+                models.Value(timeout), template=template, output_field=models.CharField()
+            )
+        )
 
     def with_tokens(self) -> Self:
         """With `api_key_token` and `webhook_secret_token`: the stored bytes, not decrypted."""

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -38,11 +39,12 @@ class VersionConflictError(Exception):
 
 
 _lock = PreparedSelect(
-    lambda workspace_id, biz_id: StripeConnection.objects.select_for_update().filter(
+    lambda workspace_id, biz_id, timeout: StripeConnection.objects.for_update(timeout).filter(
         workspace_id=workspace_id, biz_id=biz_id
     ),
     workspace_id=-1,
     biz_id="\0",
+    timeout="\0ms",
 )
 
 
@@ -63,15 +65,16 @@ def update_connection(
     In one transaction: the row is locked, the given columns are written with a new `version` and
     `updated_at`, and the audit record is appended.
 
-    Raises ConnectionNotFoundError and VersionConflictError, and a ValueError for a name that is
-    not updatable or a secret that is not text.
+    Raises ConnectionNotFoundError and VersionConflictError, a ValueError for a name that is not
+    updatable, a TypeError for a secret that is not text, and an OperationalError where somebody
+    else keeps the row locked for LOCK_TIMEOUT_SECONDS.
     """
     _refuse_unknown(changes)
     if not changes:
         unchanged = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
         return _found(unchanged, workspace, expected_versions)
     with transaction.atomic():
-        locked = _lock.first(workspace_id=workspace.pk, biz_id=biz_id)
+        locked = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=_lock_timeout())
         connection = _found(locked, workspace, expected_versions)
         before = {name: _shown(connection, name) for name in changes}
         columns = _set(connection, changes)
@@ -122,7 +125,7 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
     ring = keyring()
     connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     with transaction.atomic():
-        locked = connections.with_tokens().select_for_update().first()
+        locked = connections.with_tokens().for_update(_lock_timeout()).first()
         connection = _found(locked, workspace, None)
         tokens = {name: getattr(connection, f"{name}_token") for name in SECRET_FIELDS}
         stale = {
@@ -171,6 +174,10 @@ def _recorded(connection: StripeConnection, names: Iterable[str]) -> dict[str, A
     return values | {
         name: f"{audit.REPLACED} {values[name]}" for name in SECRET_FIELDS if name in values
     }
+
+
+def _lock_timeout() -> str:
+    return f"{settings.LOCK_TIMEOUT_SECONDS * 1000:.0f}ms"
 
 
 def _found(
