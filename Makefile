@@ -26,7 +26,7 @@ check: .venv/installed ## Format, lint, types, migrations, settings
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
 bench: .venv/installed ## Measure the update call beside a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
-	$(BIN)/python -W ignore::RuntimeWarning -m benchmarks $(ARGS)
+	$(BIN)/python -W ignore:XDG_RUNTIME_DIR -m benchmarks $(ARGS)
 
 requirements: .venv/installed ## Compile the pinned requirements from the .in files
 	cd requirements && export UV_CUSTOM_COMPILE_COMMAND="make requirements" && \
