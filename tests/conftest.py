@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection as database
 from django.test import Client
@@ -146,3 +147,18 @@ def stored() -> Callable[[StripeConnection], dict[str, Any]]:
             }
 
     return read
+
+
+@pytest.fixture
+def assert_refused(connection: StripeConnection, stored: Any) -> Callable[..., dict[str, Any]]:
+    """Check that a response is such a refusal, and that nothing was written; gives its body."""
+    before = stored(connection)
+
+    def check(response: Any, status: int, code: str) -> dict[str, Any]:
+        body: dict[str, Any] = response.json()
+        assert (response.status_code, body["code"], body["success"]) == (status, code, False)
+        assert stored(connection) == before
+        assert not LogEntry.objects.exists()
+        return body
+
+    return check

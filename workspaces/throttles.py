@@ -23,7 +23,7 @@ class _TokenThrottle(SimpleRateThrottle):
         if counted is None:
             return None
         # Hashed, because a cache key is short and plain and a user name need not be.
-        digest = hashlib.sha256(counted.encode()).hexdigest()
+        digest = hashlib.sha256(counted.encode(errors="surrogatepass")).hexdigest()
         return f"{type(self).__name__}:{view.action}:{digest}"
 
     def counted(self, request: Request) -> str | None:

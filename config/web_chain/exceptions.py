@@ -60,14 +60,12 @@ class UnavailableError(exceptions.APIException):
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:  # noqa: ARG001
-    """Answer for an exception that a view raised; None leaves it to the middleware, as a 500.
+    """Answer for an exception that a view raised; None leaves it to the middleware, which logs it.
 
     Only our own messages are passed on, and the parser's, which is ours too.
     """
     if isinstance(exc, Http404):
         exc = exceptions.NotFound()
-    elif isinstance(exc, DATABASE_AWAY):
-        exc = UnavailableError()
     elif isinstance(exc, exceptions.ParseError):
         exc = InvalidFieldsError([FieldError(field=None, code="invalid", message=str(exc.detail))])
     if not isinstance(exc, exceptions.APIException):

@@ -2,13 +2,14 @@
 
 import hmac
 import logging
+import re
 from collections.abc import Callable
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 
 from config.web_chain import request_id
 from config.web_chain.envelope import failure_response
@@ -53,8 +54,11 @@ class WebChainMiddleware:
             if not portal_admits(request):
                 return failure_response(403)
             request.get_host()
-            if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_BODY_BYTES:
+            if body_length(request) > settings.MAX_BODY_BYTES:
                 return failure_response(413)
+            if request.method == "POST":
+                # A query means nothing here, and one of too many names would be an error.
+                request.META["QUERY_STRING"] = ""
             request.resolver_match = match = resolve(request.path_info)
             response: HttpResponse = match.func(request, *match.args, **match.kwargs)
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
@@ -63,15 +67,26 @@ class WebChainMiddleware:
 
     def answer_to(self, error: Exception) -> HttpResponse:
         """The envelope for what Django REST Framework did not answer; a crash is logged."""
-        if isinstance(error, Resolver404):
+        if isinstance(error, Http404):
             return failure_response(404)
-        if isinstance(error, DisallowedHost):
+        if isinstance(error, SuspiciousOperation):  # a bad host or length, among others
             return failure_response(400)
         if isinstance(error, DATABASE_AWAY):
             logger.error("The database is away", exc_info=error)
             return failure_response(503, **{"Retry-After": str(RETRY_AFTER_SECONDS)})
         logger.error("Unexpected error", exc_info=error)
         return failure_response(500)
+
+
+def body_length(request: HttpRequest) -> int:
+    """The declared length of the body; SuspiciousOperation where it is no length.
+
+    Django takes a malformed one for 0 and reads to the end, past every limit, at a negative one.
+    """
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not re.fullmatch(r"[0-9]{1,18}", length):
+        raise SuspiciousOperation("Malformed Content-Length")
+    return int(length)
 
 
 def portal_admits(request: HttpRequest) -> bool:

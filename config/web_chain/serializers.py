@@ -15,6 +15,8 @@ from config.web_chain.parsers import is_bad_text, refuse_bad_text
 
 # So many unknown names are compared with the known ones; a comparison is slow.
 MAX_SUGGESTIONS = 10
+# So many letters are taken for a part of a known name.
+MIN_PART_LENGTH = 4
 
 
 class StrictCharField(serializers.CharField):
@@ -120,7 +122,10 @@ class StrictSerializer(SharedFieldsSerializer):
 
     def _likely_name(self, name: str) -> str | None:
         known = {_folded(known): known for known in (*self.fields, *self.ignored_names)}
-        close = difflib.get_close_matches(_folded(name), known, n=1)
+        sent = _folded(name)
+        close = difflib.get_close_matches(sent, known, n=1)
+        # "name" is no close match of "connectionname".
+        close += [key for key in known if len(sent) >= MIN_PART_LENGTH and sent in key]
         return known[close[0]] if close else None
 
     def __repr__(self) -> str:

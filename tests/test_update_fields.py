@@ -1,0 +1,338 @@
+"""What each field of the update call accepts, and how it says no."""
+
+import json
+
+import pytest
+
+from stripe_connections.models import StripeConnection
+from tests.conftest import random_api_key, random_webhook_secret
+
+KEY_BODY = "Ab1" * 8
+API_KEY = "sk_" + "live_" + KEY_BODY
+WEBHOOK_SECRET = "whsec_" + KEY_BODY
+CONFIG_LIMIT = 16 * 1024
+
+VALID = {
+    "connectionBizId": "sc_abc123",
+    "connectionName": "Name",
+    "connectionDescription": "Description",
+    "stripeAccountId": "acct_1A",
+    "apiKey": API_KEY,
+    "webhookSecret": WEBHOOK_SECRET,
+    "partnerEndpoint": "https://partner.example.com/hook",
+    "configJson": '{"a": 1}',
+}
+PLAIN = {
+    "connectionName": "connection_name",
+    "connectionDescription": "connection_description",
+    "stripeAccountId": "stripe_account_id",
+    "partnerEndpoint": "partner_endpoint",
+    "configJson": "config_json",
+}
+SECRETS = {"apiKey": "api_key", "webhookSecret": "webhook_secret"}
+
+
+def labelled(*cases):
+    """Cases with ids that are short and the same in every process."""
+    return [pytest.param(*case, id=f"{number}-{case[0]}") for number, case in enumerate(cases)]
+
+
+def one_field(name, value):
+    return {"connectionBizId": "sc_abc123"} | {name: value}
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "kept"),
+    labelled(
+        ("connectionName", "x", "x"),
+        ("connectionName", "n" * 128, "n" * 128),
+        ("connectionName", "🎉" * 128, "🎉" * 128),
+        ("connectionName", "Zürich  東京", "Zürich  東京"),
+        ("connectionName", " \t\r\n\u00a0\u3000name\u2003\n", "name"),
+        ("connectionName", " " * 200 + "n" * 128, "n" * 128),
+        ("connectionDescription", None, None),
+        ("connectionDescription", "", ""),
+        ("connectionDescription", " \n ", " \n "),
+        ("connectionDescription", "  kept to the letter\t\r\n", "  kept to the letter\t\r\n"),
+        ("connectionDescription", "d" * 1_000, "d" * 1_000),
+        ("connectionDescription", "🎉" * 1_000, "🎉" * 1_000),
+        ("stripeAccountId", None, None),
+        ("stripeAccountId", "acct_1", "acct_1"),
+        ("stripeAccountId", "acct_" + "aZ09x" * 50, "acct_" + "aZ09x" * 50),
+        ("stripeAccountId", "\tacct_1234567890\n", "acct_1234567890"),
+        ("partnerEndpoint", None, None),
+        ("partnerEndpoint", " https://example.com/hook\n", "https://example.com/hook"),
+        (
+            "partnerEndpoint",
+            "https://example.com/" + "p" * 2_028,
+            "https://example.com/" + "p" * 2_028,
+        ),
+        ("configJson", None, None),
+        ("configJson", "{}", "{}"),
+        ("configJson", '\n {"b" : 1.50,\t"a":[null]} ', '\n {"b" : 1.50,\t"a":[null]} '),
+        ("configJson", '{"ü": "\\u00fc"}', '{"ü": "\\u00fc"}'),
+        ("configJson", '{"a":1e999}', '{"a":1e999}'),
+        ("configJson", "{}" + " " * (CONFIG_LIMIT - 2), "{}" + " " * (CONFIG_LIMIT - 2)),
+        (
+            "configJson",
+            json.dumps({"a": "é" * (CONFIG_LIMIT // 2 - 5)}, ensure_ascii=False),
+            json.dumps({"a": "é" * (CONFIG_LIMIT // 2 - 5)}, ensure_ascii=False),
+        ),
+    ),
+)
+def test_plain_value_is_accepted(manager, connection, field, sent, kept):
+    response = manager.update(one_field(field, sent))
+
+    assert response.status_code == 200
+    assert response.json()["data"][field] == kept
+    connection.refresh_from_db()
+    assert getattr(connection, PLAIN[field]) == kept
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "kept"),
+    labelled(
+        ("apiKey", "sk_a", "sk_a"),
+        ("apiKey", "rk_1", "rk_1"),
+        ("apiKey", API_KEY, API_KEY),
+        ("apiKey", "sk_" + "test_" + KEY_BODY, "sk_" + "test_" + KEY_BODY),
+        ("apiKey", "rk_" + "live_" + KEY_BODY, "rk_" + "live_" + KEY_BODY),
+        ("apiKey", "sk_org_" + "live_" + KEY_BODY, "sk_org_" + "live_" + KEY_BODY),
+        ("apiKey", "sk_" + "a" * 252, "sk_" + "a" * 252),
+        ("apiKey", f" \n{API_KEY}\t", API_KEY),
+        ("webhookSecret", "whsec_a", "whsec_a"),
+        ("webhookSecret", WEBHOOK_SECRET, WEBHOOK_SECRET),
+        ("webhookSecret", "whsec_aZ09+/=_-", "whsec_aZ09+/=_-"),
+        ("webhookSecret", "whsec_" + "a" * 249, "whsec_" + "a" * 249),
+        ("webhookSecret", f"\u00a0{WEBHOOK_SECRET}\r\n", WEBHOOK_SECRET),
+    ),
+)
+def test_secret_is_accepted_and_encrypted(manager, connection, stored, field, sent, kept):
+    before = stored(connection)[SECRETS[field]]
+
+    response = manager.update(one_field(field, sent))
+
+    assert response.status_code == 200
+    token = stored(connection)[SECRETS[field]]
+    assert token != before
+    assert kept.encode() not in token
+    assert getattr(StripeConnection.objects.get(), SECRETS[field]) == kept
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "code"),
+    labelled(
+        ("connectionBizId", None, "null"),
+        ("connectionBizId", "", "blank"),
+        ("connectionBizId", " \n", "blank"),
+        ("connectionBizId", "sc_" + "a" * 62, "max_length"),
+        ("connectionName", None, "null"),
+        ("connectionName", "", "blank"),
+        ("connectionName", " \t\u3000", "blank"),
+        ("connectionName", "n" * 129, "max_length"),
+        ("connectionName", "two\nlines", "invalid"),
+        ("connectionName", "tab\there", "invalid"),
+        ("connectionName", "bell\a", "invalid"),
+        ("connectionName", "delete\x7f", "invalid"),
+        ("connectionName", "next\x85line", "invalid"),
+        ("connectionDescription", "d" * 1_001, "max_length"),
+        ("connectionDescription", "bell\a", "invalid"),
+        ("connectionDescription", "escape\x1b[0m", "invalid"),
+        ("connectionDescription", "form\ffeed", "invalid"),
+        ("connectionDescription", "vertical\vtab", "invalid"),
+        ("connectionDescription", "next\x85line", "invalid"),
+        ("connectionDescription", "\x9f", "invalid"),
+        ("stripeAccountId", "", "blank"),
+        ("stripeAccountId", "  ", "blank"),
+        ("stripeAccountId", "acct_", "invalid"),
+        ("stripeAccountId", "1234567890", "invalid"),
+        ("stripeAccountId", "ACCT_1", "invalid"),
+        ("stripeAccountId", "xacct_1", "invalid"),
+        ("stripeAccountId", "acct_1 2", "invalid"),
+        ("stripeAccountId", "acct_1_2", "invalid"),
+        ("stripeAccountId", "acct_é", "invalid"),
+        ("stripeAccountId", "acct_١", "invalid"),
+        ("stripeAccountId", "acct_1\x01", "invalid"),
+        ("stripeAccountId", "acct_" + "1" * 251, "max_length"),
+        ("apiKey", None, "null"),
+        ("apiKey", "", "blank"),
+        ("apiKey", " \t ", "blank"),
+        ("apiKey", "sk_", "invalid"),
+        ("apiKey", "rk_", "invalid"),
+        ("apiKey", "SK_" + "live_" + KEY_BODY, "invalid"),
+        ("apiKey", KEY_BODY, "invalid"),
+        ("apiKey", f"x{API_KEY}", "invalid"),
+        ("apiKey", f"{API_KEY[:12]} {API_KEY[12:]}", "invalid"),
+        ("apiKey", f"{API_KEY[:12]}\n{API_KEY[12:]}", "invalid"),
+        ("apiKey", f"{API_KEY[:12]}\u00a0{API_KEY[12:]}", "invalid"),
+        ("apiKey", f"{API_KEY}-", "invalid"),
+        ("apiKey", f"{API_KEY}é", "invalid"),
+        ("apiKey", f"{API_KEY}\u200b", "invalid"),
+        ("apiKey", f"{API_KEY}１", "invalid"),
+        ("apiKey", "sk_" + "a" * 253, "max_length"),
+        ("apiKey", "••••", "masked"),
+        ("apiKey", "****", "masked"),
+        ("apiKey", "sk_" + "live_****1234", "masked"),
+        ("apiKey", "sk_" + "live_••••••••1234", "masked"),
+        ("apiKey", "sk_" + "live_…1234", "masked"),
+        ("apiKey", "sk_" + "live_...1234", "masked"),
+        ("apiKey", "●●●●●●", "masked"),
+        ("apiKey", "pk_" + "live_****", "masked"),
+        ("apiKey", "pk_" + "live_" + KEY_BODY, "wrong_family"),
+        ("apiKey", WEBHOOK_SECRET, "wrong_family"),
+        ("apiKey", f" pk_{KEY_BODY}\n", "wrong_family"),
+        ("webhookSecret", None, "null"),
+        ("webhookSecret", "", "blank"),
+        ("webhookSecret", "\n", "blank"),
+        ("webhookSecret", "whsec_", "invalid"),
+        ("webhookSecret", "WHSEC_" + KEY_BODY, "invalid"),
+        ("webhookSecret", KEY_BODY, "invalid"),
+        ("webhookSecret", "whsec_a b", "invalid"),
+        ("webhookSecret", "whsec_a\tb", "invalid"),
+        ("webhookSecret", "whsec_a.b", "invalid"),
+        ("webhookSecret", "whsec_é", "invalid"),
+        ("webhookSecret", "whsec_" + "a" * 250, "max_length"),
+        ("webhookSecret", "whsec_••••1234", "masked"),
+        ("webhookSecret", "whsec_****", "masked"),
+        ("webhookSecret", "we_" + KEY_BODY, "wrong_family"),
+        ("webhookSecret", API_KEY, "wrong_family"),
+        ("webhookSecret", "rk_" + "live_" + KEY_BODY, "wrong_family"),
+        ("partnerEndpoint", "", "blank"),
+        ("partnerEndpoint", "   ", "blank"),
+        ("partnerEndpoint", "https://example.com/" + "p" * 2_029, "max_length"),
+        ("partnerEndpoint", "http://example.com/", "invalid"),
+        ("configJson", "", "blank"),
+        ("configJson", "  ", "invalid"),
+        ("configJson", "null", "invalid"),
+        ("configJson", "[]", "invalid"),
+        ("configJson", '"{}"', "invalid"),
+        ("configJson", "1", "invalid"),
+        ("configJson", "{} {}", "invalid"),
+        ("configJson", '{"a": 1,}', "invalid"),
+        ("configJson", "{'a': 1}", "invalid"),
+        ("configJson", '{"a": 1, "a": 1}', "invalid"),
+        ("configJson", '{"b": {"a": 1, "\\u0061": 2}}', "invalid"),
+        ("configJson", '{"a": NaN}', "invalid"),
+        ("configJson", '{"a": -Infinity}', "invalid"),
+        ("configJson", "\ufeff{}", "invalid"),
+        ("configJson", '{"a": "\\u0000"}', "invalid"),
+        ("configJson", '{"\\ud800": 1}', "invalid"),
+        ("configJson", '{"a": ["\\udfff"]}', "invalid"),
+        ("configJson", '{"a":' * 3_000 + "1" + "}" * 3_000, "max_length"),
+        ("configJson", '{"a":' + "[" * 8_000 + "]" * 8_000 + "}", "invalid"),
+        ("configJson", "{}" + " " * (CONFIG_LIMIT - 1), "max_length"),
+        (
+            "configJson",
+            json.dumps({"a": "é" * (CONFIG_LIMIT // 2)}, ensure_ascii=False),
+            "max_length",
+        ),
+    ),
+)
+def test_value_is_refused(manager, assert_refused, field, sent, code):
+    response = manager.update(VALID | {field: sent})
+
+    errors = assert_refused(response, 400, "4000")["errors"]
+    assert [(error["field"], error["code"]) for error in errors] == [(field, code)]
+
+
+@pytest.mark.parametrize("sent", [0, 1, 2.5, True, False, [], ["a"], {}, {"a": "b"}], ids=repr)
+@pytest.mark.parametrize("field", VALID)
+def test_only_a_string_is_a_string(manager, assert_refused, field, sent):
+    response = manager.update(VALID | {field: sent})
+
+    assert assert_refused(response, 400, "4000")["errors"] == [
+        {"field": field, "code": "invalid", "message": "Not a valid string."}
+    ]
+
+
+@pytest.mark.parametrize("bad", ["\0", "\ud800", chr(0xDFFF)], ids=ascii)
+@pytest.mark.parametrize("field", VALID)
+def test_nul_and_lone_surrogates_are_refused(manager, assert_refused, field, bad):
+    response = manager.update(VALID | {field: VALID[field] + bad})
+
+    errors = assert_refused(response, 400, "4000")["errors"]
+    assert [(error["field"], error["code"]) for error in errors] == [(field, "invalid")]
+
+
+def test_a_pair_of_surrogates_is_one_character(manager, connection):
+    body = '{"connectionBizId": "sc_abc123", "connectionName": "\\ud83c\\udf89"}'
+
+    response = manager.update(body.encode())
+
+    assert response.json()["data"]["connectionName"] == "🎉"
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "named"),
+    labelled(
+        ("apiKey", "pk_" + "live_" + KEY_BODY, "a publishable key"),
+        ("apiKey", WEBHOOK_SECRET, "a webhook signing secret"),
+        ("apiKey", "acct_1234567890", "an account ID"),
+        ("webhookSecret", "we_" + KEY_BODY, "the ID of a webhook endpoint"),
+        ("webhookSecret", API_KEY, "a secret key"),
+        ("webhookSecret", "rk_" + "live_" + KEY_BODY, "a restricted key"),
+    ),
+)
+def test_wrong_family_is_called_by_its_name(manager, assert_refused, field, sent, named):
+    response = manager.update(one_field(field, sent))
+
+    [error] = assert_refused(response, 400, "4000")["errors"]
+    assert error["message"].startswith(f"This is {named}; needed is ")
+
+
+def test_every_bad_field_is_listed_once_in_the_order_of_the_contract(manager, assert_refused):
+    response = manager.update(dict.fromkeys(reversed(VALID), 1) | {"surprise": 1})
+
+    errors = assert_refused(response, 400, "4000")["errors"]
+    assert [error["field"] for error in errors] == [*VALID, "surprise"]
+
+
+@pytest.mark.parametrize("bad", VALID)
+def test_one_bad_field_stops_all_the_others(manager, assert_refused, bad):
+    response = manager.update(VALID | {bad: 1})
+
+    assert_refused(response, 400, "4000")
+
+
+def test_connection_id_is_required(manager, assert_refused):
+    response = manager.update({"connectionName": "New"})
+
+    assert assert_refused(response, 400, "4000")["errors"] == [
+        {"field": "connectionBizId", "code": "required", "message": "This field is required."}
+    ]
+
+
+def test_connection_id_is_trimmed(manager, connection):
+    response = manager.update({"connectionBizId": " sc_abc123\n", "connectionName": "New"})
+
+    assert response.json()["data"]["connectionName"] == "New"
+
+
+@pytest.mark.parametrize("unknown", ["x", "sc_abc12", "SC_ABC123", "sc_" + "a" * 61, "1", "sc_é"])
+def test_well_formed_or_not_an_unknown_connection_is_404(manager, assert_refused, unknown):
+    response = manager.update({"connectionBizId": unknown, "connectionName": "New"})
+
+    body = assert_refused(response, 404, "4040")
+    assert body["message"] == "Stripe tenant connection not found"
+
+
+def test_accepted_key_prefixes_are_a_setting(manager, connection, settings):
+    settings.STRIPE_API_KEY_PREFIXES = ["rk_", "xk_"]
+
+    accepted = manager.update(one_field("apiKey", random_api_key("xk_")))
+    refused = manager.update(one_field("apiKey", random_api_key()))
+
+    assert accepted.status_code == 200
+    [error] = refused.json()["errors"]
+    assert (error["field"], error["code"]) == ("apiKey", "wrong_family")
+
+
+def test_both_secrets_change_together(manager, connection):
+    api_key, webhook_secret = random_api_key("rk_test_"), random_webhook_secret()
+
+    manager.update(
+        {"connectionBizId": "sc_abc123", "apiKey": api_key, "webhookSecret": webhook_secret}
+    )
+
+    connection = StripeConnection.objects.get()
+    assert (connection.api_key, connection.webhook_secret) == (api_key, webhook_secret)

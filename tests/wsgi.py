@@ -1,0 +1,60 @@
+"""Call the application as a server does, with a WSGI environment of its own."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, NamedTuple
+from wsgiref.util import setup_testing_defaults
+
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+
+from config.wsgi import application
+from tests.conftest import ApiClient, update_path
+
+
+class Answer(NamedTuple):
+    status_code: int
+    headers: dict[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+@contextmanager
+def connection_kept() -> Iterator[None]:
+    """As Django's test client does: a test's transaction must outlive the request."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    try:
+        yield
+    finally:
+        for signal in (request_started, request_finished):
+            signal.connect(close_old_connections)
+
+
+def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Answer:
+    """Post `body` to the update call with the client's token; `environ` is added as it is."""
+    started: list[Any] = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "HTTP_HOST": "testserver",
+        "PATH_INFO": update_path(),
+        "CONTENT_TYPE": "application/json",
+        "wsgi.input": BytesIO(body),
+    } | environ
+    environ |= {"HTTP_AUTHORIZATION": client.defaults["HTTP_AUTHORIZATION"]}
+    setup_testing_defaults(environ)
+    with connection_kept():
+        response = application(environ, lambda status, headers: started.extend([status, headers]))
+        content = b"".join(response)
+        response.close()
+    return Answer(int(started[0].split()[0]), dict(started[1]), content)
+
+
+def call_chunked(client: ApiClient, body: bytes, **environ: Any) -> Answer:
+    """As `call`, with a body whose length nobody declared."""
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    return call(client, body, **chunked, **environ)
