@@ -1,0 +1,183 @@
+"""What one update costs: statements, columns and cryptography."""
+
+import re
+
+import pytest
+from cryptography.fernet import Fernet
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from stripe_connections.models import StripeConnection
+from tests.conftest import random_api_key, random_webhook_secret
+
+NAME = {"connectionName": "New"}
+PLAIN = NAME | {
+    "connectionDescription": "New",
+    "stripeAccountId": "acct_new",
+    "partnerEndpoint": "https://new.example.com/",
+    "configJson": "{}",
+}
+ALWAYS = {"version", "updated_at"}
+TRACES = ("", "_hint", "_fingerprint", "_replaced_at")
+API_KEY, WEBHOOK_SECRET = (
+    {f"{secret}{trace}" for trace in TRACES} for secret in ("api_key", "webhook_secret")
+)
+PLAIN_COLUMNS = {
+    "connection_name",
+    "connection_description",
+    "stripe_account_id",
+    "partner_endpoint",
+    "config_json",
+}
+
+
+@pytest.fixture
+def statements(transactional_db, manager, connection):
+    """The SQL of a call with the given changes, in order; BEGIN and COMMIT are the call's own."""
+
+    def run(changes, **kwargs):
+        # What a process looks up once.
+        ContentType.objects.get_for_model(StripeConnection)
+        with CaptureQueriesContext(database) as captured:
+            response = manager.update({"connectionBizId": "sc_abc123"} | changes, **kwargs)
+        assert response.status_code == 200
+        return [query["sql"] for query in captured]
+
+    return run
+
+
+@pytest.fixture
+def fernet_calls(monkeypatch):
+    """ "encrypt" and "decrypt" for each operation, in order, whoever asks for it.
+
+    Every way through Fernet and MultiFernet ends in one of these two.
+    """
+    calls = []
+    for name in ("_encrypt_from_parts", "_decrypt_data"):
+        original = getattr(Fernet, name)
+
+        def counted(self, *args, _name=name, _original=original, **kwargs):
+            calls.append(_name.split("_")[1])
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Fernet, name, counted)
+    return calls
+
+
+def kind(sql):
+    """The verb, the table, and whether the rows are locked."""
+    table = re.search(r'(?:FROM|UPDATE|INTO) "(\w+)"', sql)
+    lock = "FOR UPDATE" if "FOR UPDATE" in sql else None
+    return tuple(filter(None, (sql.split()[0], table and table[1], lock)))
+
+
+def written(statements):
+    """The columns that the one UPDATE names."""
+    (update,) = [sql for sql in statements if sql.startswith("UPDATE")]
+    assignments = update.split(" SET ")[1].split(" WHERE ")[0]
+    return set(re.findall(r'"(\w+)" = ', assignments))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [NAME, {"apiKey": random_api_key()}, PLAIN | {"webhookSecret": random_webhook_secret()}],
+    ids=["name", "secret", "many"],
+)
+def test_call_is_four_statements_and_its_transaction(statements, changes):
+    lock = ("FOR UPDATE",) if database.features.has_select_for_update else ()
+
+    assert [kind(sql) for sql in statements(changes)] == [
+        ("SELECT", "workspaces_membership"),
+        ("BEGIN",),
+        ("SELECT", "stripe_connections_stripeconnection", *lock),
+        ("UPDATE", "stripe_connections_stripeconnection"),
+        ("INSERT", "auditlog_logentry"),
+        ("COMMIT",),
+    ]
+
+
+def test_precondition_costs_nothing_more(statements):
+    assert len(statements(NAME, headers={"If-Match": '"1"'})) == 6
+
+
+def test_call_without_a_change_is_two_reads(statements):
+    assert [kind(sql) for sql in statements({})] == [
+        ("SELECT", "workspaces_membership"),
+        ("SELECT", "stripe_connections_stripeconnection"),
+    ]
+
+
+def test_caller_membership_workspace_and_tenant_are_one_query(statements):
+    first = statements(NAME)[0]
+
+    assert set(re.findall(r'JOIN "(\w+)"', first)) == {
+        "auth_user",
+        "workspaces_workspace",
+        "workspaces_tenant",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "columns"),
+    [
+        (NAME, {"connection_name"}),
+        ({"configJson": None}, {"config_json"}),
+        (PLAIN, PLAIN_COLUMNS),
+        ({"apiKey": random_api_key()}, API_KEY),
+        ({"webhookSecret": random_webhook_secret()}, WEBHOOK_SECRET),
+        (
+            PLAIN | {"apiKey": random_api_key(), "webhookSecret": random_webhook_secret()},
+            PLAIN_COLUMNS | API_KEY | WEBHOOK_SECRET,
+        ),
+    ],
+    ids=["name", "null", "plain", "api key", "webhook secret", "all"],
+)
+def test_only_the_given_columns_are_written(statements, changes, columns):
+    assert written(statements(changes)) == columns | ALWAYS
+
+
+@pytest.mark.parametrize("changes", [NAME, PLAIN, {}], ids=["name", "plain", "nothing"])
+def test_secrets_are_not_even_read(statements, changes):
+    run = " ".join(statements(changes))
+
+    assert not re.findall(r'"(?:api_key|webhook_secret)"', run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "operations"),
+    [
+        (NAME, 0),
+        (PLAIN, 0),
+        ({}, 0),
+        ({"apiKey": random_api_key()}, 1),
+        (NAME | {"webhookSecret": random_webhook_secret()}, 1),
+        ({"apiKey": random_api_key(), "webhookSecret": random_webhook_secret()}, 2),
+    ],
+    ids=["name", "plain", "nothing", "api key", "name and webhook secret", "both secrets"],
+)
+def test_each_given_secret_is_encrypted_once_and_none_decrypted(
+    manager, connection, fernet_calls, changes, operations
+):
+    response = manager.update({"connectionBizId": "sc_abc123"} | changes)
+
+    assert response.status_code == 200
+    assert fernet_calls == ["encrypt"] * operations
+
+
+def test_counting_notices_a_decryption(connection, fernet_calls):
+    assert connection.api_key
+
+    assert fernet_calls == ["decrypt"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"connectionBizId": "sc_other", "apiKey": random_api_key()}, 404),
+        ({"connectionBizId": "sc_abc123", "apiKey": random_api_key(), "nonsense": 1}, 400),
+    ],
+)
+def test_refused_call_performs_no_cryptography(manager, connection, fernet_calls, body, status):
+    assert manager.update(body).status_code == status
+    assert fernet_calls == []
