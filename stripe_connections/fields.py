@@ -5,9 +5,8 @@ from typing import Any
 import fernet_fields
 from cryptography.fernet import InvalidToken, MultiFernet
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, Value
+from django.db.models import Value, When
 from django.db.models.expressions import Col
-from django.db.models.functions import Cast
 
 from stripe_connections.keyring import keyring
 
@@ -24,10 +23,10 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc
     row, and drop the old key when no row needs it any more.
 
     The library encrypts whatever it is given. An expression, which is what `bulk_update` makes,
-    it would encrypt as the text of its SQL; here it is passed through where every value inside it
-    is of such a field, and so encrypted by itself or encrypted already. Any other expression would
-    store plain text, and is a TypeError, as is anything else but text and None. What cannot be
-    decrypted is an UndecryptableSecretError, never the stored bytes.
+    it would encrypt as the text of its SQL; here it is passed through untouched, so that the
+    values inside it are encrypted each for itself. One that would store a value as plain text is a
+    TypeError, as is anything else but text and None. What cannot be decrypted is an
+    UndecryptableSecretError, never the stored bytes.
     """
 
     @property
@@ -37,7 +36,7 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         """The token to store."""
-        if value is None or (hasattr(value, "as_sql") and _gives_tokens(value)):
+        if value is None or (hasattr(value, "as_sql") and not _stores_plain_text(value)):
             return value
         if not isinstance(value, str):
             raise TypeError(f"{self.name} takes text or None, not {type(value).__name__}.")
@@ -57,16 +56,18 @@ def decrypted(name: str, token: Any) -> str:
         raise UndecryptableSecretError(f"{name} cannot be decrypted.") from None
 
 
-def _gives_tokens(expression: Any) -> bool:
-    """Whether nothing but tokens and NULL can come out of `expression`."""
+def _stores_plain_text(expression: Any) -> bool:
+    """Whether a value inside `expression` would be stored as it is.
+
+    Django encrypts the values of an expression that is told to be of this field, as those of
+    `bulk_update` are, and another column of such a field holds tokens already.
+    """
     match expression:
         case Value(value=None):
-            return True
+            return False
         case Value() | Col():
-            return isinstance(expression.output_field, EncryptedTextField)
-        case Case():
-            results = [case.result for case in expression.cases]
-            return all(map(_gives_tokens, [*results, expression.default]))
-        case Cast():
-            return all(map(_gives_tokens, expression.get_source_expressions()))
-    return False
+            return not isinstance(expression.output_field, EncryptedTextField)
+        case When():
+            return _stores_plain_text(expression.result)
+        case _:
+            return any(map(_stores_plain_text, expression.get_source_expressions()))
