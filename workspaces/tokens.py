@@ -14,10 +14,13 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
 
 from config.web_chain.exceptions import UnavailableError
+from config.web_chain.parsers import is_bad_text
 
 JWKS_TIMEOUT_SECONDS = 3
 # After a failed fetch, and before an unknown key id may cause another one.
 JWKS_PAUSE_SECONDS = 10
+# What simplejwt's column for a token's id holds.
+MAX_ID_LENGTH = 255
 
 
 class JWKSClient(jwt.PyJWKClient):
@@ -42,8 +45,7 @@ class JWKSClient(jwt.PyJWKClient):
         if not self.is_down:
             try:
                 data = super().fetch_data()
-                jwt.PyJWKSet.from_dict(data)
-            except (jwt.PyJWTError, ValueError, OSError, AttributeError, TypeError):
+            except (jwt.PyJWTError, ValueError, OSError, TypeError, RecursionError):
                 self._failed_at = time.monotonic()
             else:
                 self._last_good = data
@@ -135,6 +137,13 @@ class RefreshToken(_Token, tokens.RefreshToken):
     """What a caller trades for a new pair, once."""
 
     access_token_class = AccessToken
+
+    def verify(self) -> None:
+        """As simplejwt, once it is sure that the database can look for the token's id."""
+        token_id = self.get(api_settings.JTI_CLAIM, "")
+        if len(token_id) > MAX_ID_LENGTH or is_bad_text(token_id):
+            raise TokenError("Token has no id that could be stored")
+        super().verify()
 
     @classmethod
     def for_user(cls, user: Any) -> Self:

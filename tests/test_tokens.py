@@ -1,0 +1,325 @@
+"""Whatever is wrong with a token, the answer is the documented 401, the same to the byte."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from django.contrib.auth.models import User
+from rest_framework_simplejwt.settings import api_settings
+
+from tests.conftest import ApiClient
+from workspaces.models import Membership, Role, Workspace
+from workspaces.tokens import RefreshToken
+
+NAME_CHANGE = {"connectionBizId": "sc_abc123", "connectionName": "Changed"}
+REFUSAL = (
+    b'{"version":"1.3.0","timestamp":0,"success":false,"code":"4010",'
+    b'"message":"Invalid or expired token"}'
+)
+DEPTH = 100_000
+
+Authorization = Callable[[User], str | None]
+
+
+def claims_of(user: User) -> dict[str, Any]:
+    return dict(RefreshToken.for_user(user).access_token.payload)
+
+
+def signed(claims: dict[str, Any]) -> str:
+    return signed_by_hand('{"alg":"HS256","typ":"JWT"}', json.dumps(claims))
+
+
+def signed_by_hand(header: str, payload: str) -> str:
+    """A token with any text as its header and payload; PyJWT refuses to write odd ones."""
+    parts = [base64.urlsafe_b64encode(text.encode()).rstrip(b"=") for text in (header, payload)]
+    digest = hmac.digest(api_settings.SIGNING_KEY.encode(), b".".join(parts), hashlib.sha256)
+    return b".".join([*parts, base64.urlsafe_b64encode(digest).rstrip(b"=")]).decode()
+
+
+def good(user: User) -> str:
+    return f"Bearer {signed(claims_of(user))}"
+
+
+def changed(**claims: Any) -> Authorization:
+    return lambda user: f"Bearer {signed(claims_of(user) | claims)}"
+
+
+def without(claim: str) -> Authorization:
+    def make(user: User) -> str:
+        claims = claims_of(user)
+        del claims[claim]
+        return f"Bearer {signed(claims)}"
+
+    return make
+
+
+def signed_with_public_key(user: User) -> str:
+    """HS/RS confusion: a public key, which everybody has, used as the secret of an HMAC."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    pem = key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    header, payload, _ = signed(claims_of(user)).split(".")
+    digest = hmac.digest(pem, f"{header}.{payload}".encode(), hashlib.sha256)
+    return f"Bearer {header}.{payload}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+def signed_with_hs512(user: User) -> str:
+    return f"Bearer {jwt.encode(claims_of(user), api_settings.SIGNING_KEY, 'HS512')}"
+
+
+def signed_with_rsa(user: User) -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return f"Bearer {jwt.encode(claims_of(user), key, 'RS256')}"
+
+
+def unsigned(user: User) -> str:
+    return f"Bearer {jwt.encode(claims_of(user), None, 'none')}"
+
+
+def other_signature(user: User) -> str:
+    return f"Bearer {jwt.encode(claims_of(user), 'x' * 64, 'HS256')}"
+
+
+def cut_signature(user: User) -> str:
+    return good(user).rpartition(".")[0] + "."
+
+
+def other_payload(user: User) -> str:
+    header, _, signature = signed(claims_of(user)).split(".")
+    forged = signed(claims_of(user) | {"user_id": "1"}).split(".")[1]
+    return f"Bearer {header}.{forged}.{signature}"
+
+
+def refresh_token(user: User) -> str:
+    return f"Bearer {RefreshToken.for_user(user)}"
+
+
+def header_text(text: str) -> Authorization:
+    return lambda user: "Bearer " + signed_by_hand(text, json.dumps(claims_of(user)))
+
+
+def payload_text(text: str) -> Authorization:
+    return lambda _: "Bearer " + signed_by_hand('{"alg":"HS256","typ":"JWT"}', text)
+
+
+def deleted_user(user: User) -> str:
+    token = good(user)
+    user.delete()
+    return token
+
+
+def deactivated_user(user: User) -> str:
+    token = good(user)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    return token
+
+
+def changed_password(user: User) -> str:
+    token = good(user)
+    user.set_password("another password")
+    user.save()
+    return token
+
+
+REFUSED: dict[str, Authorization] = {
+    "none": lambda _: None,
+    "empty": lambda _: "",
+    "scheme alone": lambda _: "Bearer",
+    "other scheme": lambda user: good(user).replace("Bearer", "Token"),
+    "basic": lambda _: "Basic bWFuYWdlcjpwYXNzd29yZA==",
+    "no scheme": lambda user: good(user).removeprefix("Bearer "),
+    "no space": lambda user: good(user).replace(" ", ""),
+    "two tokens": lambda user: f"{good(user)} {good(user).split()[1]}",
+    "comma": lambda user: f"{good(user)}, {good(user)}",
+    "garbage": lambda _: "Bearer garbage",
+    "dots": lambda _: "Bearer ..",
+    "latin-1": lambda _: "Bearer \xe9\xff.\xe9.\xe9",
+    "cut signature": cut_signature,
+    "other signature": other_signature,
+    "other payload": other_payload,
+    "alg none": unsigned,
+    "alg in lower case": header_text('{"alg":"hs256"}'),
+    "no alg": header_text("{}"),
+    "header is a list": header_text("[]"),
+    "HS512, same key": signed_with_hs512,
+    "RS256": signed_with_rsa,
+    "HMAC with a public key": signed_with_public_key,
+    "critical header": header_text('{"alg":"HS256","crit":["x"],"x":1}'),
+    "expired": changed(exp=int(time.time()) - 1),
+    "not yet valid, nbf": changed(nbf=int(time.time()) + 600),
+    "not yet valid, iat": changed(iat=int(time.time()) + 600),
+    "no exp": without("exp"),
+    "no user": without("user_id"),
+    "no type": without("token_type"),
+    "no id": without("jti"),
+    "no stamp of the password": without("hash_password"),
+    "refresh token": refresh_token,
+    "other type": changed(token_type="sliding"),
+    "deep header": header_text("[" * DEPTH + "]" * DEPTH),
+    "deep payload": payload_text('{"a":' * DEPTH),
+    "payload is a list": payload_text("[]"),
+    "payload is a number": payload_text("1"),
+    "payload is no JSON": payload_text("{"),
+    "deleted user": deleted_user,
+    "inactive user": deactivated_user,
+    "password changed": changed_password,
+}
+ODD = {
+    "huge": 10**30,
+    "tiny": -(10**30),
+    "infinite": float("inf"),
+    "not a number": float("nan"),
+    "text": "soon",
+    "number as text": "4102444800",
+    "null": None,
+    "true": True,
+    "list": [],
+    "object": {},
+}
+REFUSED |= {f"exp: {name}": changed(exp=value) for name, value in ODD.items()}
+# Long ago, as PyJWT reads these two, and no harm in a claim that only this service could sign.
+VALID_START = {"tiny", "true"}
+REFUSED |= {
+    f"{claim}: {name}": changed(**{claim: value})
+    for claim in ("nbf", "iat")
+    for name, value in ODD.items()
+    if name not in VALID_START
+}
+REFUSED |= {
+    f"user: {name}": changed(user_id=value)
+    for name, value in {
+        "huge": 10**30,
+        "huge text": "1" * 30,
+        # Python refuses to make a number of so many digits, with an error of its own.
+        "5,000 digits": "1" * 5_000,
+        "negative": -1,
+        "zero": 0,
+        "NUL": "1\0",
+        "surrogate": "\ud800",
+        "text": "manager",
+        "empty": "",
+        "float": 1.0,
+        "true": True,
+        "null": None,
+        "list": [1],
+        "object": {"id": 1},
+        "unknown": 999_999,
+    }.items()
+}
+
+
+@pytest.fixture
+def user(workspace: Workspace, make_user: Any) -> User:
+    made: User = make_user("somebody", workspace, Role.MANAGER)
+    return made
+
+
+def update_with(authorization: str | None) -> Any:
+    headers = {} if authorization is None else {"authorization": authorization}
+    return ApiClient(headers=headers).update(NAME_CHANGE)
+
+
+@pytest.mark.parametrize("authorization", REFUSED.values(), ids=REFUSED)
+def test_refused_token_gives_the_documented_body(authorization, user, connection, stored):
+    before = stored(connection)
+
+    response = update_with(authorization(user))
+
+    assert response.status_code == 401
+    assert re.sub(rb'"timestamp":\d+', b'"timestamp":0', response.content) == REFUSAL
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert stored(connection) == before
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+def test_scheme_is_read_in_any_case(scheme, user, connection):
+    assert update_with(good(user).replace("Bearer", scheme)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [changed(nbf=1), changed(nbf=1.5), changed(iat=int(time.time())), without("iat")],
+    ids=["nbf long ago", "nbf with a fraction", "iat now", "no iat"],
+)
+def test_odd_but_valid_token_passes(authorization, user, connection):
+    assert update_with(authorization(user)).status_code == 200
+
+
+@pytest.mark.parametrize("claim", ["aud", "iss"])
+@pytest.mark.parametrize(
+    "value", ["somebody-else", None, "", 7, {}, ["somebody-else"], [["us"]]], ids=repr
+)
+def test_other_audience_or_issuer_is_refused(claim, value, user, connection, monkeypatch):
+    monkeypatch.setattr(api_settings, {"aud": "AUDIENCE", "iss": "ISSUER"}[claim], "us")
+
+    response = update_with(changed(**{claim: value})(user))
+
+    connection.refresh_from_db()
+    assert response.status_code == 401
+    assert re.sub(rb'"timestamp":\d+', b'"timestamp":0', response.content) == REFUSAL
+    assert connection.version == 1
+
+
+@pytest.mark.parametrize("setting", ["AUDIENCE", "ISSUER"])
+def test_missing_audience_or_issuer_is_refused(setting, user, connection, stored, monkeypatch):
+    before = stored(connection)
+    token = good(user)
+    monkeypatch.setattr(api_settings, setting, "us")
+
+    response = update_with(token)
+
+    assert response.status_code == 401
+    assert response.json()["code"] == "4010"
+    assert stored(connection) == before
+
+
+def test_own_tokens_carry_audience_and_issuer(user, connection, monkeypatch):
+    monkeypatch.setattr(api_settings, "AUDIENCE", "us")
+    monkeypatch.setattr(api_settings, "ISSUER", "https://connections.example.com")
+
+    assert ApiClient(user).update(NAME_CHANGE).status_code == 200
+
+
+def test_access_token_lasts_15_minutes(user):
+    claims = claims_of(user)
+
+    assert claims["exp"] - claims["iat"] == 15 * 60
+
+
+@pytest.mark.parametrize(
+    "take_away",
+    [
+        lambda user: Membership.objects.filter(user=user).delete(),
+        lambda user: Membership.objects.filter(user=user).update(role=Role.VIEWER),
+        lambda user: Workspace.objects.filter(memberships__user=user).update(is_active=False),
+    ],
+    ids=["membership", "role", "workspace"],
+)
+def test_right_taken_away_after_issue_is_403_at_once(take_away, user, connection, stored):
+    before = stored(connection)
+    client = ApiClient(user)
+    take_away(user)
+
+    response = client.update(NAME_CHANGE)
+
+    assert response.status_code == 403
+    assert response.json()["code"] == "4030"
+    assert stored(connection) == before
+
+
+def test_right_given_after_issue_counts_at_once(make_user, workspace, connection):
+    user = make_user("newcomer")
+    client = ApiClient(user)
+    Membership.objects.create(user=user, workspace=workspace, role=Role.MANAGER)
+
+    assert client.update(NAME_CHANGE).status_code == 200
