@@ -1,0 +1,238 @@
+"""Who reaches what: by the workspace in the path, and by the connection in the body."""
+
+import re
+from typing import Any
+
+import pytest
+from auditlog.models import LogEntry
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from stripe_connections.models import StripeConnection
+from tests.conftest import ApiClient, random_api_key
+from workspaces.models import Membership, Role, Tenant, Workspace
+
+FORBIDDEN = b'{"version":"1.3.0","timestamp":0,"success":false,"code":"4030","message":"Forbidden"}'
+NOT_FOUND = (
+    b'{"version":"1.3.0","timestamp":0,"success":false,"code":"4040",'
+    b'"message":"Stripe tenant connection not found"}'
+)
+MALFORMED = [
+    "ws", "ws_", "ws_de-mo", "WS_demo", "tn_xyz789", "sc_abc123", "demo", "1", "*", "ws_demo%00",
+    "ws_demo%0A", "%20ws_demo", "ws_demo%20", "ws_%EF%BD%84emo", "ws_" + "x" * 62, "x" * 5_000,
+    "..", "ws_demo;x", "ws_demo'--", "%25", "%FF",
+]  # fmt: skip
+# Whom a workspace of each kind lets in.
+WORKSPACES = {
+    "own": "ws_demo",
+    "sibling": "ws_sibling",
+    "other tenant": "ws_other",
+    "inactive": "ws_inactive",
+    "unknown": "ws_unknown",
+    "in another case": "ws_Demo",
+} | {f"malformed {index}": biz_id for index, biz_id in enumerate(MALFORMED)}
+ALLOWED = {
+    ("manager", "own"),
+    ("outsider", "other tenant"),
+    ("manager and viewer", "own"),
+    ("manager of two", "own"),
+    ("manager of two", "sibling"),
+}
+
+
+@pytest.fixture
+def world(
+    workspace: Workspace, sibling_workspace: Workspace, other_workspace: Workspace, tenant: Tenant
+) -> dict[str, Workspace]:
+    """A workspace of each kind that exists."""
+    inactive = Workspace.objects.create(
+        biz_id="ws_inactive", tenant=tenant, name="Inactive", is_active=False
+    )
+    return {
+        "own": workspace,
+        "sibling": sibling_workspace,
+        "other tenant": other_workspace,
+        "inactive": inactive,
+    }
+
+
+@pytest.fixture
+def connections(world: dict[str, Workspace], make_connection: Any) -> dict[str, StripeConnection]:
+    """A connection in each workspace."""
+    return {kind: make_connection(place, f"sc_{place.biz_id[3:]}") for kind, place in world.items()}
+
+
+@pytest.fixture
+def cast(
+    world: dict[str, Workspace], make_user: Any, manager: Any, viewer: Any, outsider: Any
+) -> dict[str, ApiClient]:
+    """Everybody, the manager and the viewer also as members of the inactive workspace."""
+    both = make_user("both", world["own"], Role.MANAGER)
+    two = make_user("two", world["own"], Role.MANAGER)
+    superuser = make_user("superuser")
+    superuser.is_staff = superuser.is_superuser = True
+    superuser.save()
+    for user, place, role in [
+        (both, "sibling", Role.VIEWER),
+        (both, "inactive", Role.MANAGER),
+        (two, "sibling", Role.MANAGER),
+        (two, "inactive", Role.MANAGER),
+    ]:
+        Membership.objects.create(user=user, workspace=world[place], role=role)
+    return {
+        "manager": manager,
+        "viewer": viewer,
+        "outsider": outsider,
+        "manager and viewer": ApiClient(both),
+        "manager of two": ApiClient(two),
+        "member of nothing": ApiClient(make_user("nobody")),
+        "superuser": ApiClient(superuser),
+    }
+
+
+@pytest.fixture
+def everything(connections: dict[str, StripeConnection], stored: Any) -> Any:
+    """All rows of connections and the number of audit records."""
+
+    def read() -> Any:
+        rows = {kind: stored(connection) for kind, connection in connections.items()}
+        return rows, LogEntry.objects.count()
+
+    return read
+
+
+def without_time(response: Any) -> bytes:
+    return re.sub(rb'"timestamp":\d+', b'"timestamp":0', response.content)
+
+
+def headers(response: Any) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name != "X-Request-Id"}
+
+
+ROLES = [
+    "manager", "viewer", "outsider", "manager and viewer", "manager of two", "member of nothing",
+    "superuser",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("role", "kind"), [(r, k) for r in ROLES for k in WORKSPACES if (r, k) not in ALLOWED]
+)
+def test_workspace_of_the_path_is_closed(role, kind, cast, connections, everything):
+    before = everything()
+    # The connection is really there, where the workspace is.
+    target = connections.get(kind, connections["own"])
+
+    response = cast[role].update(
+        {"connectionBizId": target.biz_id, "connectionName": "Taken"}, WORKSPACES[kind]
+    )
+
+    assert response.status_code == 403
+    assert without_time(response) == FORBIDDEN
+    assert everything() == before
+
+
+@pytest.mark.parametrize(("role", "kind"), sorted(ALLOWED))
+def test_workspace_of_the_path_is_open(role, kind, cast, connections):
+    response = cast[role].update(
+        {"connectionBizId": connections[kind].biz_id, "connectionName": "Mine"}, WORKSPACES[kind]
+    )
+
+    assert response.status_code == 200
+    assert response.json()["data"]["connectionName"] == "Mine"
+
+
+@pytest.mark.parametrize(
+    "biz_id",
+    [
+        "sc_sibling", "sc_other", "sc_inactive", "sc_unknown", "SC_DEMO", "sc_Demo", "sc_dem",
+        "sc_demo%", "sc_*", "ws_demo", "1", "*", "' OR 1=1 --", "x" * 64, "\N{LATIN SMALL LETTER LONG S}c_demo",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("changes", [{"connectionName": "Taken"}, {}], ids=["change", "look"])
+def test_connection_of_another_workspace_is_not_found(
+    changes, biz_id, manager, connections, everything
+):
+    before = everything()
+
+    response = manager.update({"connectionBizId": biz_id} | changes)
+
+    assert response.status_code == 404
+    assert without_time(response) == NOT_FOUND
+    assert everything() == before
+
+
+def test_deleted_connection_is_not_found(manager, connections):
+    connections["own"].delete()
+
+    response = manager.update({"connectionBizId": "sc_demo", "connectionName": "Back"})
+
+    assert response.status_code == 404
+    assert without_time(response) == NOT_FOUND
+
+
+@pytest.mark.parametrize("biz_id", ["sc_demo", "sc_sibling", "sc_other", "sc_unknown"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"connectionName": "Taken"},
+        {"connectionName": 1, "apiKey": "pk"},
+        {"apikey": random_api_key()},
+    ],
+    ids=["nothing", "name", "bad fields", "unknown field"],
+)
+def test_viewer_learns_nothing_by_the_body(body, biz_id, viewer, connections, everything):
+    before = everything()
+
+    response = viewer.update({"connectionBizId": biz_id} | body)
+
+    assert without_time(response) == FORBIDDEN
+    assert everything() == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WORKSPACES if kind != "other tenant"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", {"connectionBizId": "sc_demo"}], ids=repr)
+def test_closed_workspaces_are_told_apart_by_nothing(kind, body, outsider, connections):
+    reference = outsider.update(body, "ws_unknown")
+
+    response = outsider.update(body, WORKSPACES[kind])
+
+    assert without_time(response) == without_time(reference)
+    assert headers(response) == headers(reference)
+
+
+@pytest.mark.parametrize("kind", ["own", "sibling", "inactive"])
+def test_closed_workspace_costs_the_queries_of_an_unknown_one(kind, outsider, connections):
+    with CaptureQueriesContext(database) as reference:
+        outsider.update({"connectionBizId": "sc_demo"}, "ws_unknown")
+
+    with CaptureQueriesContext(database) as queries:
+        outsider.update({"connectionBizId": "sc_demo"}, WORKSPACES[kind])
+
+    assert len(queries) == len(reference)
+
+
+def test_if_match_tells_nothing_of_another_workspace(manager, connections):
+    response = manager.update(
+        {"connectionBizId": "sc_other", "connectionName": "Taken"}, headers={"if-match": '"999"'}
+    )
+
+    assert without_time(response) == NOT_FOUND
+
+
+def test_connection_stays_where_it_is(manager, connections, world):
+    """The body cannot name another workspace or tenant."""
+    response = manager.update(
+        {
+            "connectionBizId": "sc_demo",
+            "bizId": "sc_other",
+            "tenantBizId": "tn_other",
+            "connectionName": "Here",
+        }
+    )
+
+    connections["own"].refresh_from_db()
+    assert response.json()["data"]["tenantBizId"] == "tn_xyz789"
+    assert connections["own"].workspace == world["own"]
+    assert StripeConnection.objects.get(biz_id="sc_other").connection_name == "Stripe Connection"
