@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
@@ -27,7 +28,7 @@ class Keyring:
     def of(cls, keys: tuple[str, ...]) -> Self:
         """A ring of Fernet keys; ValueError for one that is none."""
         return cls(
-            fernets=tuple(Fernet(key) for key in keys),
+            fernets=tuple(_fernet(key) for key in keys),
             fingerprint_keys=tuple(_fingerprint_key(key) for key in keys),
         )
 
@@ -66,6 +67,13 @@ def keyring() -> Keyring:
 
 
 _keyring = lru_cache(maxsize=8)(Keyring.of)
+
+
+def _fernet(key: str) -> Fernet:
+    # The library reads no further than the padding, and so drops a second key after a space.
+    if not re.fullmatch(r"[A-Za-z0-9+/_-]{43}=", key):
+        raise ValueError("That is no Fernet key.")
+    return Fernet(key)
 
 
 def _fingerprint_key(fernet_key: str) -> bytes:
