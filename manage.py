@@ -11,10 +11,20 @@ def main() -> None:
         sys.exit(f"Python 3.11 or later is needed; this is {sys.version.split()[0]}.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
+        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
         from django.core.management import execute_from_command_line  # noqa: PLC0415
+        from django.db import OperationalError  # noqa: PLC0415
     except ImportError:
-        sys.exit("Django is not installed here: run `make .venv` and use .venv/bin/python.")
-    execute_from_command_line(sys.argv)
+        sys.exit(
+            "Django is not installed here: run `make .venv/installed` and use .venv/bin/python."
+        )
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"Error: {error}")
+    except OperationalError as error:
+        reason = str(error).partition("\n")[0]
+        sys.exit(f"Error: {reason}. Is the database there, and `manage.py migrate` done?")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,19 @@
-"""Values that a deployment gives: from the environment, a mounted file, or `.env`."""
+"""Values that a deployment gives: from the environment, a mounted file, or `.env`.
 
+What cannot be used is an ImproperlyConfigured error that names the variable and never its value.
+"""
+
+import os
+import warnings
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
+
+DATABASE_ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 
 
 class _Variables(FileAwareMapping):  # type: ignore[misc]  # django-environ is untyped
@@ -14,8 +22,8 @@ class _Variables(FileAwareMapping):  # type: ignore[misc]  # django-environ is u
     def __getitem__(self, key: str) -> str:
         try:
             value: str = super().__getitem__(key)
-        except OSError as error:
-            raise ImproperlyConfigured(f"{key}_FILE cannot be read: {error.strerror}.") from None
+        except (OSError, UnicodeError) as error:
+            raise ImproperlyConfigured(f"{key}_FILE cannot be read: {_reason(error)}.") from None
         # A mounted secret usually ends in a line break that is no part of it. A dollar sign is
         # escaped because django-environ reads a value that begins with one as the name of another
         # variable; `escape_proxy` below takes the escape off again.
@@ -31,13 +39,57 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ
         super().__init__(**scheme)
         self.escape_proxy = True
 
+    @classmethod
+    def with_file(cls, env_file: Path) -> Self:
+        """The environment, with what only `env_file` sets filled in; the file may be missing."""
+        before = set(os.environ)
+        try:
+            # Some editors put a byte-order mark in front.
+            with env_file.open(encoding="utf-8-sig") as file:
+                cls.read_env(file)
+        except FileNotFoundError:
+            pass
+        except (OSError, UnicodeError) as error:
+            raise ImproperlyConfigured(f"{env_file} cannot be read: {_reason(error)}.") from None
+        # NAME_FILE is stronger than NAME, and the environment than the file.
+        for name in before:
+            if f"{name}_FILE" not in before:
+                os.environ.pop(f"{name}_FILE", None)
+        return cls()
+
     def items(self, name: str, default: str = "") -> list[str]:
         """The comma-separated entries of `name`, without the white space around them."""
         return [item.strip() for item in self.str(name, default).split(",")]
 
+    def count(self, name: str, default: int) -> int:
+        """A whole number, 0 or more."""
+        value: str = self.str(name, "") or str(default)
+        if not (value.isascii() and value.isdigit()):
+            raise ImproperlyConfigured(f"{name} must be a whole number, 0 or more.")
+        return int(value)
 
-def load(env_file: Path) -> Environment:
-    """The environment, with what only `env_file` sets filled in; the file may be missing."""
-    if env_file.is_file():
-        Environment.read_env(env_file)
-    return Environment()
+    def choice(self, name: str, default: str, choices: Collection[str]) -> str:
+        """One of `choices`, in any case."""
+        value: str = (self.str(name, "") or default).upper()
+        if value not in choices:
+            raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}.")
+        return value
+
+    def database(self, name: str, default: str) -> dict[str, Any]:
+        """Django's settings for the address of a database."""
+        try:
+            # A part that would be ignored is a warning of django-environ's.
+            with warnings.catch_warnings(action="error"):
+                found: dict[str, Any] = self.db_url_config(self.str(name, "") or default)
+        except (ValueError, UserWarning):
+            found = {}
+        if found.get("ENGINE") not in DATABASE_ENGINES or not found.get("NAME"):
+            raise ImproperlyConfigured(
+                f"{name} must be like postgres://USER:PASSWORD@HOST:5432/NAME, with odd "
+                "characters percent-encoded, or like sqlite:////PATH/TO/FILE."
+            )
+        return found
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8"

@@ -9,15 +9,22 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from csp.constants import NONE as CSP_NONE
 from csp.constants import SELF as CSP_SELF
+from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import load
+from config.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV_FILE = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
-env = load(ENV_FILE)
+env = Environment.with_file(ENV_FILE)
+if not any(name in env for name in ("SECRET_KEY", "FERNET_KEYS", "JWT_SIGNING_KEY")):
+    raise ImproperlyConfigured(
+        "No keys are set (stripe_connections.E001, E002, E004) and .env has none: `make .env` "
+        "writes one with random keys; docs/settings.md says how to set them in production."
+    )
 
 # ── Core ──────────────────────────────────────────────────────────────────────────────────────
 DEBUG = env.bool("DEBUG", False)
@@ -78,14 +85,19 @@ TEMPLATES = [
 
 # ── Database ──────────────────────────────────────────────────────────────────────────────────
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url("DATABASE_URL", f"sqlite:///{BASE_DIR / 'var' / 'db.sqlite3'}")
+    "default": env.database("DATABASE_URL", f"sqlite:///{quote(f'{BASE_DIR}/var/db.sqlite3')}")
 }
 DATABASE = DATABASES["default"]
 # How long to wait for a lock before the caller is told to come again (503).
 LOCK_TIMEOUT_SECONDS = 5
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     if DATABASE["NAME"] != ":memory:":
-        Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"No directory for the database of DATABASE_URL: {error}."
+            ) from None
     DATABASE.setdefault("OPTIONS", {}).update(
         timeout=LOCK_TIMEOUT_SECONDS,
         transaction_mode="IMMEDIATE",
@@ -117,7 +129,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
     # How many proxies of ours stand in front; decides which address a throttle counts.
-    "NUM_PROXIES": env.int("NUM_PROXIES", 0),
+    "NUM_PROXIES": env.count("NUM_PROXIES", 0),
     "DEFAULT_THROTTLE_RATES": {"token": env.str("THROTTLE_TOKEN", "10/min") or None},
 }
 
@@ -225,7 +237,10 @@ LOGGING: dict[str, Any] = {
             "formatter": "line",
         }
     },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    "root": {
+        "handlers": ["console"],
+        "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+    },
     # Django's default would print its own lines besides, and mail stack traces.
     "loggers": {"django": {"handlers": [], "propagate": True}},
 }

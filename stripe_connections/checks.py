@@ -10,6 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 from django.core.checks.security.base import SECRET_KEY_INSECURE_PREFIX
 from rest_framework.settings import api_settings as rest_settings
@@ -180,6 +181,21 @@ def check_api_key_prefixes(**kwargs: Any) -> list[CheckMessage]:
             "STRIPE_API_KEY_PREFIXES holds something that is no prefix.",
             hint="Letters or digits and an underscore, with commas between: sk_,rk_",
             id="stripe_connections.E008",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_user_id_field(**kwargs: Any) -> list[CheckMessage]:
+    """E009: a JWT_USER_ID_FIELD that could name two users at once, or none."""
+    unique = [field.name for field in User._meta.fields if field.unique]
+    if jwt_settings.USER_ID_FIELD in unique:
+        return []
+    return [
+        Error(
+            f"JWT_USER_ID_FIELD must be one of {', '.join(unique)}.",
+            hint="A token must name one user and no other.",
+            id="stripe_connections.E009",
         )
     ]
 

@@ -88,6 +88,8 @@ class Command(BaseCommand):
             raise CommandError(
                 "Demo people have passwords that are printed, so this needs DEBUG or --force."
             )
+        if options["connections"] < 0:
+            raise CommandError("--connections takes a number that is not negative.")
         workspaces = [_workspace(*row) for row in WORKSPACES]
         _add_connections(workspaces[0], options["connections"])
         for number, company in enumerate(COMPANIES):

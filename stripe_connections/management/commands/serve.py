@@ -43,6 +43,8 @@ class Command(BaseCommand):
         """Check what the server needs, and replace this process by it."""
         host, port = options["host"], options["port"]
         _check_port(host, port)
+        # This process needs one connection, and an answer at once where there is none to be had.
+        connection.settings_dict["OPTIONS"].pop("pool", None)
         try:
             connection.ensure_connection()
             call_command("migrate", verbosity=0)
@@ -54,6 +56,7 @@ class Command(BaseCommand):
         if options["demo"]:
             self._introduce(host, port)
         connection.close()
+        _allow_host(host)
         sys.stdout.flush()
         server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
         arguments = (
@@ -64,7 +67,9 @@ class Command(BaseCommand):
         os.execv(server, [server, *arguments.split()])  # noqa: S606 - no shell is wanted
 
     def _introduce(self, host: str, port: int) -> None:
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        # A wildcard is an address to listen on and none to call.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        url = f"http://{_in_url(host)}:{port}"
         self.stdout.write(f"Stripe Connections is at {url}\n\nDemo people:")
         call_command("load_demo", force=True, stdout=self.stdout)
         if not issues_tokens():
@@ -83,6 +88,16 @@ class Command(BaseCommand):
                 else "",
             )
         )
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _allow_host(host: str) -> None:
+    """Let the server answer under the name that it was given; Django allows only local ones."""
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+        os.environ["ALLOWED_HOSTS"] = f".localhost,127.0.0.1,[::1],{_in_url(host)}"
 
 
 def _check_port(host: str, port: int) -> None:
