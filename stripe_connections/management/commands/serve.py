@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 from stripe_connections.management.commands.load_demo import PEOPLE, WORKSPACES, password_of
 from workspaces.tokens import issues_tokens
 
+MAX_PORT = 65_535
 CURL = """
 TOKEN=$(curl -s {url}/web/v1/auth/token{portal} -H 'Content-Type: application/json' \\
   -d '{{"username": "{username}", "password": "{password}"}}' \\
@@ -33,7 +34,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--port", default="8000")
         parser.add_argument("--workers", type=int, default=1)
         parser.add_argument(
             "--demo", action="store_true", help="load demo data and say how to try the service"
@@ -41,7 +42,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Check what the server needs, and replace this process by it."""
-        host, port = options["host"], options["port"]
+        host, port = options["host"], _port(options["port"])
         _check_port(host, port)
         # This process needs one connection, and an answer at once where there is none to be had.
         connection.settings_dict["OPTIONS"].pop("pool", None)
@@ -100,6 +101,12 @@ def _allow_host(host: str) -> None:
         os.environ["ALLOWED_HOSTS"] = f".localhost,127.0.0.1,[::1],{_in_url(host)}"
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PORT):
+        raise CommandError(f"A port is a number from 1 to {MAX_PORT}.")
+    return int(text)
+
+
 def _check_port(host: str, port: int) -> None:
     """Raise a CommandError where nobody could listen there: the server's own words are long."""
     try:
@@ -111,7 +118,7 @@ def _check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen()
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         raise CommandError(
             f"Cannot listen on {host} port {port}: {error}. Choose another one: PORT=8001 make run"
         ) from None

@@ -1,0 +1,193 @@
+"""The demo data: the documented example, and people to try it with."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from stripe_connections.models import StripeConnection
+from tests.conftest import ApiClient
+from workspaces.models import Membership, Tenant, Workspace
+
+pytestmark = pytest.mark.django_db
+NAME_CHANGE = {"connectionBizId": "sc_abc123", "connectionName": "Changed"}
+
+
+@pytest.fixture(autouse=True)
+def _debug(settings: Any) -> None:
+    settings.DEBUG = True
+
+
+def load(**options: Any) -> str:
+    out = StringIO()
+    call_command("load_demo", stdout=out, **options)
+    return out.getvalue()
+
+
+def load_json(**options: Any) -> dict[str, list[dict[str, Any]]]:
+    loaded: dict[str, list[dict[str, Any]]] = json.loads(load(format="json", **options))
+    return loaded
+
+
+def counts() -> list[int]:
+    models = (User, Tenant, Workspace, Membership, StripeConnection)
+    return [model._default_manager.count() for model in models]
+
+
+def client_of(person: dict[str, Any]) -> ApiClient:
+    """A client with a token of the real login, and the printed password."""
+    credentials = {name: person[name] for name in ("username", "password")}
+    client = ApiClient()
+    answer = client.post("/web/v1/auth/token", credentials, content_type="application/json")
+    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {answer.json()['data']['accessToken']}"
+    return client
+
+
+def test_json_form_is_as_documented():
+    loaded = load_json()
+
+    assert list(loaded) == ["users", "workspaces"]
+    assert [list(user) for user in loaded["users"]] == [
+        ["username", "password", "role", "workspaceId"]
+    ] * 4
+    assert [(user["role"], user["workspaceId"]) for user in loaded["users"]] == [
+        ("manager", "ws_demo"),
+        ("viewer", "ws_demo"),
+        ("manager", "ws_other"),
+        ("staff", None),
+    ]
+    assert loaded["workspaces"] == [
+        {
+            "workspaceId": "ws_demo",
+            "tenantBizId": "tn_xyz789",
+            "connectionBizIds": ["sc_abc123"],
+        },
+        {
+            "workspaceId": "ws_other",
+            "tenantBizId": "tn_other",
+            "connectionBizIds": ["sc_other1"],
+        },
+    ]
+
+
+@pytest.mark.parametrize(("person", "status"), [(0, 200), (1, 403), (2, 403), (3, 403)])
+def test_people_log_in_and_may_do_what_their_role_says(person, status):
+    people = load_json()["users"]
+
+    assert client_of(people[person]).update(NAME_CHANGE).status_code == status
+
+
+def test_outsider_manages_the_other_workspace():
+    outsider = client_of(load_json()["users"][2])
+
+    assert outsider.update({"connectionBizId": "sc_other1"}, "ws_other").status_code == 200
+
+
+def test_staff_user_is_staff_and_nobody_else():
+    load()
+
+    assert list(User.objects.filter(is_staff=True).values_list("username", flat=True)) == [
+        "demo-staff"
+    ]
+
+
+def test_documented_example_is_there():
+    load()
+
+    connection = StripeConnection.objects.get(biz_id="sc_abc123")
+    assert connection.workspace.biz_id == "ws_demo"
+    assert connection.workspace.tenant.biz_id == "tn_xyz789"
+    assert connection.stripe_account_id == "acct_1234567890"
+    assert connection.api_key_hint
+    assert connection.webhook_secret_hint
+
+
+def test_second_run_repeats_the_first():
+    first, rows = load_json(), counts()
+
+    assert (load_json(), counts()) == (first, rows)
+
+
+def test_second_run_keeps_what_was_changed():
+    people = load_json()["users"]
+    client_of(people[0]).update(NAME_CHANGE)
+
+    load()
+
+    assert StripeConnection.objects.get(biz_id="sc_abc123").connection_name == "Changed"
+
+
+def test_tokens_survive_a_second_run():
+    client = client_of(load_json()["users"][0])
+
+    load()
+
+    assert client.update(NAME_CHANGE).status_code == 200
+
+
+def test_printed_password_works_again_after_it_was_changed():
+    people = load_json()["users"]
+    user = User.objects.get(username="demo-manager")
+    user.set_password("another one")
+    user.save()
+
+    assert load_json()["users"] == people
+    assert client_of(people[0]).update(NAME_CHANGE).status_code == 200
+
+
+def test_passwords_depend_on_the_deployment(settings):
+    first = {user["password"] for user in load_json()["users"]}
+    settings.SECRET_KEY = "another deployment's secret key, just as long as it has to be"
+
+    assert first.isdisjoint(user["password"] for user in load_json()["users"])
+    assert len(first) == 4
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(0, 1), (1, 1), (3, 3), (501, 501)])
+def test_connections_are_filled_up_to_n(wanted, found):
+    biz_ids = load_json(connections=wanted)["workspaces"][0]["connectionBizIds"]
+
+    assert len(set(biz_ids)) == found
+    assert biz_ids[0] == "sc_abc123"
+
+
+def test_fewer_connections_take_none_away():
+    load(connections=5)
+
+    assert len(load_json(connections=2)["workspaces"][0]["connectionBizIds"]) == 5
+
+
+def test_text_form_shows_every_person():
+    people = load_json()["users"]
+    text = load()
+
+    assert [person["password"] in text for person in people] == [True] * 4
+    assert "demo-staff" in text
+    assert "None" not in text
+
+
+def test_negative_number_is_refused():
+    with pytest.raises(CommandError, match="not negative"):
+        load(connections=-1)
+
+    assert counts() == [0, 0, 0, 0, 0]
+
+
+def test_refused_without_debug(settings):
+    settings.DEBUG = False
+
+    with pytest.raises(CommandError, match="--force"):
+        load()
+
+    assert counts() == [0, 0, 0, 0, 0]
+
+
+def test_loads_without_debug_if_forced(settings):
+    settings.DEBUG = False
+
+    load(force=True)
+
+    assert counts() == [4, 2, 2, 3, 2]
