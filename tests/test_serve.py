@@ -49,6 +49,13 @@ def test_port_that_is_none(port):
         call_command("serve", port=port)
 
 
+def test_demo_people_without_debug(settings):
+    with pytest.raises(CommandError, match="--demo needs DEBUG"):
+        call_command("serve", demo=True)
+
+    assert settings.DEBUG is False
+
+
 @pytest.mark.parametrize("host", ["nothing.invalid", "192.0.2.1", "a" * 64 + ".example"])
 def test_host_that_is_not_here(host):
     with pytest.raises(CommandError, match="Cannot listen on"):

@@ -42,6 +42,8 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Check what the server needs, and replace this process by it."""
+        if options["demo"] and not settings.DEBUG:
+            raise CommandError("Demo people have passwords that are printed: --demo needs DEBUG.")
         host, port = options["host"], _port(options["port"])
         _check_port(host, port)
         # This process needs one connection, and an answer at once where there is none to be had.
@@ -72,7 +74,7 @@ class Command(BaseCommand):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         url = f"http://{_in_url(host)}:{port}"
         self.stdout.write(f"Stripe Connections is at {url}\n\nDemo people:")
-        call_command("load_demo", force=True, stdout=self.stdout)
+        call_command("load_demo", stdout=self.stdout)
         if not issues_tokens():
             self.stdout.write("\nTokens come from your identity provider.\n")
             return
