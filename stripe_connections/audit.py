@@ -55,13 +55,33 @@ def record_creation(connection: StripeConnection, values: Mapping[str, Any], act
     _append(LogEntry.Action.CREATE, connection, changes, actor)
 
 
+def record_export(count: int, actor: Actor) -> None:
+    """Append a record that somebody took so many connections away, without their secrets."""
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(StripeConnection),
+        object_pk="",
+        object_repr=f"{count} connections",
+        action=LogEntry.Action.ACCESS,
+        actor=actor.user,
+        cid=actor.request_id,
+        additional_data=_who(actor),
+    )
+
+
+def _who(actor: Actor) -> dict[str, Any]:
+    # The name besides the user, for the day when the user is deleted.
+    return {
+        "source": actor.source,
+        "username": actor.user.get_username() if actor.user else None,
+    }
+
+
 def _append(
     action: int,
     connection: StripeConnection,
     changes: Mapping[str, tuple[Any, Any]],
     actor: Actor,
 ) -> None:
-    # The user's name is kept in the record as well, for the day when the user is deleted.
     entry = LogEntry(
         content_type=ContentType.objects.get_for_model(StripeConnection),
         object_pk=str(connection.pk),
@@ -71,10 +91,6 @@ def _append(
         changes=changes,
         actor=actor.user,
         cid=actor.request_id,
-        additional_data={
-            "source": actor.source,
-            "username": actor.user.get_username() if actor.user else None,
-            "version": connection.version,
-        },
+        additional_data=_who(actor) | {"version": connection.version},
     )
     prepared.insert(entry)

@@ -5,7 +5,7 @@ from typing import Any
 import fernet_fields
 from cryptography.fernet import InvalidToken, MultiFernet
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Value, When
+from django.db.models import BinaryField, Value, When
 from django.db.models.expressions import Col
 
 from stripe_connections.keyring import keyring
@@ -45,6 +45,15 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc
     def from_db_value(self, value: Any, *args: Any) -> str | None:
         """The text; UndecryptableSecretError where there is none to be had."""
         return None if value is None else decrypted(self.name, value)
+
+
+class TokenField(BinaryField):  # type: ignore[type-arg]  # generic in the stubs only
+    """What an EncryptedTextField stores, as bytes whatever a hand has put there."""
+
+    def from_db_value(self, value: Any, *args: Any) -> bytes | None:
+        if value is None:
+            return None
+        return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def decrypted(name: str, token: Any) -> str:

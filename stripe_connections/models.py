@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from stripe_connections import search
 from stripe_connections.endpoints import validate_partner_endpoint
-from stripe_connections.fields import EncryptedTextField
+from stripe_connections.fields import EncryptedTextField, TokenField
+from stripe_connections.keyring import keyring
 from stripe_connections.secrets import FINGERPRINT_LENGTH, HINT_LENGTH, SecretTraces
 from stripe_connections.validators import (
     validate_api_key,
@@ -39,6 +40,18 @@ class Status(models.IntegerChoices):
 
     INACTIVE = 0, "Inactive"
     ACTIVE = 1, "Active"
+
+
+class Mode(models.TextChoices):
+    """Whether an API key moves real money."""
+
+    LIVE = "live", "Live"
+    TEST = "test", "Test"
+
+
+def in_mode(mode: str) -> Q:
+    """Connections whose API key is of `mode`: hints read "sk_live_…4242"."""
+    return Q(api_key_hint__contains=f"_{mode}_…")
 
 
 class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
@@ -73,11 +86,16 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
         """With `api_key_token` and `webhook_secret_token`: the stored bytes, not decrypted."""
         return self.annotate(
             **{
-                f"{name}_token": models.ExpressionWrapper(
-                    models.F(name), output_field=models.BinaryField()
-                )
+                f"{name}_token": models.ExpressionWrapper(models.F(name), output_field=TokenField())
                 for name in SECRET_FIELDS
             }
+        )
+
+    def holding(self, secret: str) -> Self:
+        """Those that have `secret` as API key or as webhook signing secret."""
+        fingerprints = keyring().fingerprints(secret)
+        return self.filter(
+            Q(api_key_fingerprint__in=fingerprints) | Q(webhook_secret_fingerprint__in=fingerprints)
         )
 
 
@@ -219,6 +237,21 @@ class StripeConnection(models.Model):
     def etag(self) -> str:
         """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
         return f'"{self.version}"'
+
+    @property
+    def mode(self) -> str:
+        """What the prefix of the API key tells: "live", "test", or "" for nothing."""
+        return next((mode for mode in Mode.values if f"_{mode}_…" in (self.api_key_hint or "")), "")
+
+    def is_unreadable(self, name: str) -> bool:
+        """Whether a secret is stored that no key of ours can decrypt; needs `with_tokens`.
+
+        The seal of the token tells (`Keyring.position_of`), so that a list can mark what was
+        damaged a moment ago and decrypts nothing. A mark that is kept would be wrong as soon as
+        somebody changes FERNET_KEYS or restores a backup.
+        """
+        token: bytes | None = getattr(self, f"{name}_token")
+        return token is not None and keyring().position_of(token) is None
 
     def replace_secret(self, name: str, secret: str) -> list[str]:
         """Set a secret and what stands beside it, without saving.

@@ -74,7 +74,7 @@ def update_connection(
         unchanged = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
         return _found(unchanged, workspace, expected_versions)
     with transaction.atomic():
-        locked = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=_lock_timeout())
+        locked = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout())
         connection = _found(locked, workspace, expected_versions)
         before = {name: _shown(connection, name) for name in changes}
         columns = _set(connection, changes)
@@ -125,13 +125,13 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
     ring = keyring()
     connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     with transaction.atomic():
-        locked = connections.with_tokens().for_update(_lock_timeout()).first()
+        locked = connections.with_tokens().for_update(lock_timeout()).first()
         connection = _found(locked, workspace, None)
         tokens = {name: getattr(connection, f"{name}_token") for name in SECRET_FIELDS}
         stale = {
             name: decrypted(name, token)
             for name, token in tokens.items()
-            if token is not None and ring.position_of(bytes(token)) != 0
+            if token is not None and ring.position_of(token) != 0
         }
         for name, secret in stale.items():
             setattr(connection, name, secret)
@@ -176,7 +176,8 @@ def _recorded(connection: StripeConnection, names: Iterable[str]) -> dict[str, A
     }
 
 
-def _lock_timeout() -> str:
+def lock_timeout() -> str:
+    """How long a writer waits for a row that somebody else has locked."""
     return f"{settings.LOCK_TIMEOUT_SECONDS * 1000:.0f}ms"
 
 

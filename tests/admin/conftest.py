@@ -1,0 +1,122 @@
+"""Staff, each with a logged-in client of their own, and what they do on the pages."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection as database
+from django.test import Client
+from django.urls import reverse
+
+from stripe_connections.models import StripeConnection
+
+LIST = "/admin/stripe_connections/stripeconnection/"
+ADD = f"{LIST}add/"
+FIND = f"{LIST}find-by-key/"
+AUDIT = "/admin/auditlog/logentry/"
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class StaffClient(Client):
+    """A browser without JavaScript, behind the proxy that ends TLS."""
+
+    def __init__(self, user: User | None = None) -> None:
+        super().__init__(headers={"X-Forwarded-Proto": "https", "X-Request-Id": "request-1"})
+        if user:
+            self.force_login(user, BACKEND)
+
+    def form(self, url: str) -> dict[str, Any]:
+        """What the form at `url` would send if nobody touched it."""
+        form = self.get(url).context["adminform"].form
+        values = {bound.html_name: bound.value() for bound in form}
+        return {name: "" if value is None else value for name, value in values.items()}
+
+    def save(self, url: str, **typed: Any) -> Any:
+        """Open the form, type, save."""
+        return self.post(url, self.form(url) | typed)
+
+    def act(self, action: str, *connections: StripeConnection, **data: Any) -> Any:
+        """Choose rows of the list and an action."""
+        chosen = [connection.pk for connection in connections]
+        data = {"action": action, "_selected_action": chosen, "index": 0} | data
+        return self.post(LIST, data, follow=True)
+
+
+def change_url(connection: StripeConnection) -> str:
+    return reverse("admin:stripe_connections_stripeconnection_change", args=[connection.pk])
+
+
+def history_url(connection: StripeConnection) -> str:
+    return reverse("admin:stripe_connections_stripeconnection_history", args=[connection.pk])
+
+
+def text(response: Any) -> str:
+    """The whole answer, headers included."""
+    return f"{response.headers}\n{response.getvalue().decode()}"
+
+
+def messages(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+@pytest.fixture
+def make_staff(make_user: Any) -> Any:
+    def make(username: str, *codenames: str) -> StaffClient:
+        user = make_user(username)
+        user.is_staff = True
+        user.save()
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        return StaffClient(user)
+
+    return make
+
+
+@pytest.fixture
+def staff(make_staff: Any) -> StaffClient:
+    client: StaffClient = make_staff(
+        "staff",
+        "add_stripeconnection",
+        "change_stripeconnection",
+        "view_stripeconnection",
+        "replace_secrets",
+        "view_workspace",
+        "view_tenant",
+    )
+    return client
+
+
+@pytest.fixture
+def colleague(make_staff: Any) -> StaffClient:
+    """May change connections, and replace no secret."""
+    client: StaffClient = make_staff(
+        "colleague",
+        "add_stripeconnection",
+        "change_stripeconnection",
+        "view_stripeconnection",
+        "view_workspace",
+    )
+    return client
+
+
+@pytest.fixture
+def support(make_staff: Any) -> StaffClient:
+    """May look, and no more."""
+    client: StaffClient = make_staff("support", "view_stripeconnection")
+    return client
+
+
+@pytest.fixture
+def superuser(db: None) -> StaffClient:
+    return StaffClient(User.objects.create_superuser("root", password="password of root"))
+
+
+@pytest.fixture
+def damage() -> Any:
+    """Overwrite a stored secret by something that no key opens."""
+
+    def overwrite(connection: StripeConnection, name: str = "api_key") -> None:
+        sql = f"UPDATE stripe_connections_stripeconnection SET {name} = %s WHERE id = %s"
+        with database.cursor() as cursor:
+            cursor.execute(sql, [b"damaged", connection.pk])
+
+    return overwrite
