@@ -8,8 +8,6 @@ figure is the median over the rounds, every ratio that of the ratios within a ro
 import argparse
 import contextlib
 import http.client
-import importlib
-import importlib.util
 import json
 import os
 import platform
@@ -148,6 +146,13 @@ class Bench:
         self.wrong += result["wrong"] + abs(self.audited() - audited - requests)
         return result
 
+    def rotation(self) -> Any:
+        """Rotation's figures, measured in a database of its own on the same server."""
+        self.database.psql("CREATE DATABASE rotation;")
+        environment = self.environment | {"DATABASE_URL": self.database.get_uri("rotation")}
+        command = [sys.executable, "-m", "benchmarks.rotation", "--format", "json"]
+        return json.loads(subprocess.check_output(command, cwd=ROOT, env=environment))
+
     def audited(self) -> int:
         """How many records the audit holds."""
         return int(self.database.psql("\\t\nSELECT count(*) FROM auditlog_logentry;").split()[-1])
@@ -276,24 +281,22 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4, help="for each server, body and round")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=1, help="processes of each server")
+    parser.add_argument("--rotation", action="store_true", help="measure rotation as well")
     parser.add_argument("--plot", type=Path, help="draw the ratios into this SVG file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Bench(Path(directory)) as bench:
         bench.prepare(options.rows, options.workers)
         update = measure(bench, options.rounds, options.seconds)
+        rotation = bench.rotation() if options.rotation else None
     result = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}",
         "options": {name: value for name, value in vars(options).items() if name != "plot"},
         "update": update,
+        "rotation": rotation,
     }
     print("\n".join(table(update)))
-    # Written by the same hand as the command that it measures.
-    if importlib.util.find_spec("benchmarks.rotation"):
-        result["rotation"] = importlib.import_module("benchmarks.rotation").measure()
-    else:
-        print("\nRotation is not measured yet.")
     target = ROOT / "var" / "bench.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=2) + "\n")
