@@ -248,7 +248,17 @@ def test_head_is_405_without_a_body(manager, connection):
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/html", "application/xml", "application/json5", "text/*;q=1", "nonsense"]
+    "accept",
+    [
+        "text/html",
+        "application/xml",
+        "application/json5",
+        "text/*;q=1",
+        "nonsense",
+        "text/html; q*=no-such''1",
+        "text/" + "x" * 20_000,
+    ],
+    ids=range(7),
 )
 def test_other_accept_is_406(manager, assert_refused, accept):
     response = manager.update(NAMED, headers={"Accept": accept})
@@ -312,6 +322,19 @@ def test_429_says_when_to_come_again(db, monkeypatch):
     body = assert_envelope(responses[1], 429, "4290", "Too many requests")
     assert list(body) == ERROR_KEYS
     assert 1 <= int(responses[1]["Retry-After"]) <= 60
+
+
+def test_a_user_name_that_is_no_text_can_be_counted(db, monkeypatch):
+    monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "token", "9/min")
+
+    response = ApiClient().post(
+        "/web/v1/auth/token",
+        {"username": "\ud800", "password": "\0"},
+        content_type="application/json",
+    )
+
+    body = assert_envelope(response, 400, "4000", "Invalid request")
+    assert [error["field"] for error in body["errors"]] == ["username", "password"]
 
 
 @pytest.mark.urls(__name__)
