@@ -11,7 +11,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import idna
 from django.core.exceptions import ValidationError
 
-MAX_HOST_LENGTH = 253
 MAX_PORT = 65535
 
 # What is not global unicast in IPv4, from the IANA special-purpose address registry
@@ -123,13 +122,10 @@ def _is_public_host(host: str) -> bool:
         if host.startswith("["):
             address = IPv6Address(host[1:-1])
             return address.scope_id is None and is_public_address(address)
-        # A name is never longer, and IDNA costs more than linear time.
-        if len(host) > MAX_HOST_LENGTH + 1:
-            return False
         if _looks_like_ipv4(host):
             # The usual dotted spelling and no other: one that a reader could take for another
             # address is refused, whatever it says.
-            return host.isascii() and is_public_address(IPv4Address(host))
+            return is_public_address(IPv4Address(host))
         return _is_public_name(idna.encode(host, uts46=True).decode().lower())
     except ValueError:  # of ipaddress; those of idna are UnicodeErrors and so ValueErrors too
         return False
@@ -140,7 +136,6 @@ def _is_public_name(name: str) -> bool:
     labels = name.split(".")
     return (
         len(labels) > 1
-        and len(name) <= MAX_HOST_LENGTH
         and all(_label.fullmatch(label) for label in labels)
         and not f".{name}".endswith(NON_PUBLIC_SUFFIXES)
     )
@@ -148,16 +143,9 @@ def _is_public_name(name: str) -> bool:
 
 def _looks_like_ipv4(host: str) -> bool:
     """Whether the last label is a number, in the digits of any script and any width."""
-    try:
-        mapped = idna.uts46_remap(host, std3_rules=False)
-    except UnicodeError:
-        mapped = host
-    mapped = unicodedata.normalize("NFKC", mapped).lower()
-    digits = "".join(_ascii_digit(char) for char in mapped)
-    last = re.split("[.\u3002\uff0e\uff61]", digits)
-    while len(last) > 1 and not last[-1]:
-        last.pop()
-    return _number.fullmatch(last[-1]) is not None
+    mapped = idna.uts46_remap(host, std3_rules=False)
+    last = mapped.rstrip(".").rpartition(".")[2]
+    return _number.fullmatch("".join(map(_ascii_digit, last))) is not None
 
 
 def _ascii_digit(char: str) -> str:

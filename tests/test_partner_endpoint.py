@@ -439,6 +439,24 @@ def test_malformed_url_is_refused(url):
 
 
 @pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("https://user@example.com/", "User-info"),
+        ("https://example.com/#", "fragment"),
+        ("https://example.com/a b", "White space"),
+        ("http://example.com/", "https://"),
+        ("https://example.com:/", "port is malformed"),
+        ("https://example.com:0/", "between 1 and 65535"),
+        ("https://example.com/é", "other than ASCII"),
+        ("https://localhost/", "must be public"),
+    ],
+)
+def test_refusal_says_what_is_wrong(url, fault):
+    with pytest.raises(ValidationError, match=fault):
+        validate_partner_endpoint(url)
+
+
+@pytest.mark.parametrize(
     "wrapped",
     ["[::ffff:{0}]", "[64:ff9b::{0}]", "[0:0:0:0:0:ffff:{0}]", "[0064:ff9b:0:0:0:0:{0}]"],
 )
