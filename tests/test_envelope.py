@@ -232,6 +232,13 @@ def test_other_method_is_405(manager, connection, method):
     assert response["Allow"] == "POST"
 
 
+@pytest.mark.parametrize("query", ["format=xml", "format=json", "format="])
+def test_a_query_does_not_change_a_405(manager, connection, query):
+    response = manager.get(f"{update_path()}?{query}")
+
+    assert_envelope(response, 405, "4050", "Method not allowed")
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/web/v1/auth/token", "/web/v1/auth/token/refresh"])
 def test_other_method_is_405_for_tokens(db, path, method):
