@@ -14,8 +14,8 @@ run: .venv/installed .env ## Serve on HOST and PORT (127.0.0.1, 8000), with demo
 	@exec $(BIN)/python manage.py serve --demo --host "$(HOST)" --port "$(PORT)"
 
 test: .venv/installed ## Run all tests, on SQLite and on PostgreSQL
-	$(BIN)/python -m pytest -n auto
-	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: .venv/installed ## Format, lint, types, migrations, settings
 	$(BIN)/ruff format --check .

@@ -165,6 +165,26 @@ def test_database_is_read_from_its_address(url, expected):
     assert {name: found[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hunter2",
+        "postgres://user:hunter2@host:port/name",
+        "postgres://user:hunter2@[::1/name",
+        "postgres://user:hunter2@host",
+        "postgres://user:hunter2@host:99999/name",
+        "mysql://user:hunter2@host/name",
+        "sqlite://hunter2/name",
+    ],
+)
+def test_address_that_is_none_is_refused_by_name_and_not_shown(url):
+    with pytest.raises(ImproperlyConfigured, match="NAME must be like") as error:
+        given(NAME=url).database("NAME", "sqlite:////default.sqlite3")
+
+    assert "hunter2" not in str(error.value)
+    assert error.value.__context__ is None
+
+
 def test_env_file_is_private_and_whole(tmp_path):
     path = tmp_path / ".env"
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,13 +22,16 @@ from tests.production import PRODUCTION
 
 ROOT = Path(__file__).parent.parent
 UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
+CHUNKED = "Transfer-Encoding: chunked"
 STARTUP_SECONDS = 60
+# One process for the file, also with `--dist loadgroup`.
+pytestmark = pytest.mark.xdist_group("server")
 
 
 class Server:
     """A process that serves a database of its own, filled with demo data."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, log: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.environment = {"PATH": os.environ["PATH"]} | PRODUCTION
@@ -37,24 +41,17 @@ class Server:
             "ALLOWED_HOSTS": "",
             "PORTAL_ACCESS_CODE": "",
         }
-        self.manage("migrate", "-v0")
-        people = json.loads(self.manage("load_demo", "--format", "json"))["users"]
-        self.manager = people[0]
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", "--port", str(self.port)],
-            env=self.environment,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve", "--demo", "--port", str(self.port)],
+                env=self.environment,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         self.wait()
-        body = {name: self.manager[name] for name in ("username", "password")}
-        _, answer = self.ask(self.request(json.dumps(body), "/web/v1/auth/token", token=""))
-        self.token = answer["data"]["accessToken"]
-
-    def manage(self, *arguments: str) -> str:
-        command = [sys.executable, "manage.py", *arguments]
-        return subprocess.check_output(command, env=self.environment, cwd=ROOT, text=True)
+        self.token = self.log_in()
 
     def wait(self) -> None:
         """Return as soon as the server answers."""
@@ -62,10 +59,17 @@ class Server:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                assert self.process.poll() is None
+                assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.05)
             else:
                 return
+
+    def log_in(self) -> str:
+        """A token for the manager whose password was printed."""
+        password = re.search(r"demo-manager +(\S+)", self.log.read_text())[1]
+        body = json.dumps({"username": "demo-manager", "password": password})
+        _, answered = self.ask(self.request(body, "/web/v1/auth/token", token=""))
+        return str(answered["data"]["accessToken"])
 
     def connect(self) -> Any:
         return closing(socket.create_connection(("127.0.0.1", self.port), STARTUP_SECONDS))
@@ -114,7 +118,7 @@ def name_change(name: str) -> str:
     return json.dumps({"connectionBizId": "sc_abc123", "connectionName": name})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def database_url(tmp_path_factory: Any) -> str:
     """An empty database of the kind that the tests run on."""
     given = os.environ.get("DATABASE_URL", "")
@@ -126,35 +130,62 @@ def database_url(tmp_path_factory: Any) -> str:
     return urlsplit(given)._replace(path=f"/{name}").geturl()
 
 
-@pytest.fixture
-def server(database_url: str) -> Iterator[Server]:
-    started = Server(database_url)
+@pytest.fixture(scope="module")
+def server(database_url: str, tmp_path_factory: Any) -> Iterator[Server]:
+    """One server for all of this file, because a start costs seconds; the last test stops it."""
+    started = Server(database_url, tmp_path_factory.mktemp("log") / "server.log")
     yield started
     started.process.terminate()
     started.process.wait(STARTUP_SECONDS)
 
 
-def test_server_speaks_http(server):
-    """One server for all of it: a start costs seconds."""
-    chunks = server.request(chunked(name_change("Chunked")), headers="Transfer-Encoding: chunked")
-    assert server.ask(chunks)[1]["data"]["connectionName"] == "Chunked"
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_printed_curl_works_when_pasted(server):
+    pasted = server.log.read_text().partition("terminal:\n")[2].partition("\n[")[0]
 
-    # Past the limit, and without a Content-Length that would give it away.
-    long = chunked(name_change("x" * 70_000), 8_192)
-    status, body = server.ask(server.request(long, headers="Transfer-Encoding: chunked"))
+    said = subprocess.check_output(["sh"], input=pasted, text=True, stderr=subprocess.DEVNULL)
+
+    headers, _, body = said.partition("\n\n")
+    assert headers.startswith("HTTP/1.1 200 ")
+    assert json.loads(body)["data"]["connectionName"] == "Updated Stripe Connection"
+
+
+def test_chunked_body_is_a_body_like_any_other(server):
+    request = server.request(chunked(name_change("Chunked")), headers=CHUNKED)
+
+    assert server.ask(request)[1]["data"]["connectionName"] == "Chunked"
+
+
+@pytest.mark.parametrize("length", [70_000, 1_000_000])
+def test_long_chunked_body_is_413(length, server):
+    """Without a Content-Length, which would give it away."""
+    request = server.request(chunked(name_change("x" * length), 8_192), headers=CHUNKED)
+
+    status, body = server.ask(request)
+
     assert (status, body["code"]) == (413, "4130")
+
+
+def test_long_body_is_413(server):
     status, body = server.ask(server.request(name_change("x" * 70_000)))
+
     assert (status, body["code"]) == (413, "4130")
 
+
+def test_pipelined_requests_are_answered_in_order(server):
     with server.connect() as connection:
-        connection.sendall(server.request(name_change("One")) + server.request(name_change("Two")))
+        connection.sendall(b"".join(server.request(name_change(name)) for name in ("One", "Two")))
         stream = connection.makefile("rb")
         names = [answer(stream)[1]["data"]["connectionName"] for _ in range(2)]
+
     assert names == ["One", "Two"]
 
-    assert server.ask(server.request(method="OPTIONS"))[0] == 405
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+def test_other_methods_are_405(method, server):
     with server.connect() as connection:
-        connection.sendall(server.request(method="HEAD"))
+        connection.sendall(server.request(method=method))
+
         assert connection.makefile("rb").readline().split()[1] == b"405"
 
 
