@@ -179,6 +179,14 @@ def test_process_starts_with_good_settings(command):
     assert start(*command).returncode == 0
 
 
+@pytest.mark.parametrize("key", [PEM, PEM.replace("\n", r"\n")], ids=["lines", "one line"])
+def test_public_key_is_taken_in_lines_or_in_one(key):
+    ended = start(*CHECK, JWT_ALGORITHM="ES256", JWT_VERIFYING_KEY=key, JWT_SIGNING_KEY=None)
+
+    assert ended.returncode == 0
+    assert "E004" not in ended.stderr
+
+
 @pytest.mark.parametrize("command", [CHECK, SERVER], ids=["check", "server"])
 @pytest.mark.parametrize(
     ("name", "check", "maker"),

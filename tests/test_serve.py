@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from stripe_connections.management.commands.serve import url_of
 from tests.production import PRODUCTION
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +48,20 @@ def test_port_that_is_taken(taken_port):
 def test_port_that_is_none(port):
     with pytest.raises(CommandError, match="from 1 to 65535"):
         call_command("serve", port=port)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("connections.example", "http://connections.example:8000"),
+    ],
+)
+def test_printed_address_can_be_called(host, url):
+    assert url_of(host, 8000) == url
 
 
 def test_demo_people_without_debug(settings):

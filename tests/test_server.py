@@ -23,6 +23,8 @@ from tests.production import PRODUCTION
 ROOT = Path(__file__).parent.parent
 UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
 CHUNKED = "Transfer-Encoding: chunked"
+# On Linux an address of this machine that Django does not serve unasked.
+HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 STARTUP_SECONDS = 60
 # One process for the file, also with `--dist loadgroup`.
 pytestmark = pytest.mark.xdist_group("server")
@@ -32,7 +34,7 @@ class Server:
     """A process that serves a database of its own, filled with demo data."""
 
     def __init__(self, database_url: str, log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
+        with socket.create_server((HOST, 0)) as probe:
             self.port = probe.getsockname()[1]
         self.environment = {"PATH": os.environ["PATH"]} | PRODUCTION
         self.environment |= {
@@ -44,7 +46,16 @@ class Server:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", "--demo", "--port", str(self.port)],
+                [
+                    sys.executable,
+                    "manage.py",
+                    "serve",
+                    "--demo",
+                    "--host",
+                    HOST,
+                    "--port",
+                    str(self.port),
+                ],
                 env=self.environment,
                 cwd=ROOT,
                 stdout=output,
@@ -57,7 +68,7 @@ class Server:
         """Return as soon as the server answers."""
         for _ in range(STARTUP_SECONDS * 20):
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection((HOST, self.port), 1).close()
             except OSError:
                 assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.05)
@@ -72,7 +83,7 @@ class Server:
         return str(answered["data"]["accessToken"])
 
     def connect(self) -> Any:
-        return closing(socket.create_connection(("127.0.0.1", self.port), STARTUP_SECONDS))
+        return closing(socket.create_connection((HOST, self.port), STARTUP_SECONDS))
 
     def request(
         self,

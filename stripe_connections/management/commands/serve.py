@@ -70,9 +70,7 @@ class Command(BaseCommand):
         os.execv(server, [server, *arguments.split()])  # noqa: S606 - no shell is wanted
 
     def _introduce(self, host: str, port: int) -> None:
-        # A wildcard is an address to listen on and none to call.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-        url = f"http://{_in_url(host)}:{port}"
+        url = url_of(host, port)
         self.stdout.write(f"Stripe Connections is at {url}\n\nDemo people:")
         call_command("load_demo", stdout=self.stdout)
         if not issues_tokens():
@@ -91,6 +89,11 @@ class Command(BaseCommand):
                 else "",
             )
         )
+
+
+def url_of(host: str, port: int) -> str:
+    """Where to call a server that listens on `host`: a wildcard can be listened on only."""
+    return f"http://{_in_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host))}:{port}"  # noqa: S104
 
 
 def _in_url(host: str) -> str:
