@@ -71,7 +71,8 @@ class Command(BaseCommand):
 
     def _introduce(self, host: str, port: int) -> None:
         url = url_of(host, port)
-        self.stdout.write(f"Stripe Connections is at {url}\n\nDemo people:")
+        self.stdout.write(f"Stripe Connections is at {url}, for staff at {url}/admin/")
+        self.stdout.write("\nDemo people:")
         call_command("load_demo", stdout=self.stdout)
         if not issues_tokens():
             self.stdout.write("\nTokens come from your identity provider.\n")
