@@ -7,6 +7,8 @@ admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
 # It would point to the site's front page, and there is none.
 admin.site.site_url = None
+# The lists need the room.
+admin.site.enable_nav_sidebar = False
 
 urlpatterns = [
     path("admin/", admin.site.urls),

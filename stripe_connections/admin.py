@@ -6,6 +6,7 @@ goes through `services.py`.
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from auditlog.models import LogEntry
@@ -64,8 +65,8 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         "mode",
         "state",
         "key_hint",
-        "api_key_replaced_at",
-        "updated_at",
+        "replaced",
+        "updated",
     )
     list_display_links = ("biz_id", "connection_name")
     list_filter = (
@@ -77,7 +78,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     )
     list_select_related = ("workspace__tenant",)
     list_per_page = list_max_show_all = 50
-    sortable_by = ("biz_id", "connection_name", "updated_at")
+    sortable_by = ("biz_id", "connection_name", "updated")
     ordering = ("-pk",)
     paginator = listing.BoundedPaginator
     show_full_result_count = False
@@ -92,7 +93,6 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     actions = ("activate", "deactivate", "reencrypt", "export")
 
     # ── What is shown ─────────────────────────────────────────────────────────────────────────
-    @admin.display(ordering="workspace__tenant__name")
     def tenant(self, connection: StripeConnection) -> str:
         return connection.workspace.tenant.name
 
@@ -123,6 +123,14 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         )
         hint = connection.api_key_hint
         return format_html("<code>{}</code>{}", hint or "-", marks) if hint or marks else None
+
+    @admin.display(description="key replaced", empty_value="-")
+    def replaced(self, connection: StripeConnection) -> str:
+        return _minute(connection.api_key_replaced_at).partition(" ")[0]
+
+    @admin.display(ordering="updated_at")
+    def updated(self, connection: StripeConnection) -> str:
+        return _minute(connection.updated_at)
 
     @admin.display(description="stored API key")
     def stored_api_key(self, connection: StripeConnection) -> str:
@@ -396,7 +404,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 class HistoryAdmin(admin.ModelAdmin):
     """The audit of all connections, for reading."""
 
-    list_display = ("timestamp", "connection", "person", "source", "request_id", "what")
+    list_display = ("moment", "connection", "person", "source", "what", "request_id")
     list_display_links = None
     list_filter = (listing.PersonFilter, listing.DayFilter, listing.FieldFilter)
     list_per_page = list_max_show_all = 50
@@ -433,6 +441,10 @@ class HistoryAdmin(admin.ModelAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in {"person", "day", "field"}
 
+    @admin.display(description="when (UTC)")
+    def moment(self, record: LogEntry) -> str:
+        return _minute(record.timestamp)
+
     def connection(self, record: LogEntry) -> str | SafeString:
         if record.object_id is None:
             return str(record.object_repr)
@@ -442,9 +454,11 @@ class HistoryAdmin(admin.ModelAdmin):
     def person(self, record: LogEntry) -> str:
         return Entry.of(record).username
 
+    @admin.display(description="from")
     def source(self, record: LogEntry) -> str:
         return Entry.of(record).source
 
+    @admin.display(description="request ID")
     def request_id(self, record: LogEntry) -> str:
         return Entry.of(record).request_id
 
@@ -464,6 +478,10 @@ def _stored(connection: StripeConnection, name: str) -> str:
             "unreadable": connection.is_unreadable(name),
         },
     )
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
 
 
 def _actor(request: HttpRequest) -> Actor:

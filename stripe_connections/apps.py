@@ -7,6 +7,7 @@ class StripeConnectionsConfig(AppConfig):
     """The app of connections."""
 
     name = "stripe_connections"
+    verbose_name = "Connections"
 
     def ready(self) -> None:
         """Register the start-up checks."""

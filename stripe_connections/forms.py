@@ -55,8 +55,9 @@ class SecretField(ApiField):
 
     widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, required=False, help_text="Leave empty to keep the stored one.")
+    def __init__(self, name: str, label: str) -> None:
+        keep = "Leave empty to keep the stored one."
+        super().__init__(name, label=label, required=False, help_text=keep)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(data)
@@ -70,8 +71,8 @@ def _lines(value: str | None) -> str:
     return (value or "").replace("\r\n", "\n")
 
 
-def _line() -> forms.TextInput:
-    return forms.TextInput(attrs={"class": "vTextField"})
+def _line(width: str = "vTextField") -> forms.TextInput:
+    return forms.TextInput(attrs={"class": width})
 
 
 def _area(rows: int) -> forms.Textarea:
@@ -90,9 +91,9 @@ class ConnectionForm(forms.ModelForm):
     stripe_account_id = ApiField(
         "stripeAccountId", label="Stripe account ID", widget=_line(), required=False
     )
-    api_key = SecretField("apiKey")
-    webhook_secret = SecretField("webhookSecret")
-    partner_endpoint = ApiField("partnerEndpoint", widget=_line(), required=False)
+    api_key = SecretField("apiKey", "New API key")
+    webhook_secret = SecretField("webhookSecret", "New webhook secret")
+    partner_endpoint = ApiField("partnerEndpoint", widget=_line("vLargeTextField"), required=False)
     config_json = ApiField("configJson", label="Configuration", widget=_area(8), required=False)
 
     class Meta:
@@ -105,6 +106,9 @@ class ConnectionForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.initial["seen_version"] = self.instance.version
         self.conflict: list[Entry] = []
+        if self.instance.pk is None:
+            for name in self.fields.keys() & {*SECRET_FIELDS}:
+                self.fields[name].help_text = ""
 
     @property
     def changes(self) -> dict[str, Any]:

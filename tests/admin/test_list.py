@@ -42,7 +42,7 @@ def test_list_shows_what_staff_ask_for(staff, connection):
 def test_list_has_every_column_and_the_replacement_date(staff, connection):
     columns = [
         "biz_id", "connection_name", "tenant", "workspace_name", "stripe_account_id", "mode",
-        "state", "key_hint", "api_key_replaced_at", "updated_at",
+        "state", "key_hint", "replaced", "updated",
     ]  # fmt: skip
 
     page = staff.get(LIST).getvalue().decode()
@@ -125,7 +125,7 @@ def test_list_is_not_filtered_by_anything_else(staff, connection, lookup):
 def test_list_cannot_be_ordered_by_secrets(staff, connection):
     page = staff.get(LIST).context["cl"]
 
-    assert set(page.sortable_by) == {"biz_id", "connection_name", "updated_at"}
+    assert set(page.sortable_by) == {"biz_id", "connection_name", "updated"}
     assert staff.get(LIST, {"o": "8.9"}).status_code == 200
     assert page.get_ordering_field("key_hint") is None
 

@@ -154,21 +154,21 @@ def _company(number: int, name: str) -> None:
         return
     for branch in BRANCHES:
         workspace = Workspace.objects.create(
-            tenant=tenant, biz_id=f"ws_demo{number}{branch}", name=f"{name} {branch}"
+            tenant=tenant, biz_id=f"ws_demo{number}{branch}", name=branch
         )
         StripeConnection.objects.bulk_create(
-            _varied_connection(workspace, number * len(BRANCHES) + index * 7, index)
+            _varied_connection(workspace, number * len(BRANCHES) + index * 11, index)
             for index in range(CONNECTIONS_PER_BRANCH)
         )
 
 
 def _varied_connection(workspace: Workspace, seed: int, index: int) -> StripeConnection:
     """One of many: `seed` decides what it lacks, and how old it is."""
-    host = workspace.name.split()[0].encode("ascii", "ignore").decode().lower()
+    host = workspace.tenant.name.split()[0].encode("ascii", "ignore").decode().lower()
     moment = timezone.now() - timedelta(days=seed * 5 % 400, hours=seed % 24)
     connection = StripeConnection(
         workspace=workspace,
-        connection_name=f"{workspace.name} · {PURPOSES[index]}",
+        connection_name=PURPOSES[index],
         stripe_account_id=f"acct_{secrets.token_hex(8)}" if seed % 9 else None,
         partner_endpoint=f"https://hooks.{host}.example.com/stripe" if seed % 5 else None,
         status=Status.INACTIVE if PURPOSES[index].startswith("Old") else Status.ACTIVE,

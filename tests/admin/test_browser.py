@@ -1,0 +1,267 @@
+"""Staff at work in a real browser, on the real server."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+
+from tests.conftest import random_api_key
+from tests.production import PRODUCTION
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = shutil.which("chromium")
+STARTUP_SECONDS = 60
+PATIENCE_MS = 20_000
+MAKE_SUPPORT = """
+from django.contrib.auth.models import Permission, User
+user = User.objects.create_user("demo-support", password="{password}", is_staff=True)
+user.user_permissions.set(Permission.objects.filter(codename="view_stripeconnection"))
+"""
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"),
+    reason="There is no chromium here: apt-get install chromium",
+)
+
+
+class Site:
+    """A server with demo data in a database of its own, and the passwords of its staff."""
+
+    def __init__(self, database_url: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {"PATH": os.environ["PATH"]} | PRODUCTION
+        self.environment |= {"DATABASE_URL": database_url, "DEBUG": "true", "ALLOWED_HOSTS": ""}
+        self.manage("migrate", "-v0")
+        people = json.loads(self.manage("load_demo", "--format", "json"))["users"]
+        self.passwords = {person["username"]: person["password"] for person in people}
+        self.passwords["demo-support"] = uuid.uuid4().hex
+        self.manage(
+            "shell", "-v0", "-c", MAKE_SUPPORT.format(password=self.passwords["demo-support"])
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve", "--port", str(self.port)],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.check_output(command, env=self.environment, cwd=ROOT, text=True)
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                assert self.process.poll() is None
+                time.sleep(0.05)
+        raise TimeoutError
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: Any) -> Iterator[str]:
+    """An empty database of the kind that the tests run on."""
+    given = os.environ.get("DATABASE_URL", "")
+    if not given.startswith("postgres"):
+        yield f"sqlite:///{tmp_path_factory.mktemp('browser')}/db.sqlite3"
+        return
+    name = f"browser_{uuid.uuid4().hex}"
+    with closing(psycopg.connect(given, autocommit=True)) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield urlsplit(given)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def site(database_url: str) -> Iterator[Site]:
+    site = Site(database_url)
+    try:
+        site.wait()
+        yield site
+    finally:
+        site.process.terminate()
+        site.process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser said on its console: a script or a style that the policy stops."""
+    return []
+
+
+@pytest.fixture
+def open_as(site: Site, browser: Any, complaints: list[str]) -> Iterator[Any]:
+    """Log somebody in, in a browser window of their own."""
+    contexts: list[BrowserContext] = []
+
+    def log_in(username: str) -> Page:
+        contexts.append(browser.new_context(base_url=site.url))
+        contexts[-1].set_default_timeout(PATIENCE_MS)
+        page: Page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(error.message))
+        page.goto("/admin/")
+        page.get_by_label("Username").fill(username)
+        page.get_by_label("Password").fill(site.passwords[username])
+        page.get_by_role("button", name="Log in").click()
+        return page
+
+    yield log_in
+    for context in contexts:
+        context.close()
+
+
+def find(page: Page, text: str) -> None:
+    page.goto("/admin/stripe_connections/stripeconnection/")
+    page.get_by_role("textbox").first.fill(text)
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name=text, exact=True).click()
+
+
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save and continue editing").click()
+
+
+def stopped_by_the_policy(complaints: list[str]) -> list[str]:
+    return [text for text in complaints if re.search("Content.Security.Policy|Error:", text)]
+
+
+def test_staff_find_change_replace_and_see_it_in_history(open_as, complaints):
+    secret = random_api_key()
+    page = open_as("demo-staff")
+
+    find(page, "sc_abc123")
+    page.get_by_label("Name:").fill("Renamed by staff")
+    page.get_by_label("New API key").fill(secret)
+    save(page)
+
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    expect(page.get_by_text(f"sk_live_…{secret[-4:]}")).to_be_visible()
+    assert secret not in page.content()
+    page.get_by_role("link", name="History").click()
+    row = page.get_by_role("row").nth(1)
+    expect(row).to_contain_text("demo-staff")
+    expect(row).to_contain_text("Renamed by staff")
+    expect(row).to_contain_text(f"replaced sk_live_…{secret[-4:]}")
+    assert stopped_by_the_policy(complaints) == []
+
+
+def test_mistaken_key_is_explained_and_gone(open_as):
+    page = open_as("demo-staff")
+
+    find(page, "sc_abc123")
+    page.get_by_label("New API key").fill("pk_" + "live_1234")
+    save(page)
+
+    expect(page.get_by_text("This is a publishable key")).to_be_visible()
+    expect(page.get_by_label("New API key")).to_have_value("")
+
+
+def test_conflict_keeps_what_was_typed_and_what_the_other_one_saved(open_as, complaints):
+    mine, other = open_as("demo-staff"), open_as("demo-staff")
+    find(mine, "sc_other1")
+    find(other, "sc_other1")
+    other.get_by_label("Name:").fill("By the other one")
+    save(other)
+    expect(other.get_by_text("was changed successfully")).to_be_visible()
+
+    mine.get_by_label("Description:").fill("Typed by me")
+    save(mine)
+
+    expect(mine.get_by_text("Somebody was faster")).to_be_visible()
+    expect(mine.get_by_role("row").nth(1)).to_contain_text("By the other one")
+    expect(mine.get_by_label("Description:")).to_have_value("Typed by me")
+    expect(mine.get_by_label("Name:")).to_have_value("By the other one")
+    save(mine)
+    expect(mine.get_by_text("was changed successfully")).to_be_visible()
+    expect(mine.get_by_label("Description:")).to_have_value("Typed by me")
+    expect(mine.get_by_label("Name:")).to_have_value("By the other one")
+    assert stopped_by_the_policy(complaints) == []
+
+
+def test_filter_by_tenant_is_found_by_typing(open_as, complaints):
+    page = open_as("demo-staff")
+    page.goto("/admin/stripe_connections/stripeconnection/")
+
+    page.locator("#changelist-filter .select2-selection").first.click()
+    page.locator(".select2-search__field").fill("Somebody")
+    page.get_by_role("option", name="Somebody Else Ltd").click()
+    page.locator("#changelist-filter").get_by_role("button", name="Apply").first.click()
+
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    expect(page.locator("#result_list")).to_contain_text("sc_other1")
+    assert stopped_by_the_policy(complaints) == []
+
+
+def test_leaked_key_leaves_no_trace_in_the_address(open_as):
+    page = open_as("demo-staff")
+    secret = random_api_key()
+
+    page.goto("/admin/stripe_connections/stripeconnection/")
+    page.get_by_role("link", name="Find by key").click()
+    page.get_by_label("Key or signing secret").fill(secret)
+    page.get_by_role("button", name="Find").click()
+
+    expect(page.get_by_text("No connection holds it.")).to_be_visible()
+    assert secret not in page.url + page.content()
+
+
+def test_policy_stops_a_script_in_the_page(open_as, complaints):
+    page = open_as("demo-staff")
+
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'),"
+        " {textContent: 'window.ran = true'}))"
+    )
+
+    assert page.evaluate("window.ran") is None
+    assert len(stopped_by_the_policy(complaints)) == 1
+
+
+def test_view_only_person_changes_nothing(open_as, site):
+    page = open_as("demo-support")
+
+    find(page, "sc_abc123")
+
+    expect(page.get_by_role("button", name=re.compile("Save"))).to_have_count(0)
+    expect(page.locator("input[type=password]")).to_have_count(0)
+    expect(page.get_by_role("link", name="Add stripe connection")).to_have_count(0)
+    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+    answer = page.request.post(
+        page.url,
+        form={"connection_name": "Mine", "csrfmiddlewaretoken": cookies["csrftoken"]},
+        headers={"Origin": site.url},
+    )
+    assert answer.status == 403
+    assert "CSRF" not in answer.text()
+    page.goto("/admin/stripe_connections/stripeconnection/add/")
+    expect(page.get_by_text("403 Forbidden")).to_be_visible()
