@@ -4,7 +4,7 @@ The records are django-auditlog's, so that its readers work; nothing of ours is 
 it, because its own diff would decrypt and store secrets. Triggers keep them append-only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -94,3 +94,24 @@ def _append(
         additional_data=_who(actor) | {"version": connection.version},
     )
     prepared.insert(entry)
+
+
+def record_reencryption(pks: Collection[int], actor: Actor) -> None:
+    """Append one record for a batch of connections whose secrets are now under the first key.
+
+    Not one for each: nothing that anybody reads has changed, and writing a record takes longer
+    than encrypting two secrets.
+    """
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(StripeConnection),
+        object_repr=f"{len(pks)} connections",
+        action=LogEntry.Action.UPDATE,
+        changes={"secrets": (None, "re-encrypted under the first key")},
+        actor=actor.user,
+        cid=actor.request_id,
+        additional_data={
+            "source": actor.source,
+            "username": actor.user.get_username() if actor.user else None,
+            "object_ids": list(pks),
+        },
+    )

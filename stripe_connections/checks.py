@@ -5,23 +5,27 @@ error always.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004
 from django.core.checks.security.base import SECRET_KEY_INSECURE_PREFIX
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from rest_framework.settings import api_settings as rest_settings
 from rest_framework_simplejwt.settings import api_settings as jwt_settings
 
+from stripe_connections.census import BROKEN, sample
 from stripe_connections.keyring import Keyring
 from workspaces.tokens import issues_tokens
 
 # RFC 7518, section 3.2: a key of HS256 has at least 256 bits.
 MIN_KEY_LENGTH = 32
 MIN_DIFFERENT_CHARACTERS = 10
+# Connections whose secrets are looked at when the service starts: some milliseconds.
+SAMPLE_SIZE = 100
 SIGNING_ALGORITHMS = ("HS256", "HS384", "HS512")
 VERIFYING_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 
@@ -198,6 +202,46 @@ def check_user_id_field(**kwargs: Any) -> list[CheckMessage]:
             id="stripe_connections.E009",
         )
     ]
+
+
+@register(Tags.database)
+def check_stored_secrets(
+    databases: Collection[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E010, W003: stored secrets that no key reads; I001: some under a retired key.
+
+    A sample, so that a service with the wrong keys says so when it starts and not at the first
+    payment. While the database is away or has no tables, nothing is said.
+    """
+    if DEFAULT_DB_ALIAS not in (databases or ()) or not settings.FERNET_KEYS:
+        return []
+    try:
+        census = sample(SAMPLE_SIZE)
+    except (DatabaseError, ValueError):
+        return []
+    broken = sum(census.secrets[kind] for kind in BROKEN)
+    found: list[CheckMessage] = []
+    if broken:
+        # One damaged row must not keep the service from starting.
+        is_all = broken + census.secrets["empty"] == census.secrets.total()
+        kind, number = (Error, "E010") if is_all else (Warning, "W003")
+        found.append(
+            kind(
+                f"FERNET_KEYS cannot read {'any' if is_all else 'all'} of the stored secrets "
+                f"({census.figures}, of a sample).",
+                hint="Are these the keys that encrypted them? census_secrets counts all of them.",
+                id=f"stripe_connections.{number}",
+            )
+        )
+    if census.retired_in_use:
+        found.append(
+            Info(
+                f"A retired key is still needed ({census.figures}, of a sample).",
+                hint="rotate_secrets --apply brings every secret under the first key.",
+                id="stripe_connections.I001",
+            )
+        )
+    return found
 
 
 def _is_weak(key: str) -> bool:

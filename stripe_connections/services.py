@@ -1,15 +1,17 @@
 """The one door: every write to a connection, whoever asks for it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
+from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
 from config import prepared
 from config.prepared import PreparedSelect
-from stripe_connections import audit
+from stripe_connections import audit, rotation
 from stripe_connections.audit import Actor
 from stripe_connections.fields import decrypted
 from stripe_connections.keyring import keyring
@@ -193,3 +195,31 @@ def _found(
     # The caller has it already, with its tenant.
     connection.workspace = workspace
     return connection
+
+
+def reencrypt_connections(
+    pks: Sequence[int], *, actor: Actor, is_dry_run: bool = False
+) -> rotation.Reencryption:
+    """Bring the secrets of these connections under the first of FERNET_KEYS.
+
+    What is there already is left byte for byte, and so is what no key can read. Neither `version`
+    nor `updated_at` nor the hints change, because nothing that anybody sees does: a client's
+    `If-Match` still matches. The fingerprints, which are under a key of the first key, do.
+
+    All in one transaction, with one audit record. A row that somebody else holds or has changed
+    meanwhile is `held` and not touched.
+    """
+    found = rotation.Reencryption()
+    # SQLite locks the whole database and not a row, so nothing is locked there until all is
+    # encrypted; a row that has changed by then is recognised by its old tokens.
+    locks_rows = database.features.has_select_for_update_skip_locked and not is_dry_run
+    with transaction.atomic() if locks_rows else nullcontext():
+        renewals = rotation.renewals(rotation.read(pks, locks_rows=locks_rows), found)
+        if is_dry_run:
+            found.changed = [renewal.pk for renewal in renewals]
+        elif renewals:
+            with transaction.atomic():
+                found.changed = rotation.write(renewals)
+                audit.record_reencryption(found.changed, actor)
+    found.held = sorted({*pks}.difference(found.changed, found.unchanged, found.unreadable))
+    return found

@@ -56,6 +56,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The database ({connection.vendor}) is away: {_first_line(error)}"
             ) from None
+        self.check(databases=[connection.alias])
         if options["demo"]:
             self._introduce(host, port)
         connection.close()

@@ -1,0 +1,98 @@
+"""How fast rotation is, as a share of the bare cryptography, and what memory it takes.
+
+    python -m tests.postgres python -m benchmarks.rotation --rows 100000
+
+Fills an empty PostgreSQL database, measures the cryptography alone on one core, then runs
+`rotate_secrets` as an operator would, with one process and with two, and prints the ratios.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from io import StringIO
+
+from cryptography.fernet import Fernet, MultiFernet
+
+KEYS = [Fernet.generate_key().decode() for _ in range(3)]
+ENVIRONMENT = {
+    "DJANGO_SETTINGS_MODULE": "config.settings",
+    "ENV_FILE": os.devnull,
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "JWT_SIGNING_KEY": secrets.token_urlsafe(50),
+    "FERNET_KEYS": KEYS[0],
+}
+SAMPLE = 10_000
+BATCH_SIZE = 1_000
+
+
+def fill(rows: int) -> None:
+    """Make the tables and so many connections under the first key, in a database without any."""
+    import django  # noqa: PLC0415 - the settings are read from the environment that was just set
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415
+
+    from stripe_connections.models import StripeConnection  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    if StripeConnection.objects.exists():
+        sys.exit("There are connections in this database already; give an empty one.")
+    call_command("load_demo", connections=rows, force=True, stdout=StringIO())
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+    connection.close()
+
+
+def cryptography_alone() -> float:
+    """Rows of two secrets that one core brings under another key in a second."""
+    ring = MultiFernet([Fernet(KEYS[1]), Fernet(KEYS[0])])
+    tokens = [
+        Fernet(KEYS[0]).encrypt(f"{prefix}_{secrets.token_hex(24)}".encode())
+        for _ in range(SAMPLE)
+        for prefix in ("sk_live", "whsec")
+    ]
+    started = time.perf_counter()
+    for token in tokens:
+        ring.rotate(token)
+    return SAMPLE / (time.perf_counter() - started)
+
+
+def rotate(keys: list[str], workers: int) -> tuple[float, int]:
+    """Rows a second, and the peak memory of the largest process in MiB."""
+    command = f"manage.py rotate_secrets --apply --format json --workers {workers}"
+    process = subprocess.Popen(
+        [sys.executable, *command.split(), f"--batch-size={BATCH_SIZE}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"FERNET_KEYS": ",".join(keys)},
+    )
+    output = process.stdout.read() if process.stdout else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    summary = json.loads(output)
+    return summary["changed"] / summary["seconds"], usage.ru_maxrss // 1024
+
+
+def main() -> None:
+    """Fill, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    options = parser.parse_args()
+    os.environ.update(ENVIRONMENT)
+    fill(options.rows)
+    floor = cryptography_alone()
+    print(f"cryptography alone   {floor:8,.0f} rows/s a core")
+    for workers in (1, 2):
+        rows, memory = rotate([KEYS[workers], KEYS[workers - 1]], workers)
+        print(
+            f"rotate, {workers} process(es) {rows:8,.0f} rows/s  {rows / floor:.2f}  {memory} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()

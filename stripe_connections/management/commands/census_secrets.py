@@ -1,0 +1,49 @@
+"""Count the secrets by the key that they are under, and say which key may be dropped."""
+
+from typing import Any
+
+from stripe_connections import bulk
+from stripe_connections.audit import Actor
+from stripe_connections.census import Census
+from stripe_connections.models import SECRET_FIELDS, StripeConnection
+
+
+class Command(bulk.BulkCommand):
+    """A connection fails that holds an unreadable or plaintext secret, or needs a retired key."""
+
+    help = (
+        "Count the secrets by the key of FERNET_KEYS that they are under, and the unreadable, "
+        "empty and plaintext ones. The exit code is 1 while a retired key is needed or a secret "
+        "cannot be read."
+    )
+    examples = """
+census_secrets
+census_secrets --tenant tn_xyz789 --format json
+"""
+    only_reads = True
+
+    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any]:
+        census = Census()
+        names = [f"{name}_token" for name in SECRET_FIELDS]
+        for pks in bulk.batches(bulk.selected(options), options, report):
+            connections = StripeConnection.objects.filter(pk__in=pks).with_tokens()
+            for biz_id, *tokens in connections.values_list("biz_id", *names):
+                is_fine = census.count(biz_id, tokens)
+                report.row("unchanged" if is_fine else "failed", biz_id)
+            report.advance(len(pks))
+        for kind, count in census.secrets.items():
+            examples = ", ".join(census.examples.get(kind, ()))
+            report.say(f"{kind:10}  {count:9}{f'  such as {examples}' if examples else ''}")
+        # Of a part of the connections nothing follows for the key.
+        is_whole = not any(options[name] for name in bulk.SELECTORS)
+        droppable = census.droppable if is_whole else []
+        for key in census.retired_in_use:
+            report.say(f"{key} is still needed: run rotate_secrets --apply.")
+        for key in droppable:
+            report.say(f"{key} can be dropped from FERNET_KEYS.")
+        return {
+            "secrets": dict(census.secrets),
+            "examples": census.examples,
+            "stillNeeded": census.retired_in_use,
+            "canBeDropped": droppable,
+        }

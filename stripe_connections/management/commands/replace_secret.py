@@ -1,0 +1,90 @@
+"""A key has leaked or was rolled: find who holds it, and replace it."""
+
+import getpass
+import os
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import transaction
+
+from stripe_connections import bulk, changes
+from stripe_connections.audit import Actor
+from stripe_connections.keyring import keyring
+from stripe_connections.models import Status
+
+MAX_BYTES = 4_096
+
+
+class Command(bulk.BulkCommand):
+    """Found by fingerprint, under every key of the ring, so nothing is decrypted."""
+
+    help = (
+        "Find every connection that holds a secret, and replace the secret or deactivate the "
+        "connections. Without --old-file and --old-env, the first line of standard input is the "
+        "secret to look for; likewise the next line is the new one."
+    )
+    examples = """
+replace_secret --deactivate < leaked.txt
+replace_secret --old-file leaked.txt --new-file new.txt --apply
+replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply --format json
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        for name, text in (("old", "the secret to look for"), ("new", "the new secret")):
+            group = parser.add_mutually_exclusive_group()
+            group.add_argument(f"--{name}-file", metavar="FILE", help=f"a file that holds {text}")
+            group.add_argument(
+                f"--{name}-env", metavar="NAME", help=f"an environment variable that holds {text}"
+            )
+        parser.add_argument(
+            "--deactivate", action="store_true", help="set the status INACTIVE; takes no new secret"
+        )
+
+    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
+        old = _secret("old", "the secret to look for", options)
+        column = "webhook_secret" if old.startswith("whsec_") else "api_key"
+        wanted = {"status": Status.INACTIVE}
+        if not options["deactivate"]:
+            new = _secret("new", "the new secret", options)
+            if new == old:
+                raise CommandError("The new secret is the old one.")
+            wanted = _validated(changes.API_NAMES[column], new)
+        fingerprints = keyring().fingerprints(old)
+        holders = bulk.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})
+        for pks in bulk.batches(holders, options, report):
+            with transaction.atomic():
+                # Looked for again, because somebody may have replaced it meanwhile.
+                for connection in changes.locked(pks):
+                    if getattr(connection, f"{column}_fingerprint") in fingerprints:
+                        changes.change(
+                            report, connection, wanted, actor, is_applied=options["apply"]
+                        )
+                    else:
+                        report.row("skipped", connection.biz_id)
+            report.advance(len(pks))
+
+
+def _validated(name: str, new: str) -> dict[str, Any]:
+    try:
+        return changes.validated({name: new})
+    except changes.InvalidValuesError as error:
+        raise CommandError(str(error)) from None
+
+
+def _secret(which: str, what: str, options: dict[str, Any]) -> str:
+    """From the file or the variable that the options name, else from standard input."""
+    if path := options[f"{which}_file"]:
+        with bulk.open_input(path) as file:
+            text = file.readline(MAX_BYTES).decode("ascii", "replace")
+    elif name := options[f"{which}_env"]:
+        text = os.environ.get(name, "")
+    elif sys.stdin.isatty():
+        text = getpass.getpass(f"Type {what}: ")
+    else:
+        text = sys.stdin.readline(MAX_BYTES)
+    if not text.strip():
+        raise CommandError(f"There is no value for {what}.")
+    return text.strip()

@@ -1,0 +1,100 @@
+"""Set fields on many connections, and move endpoints to another host."""
+
+import re
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import transaction
+from django.db.models import Q
+
+from stripe_connections import bulk, changes
+from stripe_connections.audit import Actor
+from stripe_connections.models import StripeConnection
+
+_url = re.compile(r"(https://)([^/?\[\]:]+|\[[^\]]*\])(.*)", re.IGNORECASE | re.DOTALL)
+
+
+class Command(bulk.BulkCommand):
+    """New values are checked before a row is read, a rewritten endpoint with its row."""
+
+    help = (
+        "Set fields on many connections, under the API's names, and rewrite endpoint hosts. The "
+        "dry run shows old and new. For secrets there are replace_secret and import_connections."
+    )
+    examples = """
+update_connections --tenant tn_xyz789 --set status=INACTIVE
+update_connections --account acct_1234567890 --set-null connectionDescription --apply
+update_connections --rewrite-host old.example.com=new.example.com --apply
+cut -d, -f3 broken.csv | manage.py update_connections --ids - --set status=INACTIVE --apply
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="FIELD=VALUE", help="can be repeated"
+        )
+        parser.add_argument(
+            "--set-null", action="append", default=[], metavar="FIELD", help="can be repeated"
+        )
+        parser.add_argument(
+            "--rewrite-host",
+            action="append",
+            default=[],
+            metavar="OLD=NEW",
+            help="the host of the partner endpoint; the rest of the URL stays; can be repeated",
+        )
+
+    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
+        values = _values(options)
+        hosts = dict(_pair(text) for text in options["rewrite_host"])
+        if not (values or hosts):
+            raise CommandError("Say what to change: --set, --set-null or --rewrite-host.")
+        connections = bulk.selected(options)
+        if not values:
+            pattern = bulk.host_pattern(*hosts)
+            connections = connections.filter(Q(partner_endpoint__iregex=pattern))
+        for pks in bulk.batches(connections, options, report):
+            with transaction.atomic():
+                for connection in changes.locked(pks):
+                    try:
+                        wanted = values | _rewritten(connection, hosts)
+                    except changes.InvalidValuesError as error:
+                        report.row("failed", connection.biz_id, str(error), error=str(error))
+                        continue
+                    changes.change(report, connection, wanted, actor, is_applied=options["apply"])
+            report.advance(len(pks))
+
+
+def _values(options: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, str | None] = dict.fromkeys(options["set_null"])
+    for name, value in map(_pair, options["set"]):
+        if name in values:
+            raise CommandError(f"{name} is set twice.")
+        values[name] = value
+    if secret := [name for name in changes.SECRET_NAMES if name in values]:
+        raise CommandError(
+            f"{secret[0]} on a command line would be seen by others: use replace_secret."
+        )
+    try:
+        return changes.validated(values)
+    except changes.InvalidValuesError as error:
+        raise CommandError(str(error)) from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not (name and separator):
+        # Not repeated: somebody may have typed a key.
+        raise CommandError("--set and --rewrite-host take two texts with = between them.")
+    return name, value
+
+
+def _rewritten(connection: StripeConnection, hosts: dict[str, str]) -> dict[str, Any]:
+    """The endpoint on its new host, checked; nothing where it is on none of `hosts`."""
+    endpoint = connection.partner_endpoint or ""
+    url = _url.fullmatch(endpoint)
+    for old, new in hosts.items():
+        if url and re.match(bulk.host_pattern(old), endpoint, re.IGNORECASE):
+            return changes.validated({"partnerEndpoint": f"{url[1]}{new}{url[3]}"})
+    return {}

@@ -1,0 +1,56 @@
+"""Run a command as an operator would, and look at what it says and leaves."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+
+@dataclass
+class Result:
+    """Exit code, both outputs, and the JSON where that was asked for."""
+
+    code: int
+    out: str
+    err: str
+    problem: str = ""
+    json: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Changed, unchanged, skipped, failed."""
+        return tuple(self.json[name] for name in ("changed", "unchanged", "skipped", "failed"))
+
+    @property
+    def everything(self) -> str:
+        return self.out + self.err + self.problem
+
+
+def run(*arguments: str, stdin: str | bytes = "") -> Result:
+    """`manage.py` with these arguments; without `--format` it is asked for JSON."""
+    arguments = (*arguments, *(() if "--format" in arguments else ("--format", "json")))
+    out, err = io.StringIO(), io.StringIO()
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    code, problem = 0, ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+        try:
+            call_command(*arguments, stdout=out, stderr=err)
+        except CommandError as error:
+            code, problem = error.returncode, str(error)
+    text = out.getvalue()
+    parsed = json.loads(text) if text.startswith('{"rows"') else {}
+    return Result(code, text, err.getvalue(), problem, parsed)
+
+
+@pytest.fixture
+def new_key(settings):
+    """A new key in front of the ring, as at the start of a rotation."""
+    key = Fernet.generate_key().decode()
+    settings.FERNET_KEYS = [key, *settings.FERNET_KEYS]
+    return key

@@ -1,0 +1,96 @@
+"""A rotation that is killed while the API writes loses nothing, and the next one finishes."""
+
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# For a longer trial: `KILL_ROWS=20000 pytest tests/commands/test_killed_rotation.py`.
+ROWS = int(os.environ.get("KILL_ROWS", "1000"))
+UPDATES = ROWS // 20
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+class Scene:
+    """Runs commands in processes of their own, on a database of their own."""
+
+    def __init__(self, database_url, log):
+        self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": database_url,
+            "ENV_FILE": os.devnull,
+            "DEBUG": "true",
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "JWT_SIGNING_KEY": secrets.token_urlsafe(50),
+            "ALLOWED_HOSTS": "testserver",
+            "LOG_LEVEL": "ERROR",
+            "SCENE_LOG": str(log),
+        }
+
+    def start(self, *command, keys=(NEW, OLD)):
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=self.environment | {"FERNET_KEYS": ",".join(keys)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *command, **options):
+        process = self.start(*command, **options)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def rotate(self):
+        arguments = ("--apply", "--workers", "2", "--batch-size", "20", "--format", "json")
+        return self.start("manage.py", "rotate_secrets", *arguments)
+
+
+@pytest.fixture
+def database_url(tmp_path):
+    url = os.environ.get("DATABASE_URL", "")
+    if not url.startswith("postgres"):
+        yield f"sqlite:///{tmp_path / 'scene.sqlite3'}"
+        return
+    name = f"scene_{secrets.token_hex(4)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def scene(database_url, tmp_path):
+    scene = Scene(database_url, tmp_path / "log")
+    seeded = scene.run("-m", "tests.commands.scene", "seed", str(ROWS), keys=(OLD,))
+    assert seeded == (0, "")
+    return scene
+
+
+def test_killed_rotation_loses_nothing(scene):
+    updating = scene.start("-m", "tests.commands.scene", "update", str(UPDATES))
+    killed = scene.rotate()
+    # Some time between its start and its end.
+    time.sleep(random.uniform(0.5, 3))
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    rotating = scene.rotate()
+    output, _ = rotating.communicate(timeout=300)
+
+    assert (updating.wait(300), updating.stdout.read()) == (0, "")
+    updating.stdout.close()
+    assert rotating.returncode == 0
+    assert json.loads(output)["failed"] == 0
+    assert scene.run("manage.py", "census_secrets", "--format", "json")[0] == 0
+    assert scene.run("-m", "tests.commands.scene", "verify", keys=(NEW,)) == (0, "")
