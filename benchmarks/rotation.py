@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from io import StringIO
+from typing import Any
 
 from cryptography.fernet import Fernet, MultiFernet
 
@@ -78,19 +79,40 @@ def rotate(keys: list[str], workers: int) -> tuple[float, int]:
     return summary["changed"] / summary["seconds"], usage.ru_maxrss // 1024
 
 
+def measure(rows: int) -> dict[str, Any]:
+    """Fill, and rotate with one process and with two, each beside the floor of that minute."""
+    fill(rows)
+    runs = []
+    for workers in (1, 2):
+        floor = cryptography_alone()
+        speed, memory = rotate([KEYS[workers], KEYS[workers - 1]], workers)
+        runs.append(
+            {
+                "processes": workers,
+                "rowsPerSecond": round(speed),
+                "floor": round(floor),
+                "ratio": round(speed / floor, 2),
+                "memoryMiB": memory,
+            }
+        )
+    return {"rows": rows, "runs": runs}
+
+
 def main() -> None:
-    """Fill, measure, print."""
+    """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
     options = parser.parse_args()
     os.environ.update(ENVIRONMENT)
-    fill(options.rows)
-    floor = cryptography_alone()
-    print(f"cryptography alone   {floor:8,.0f} rows/s a core")
-    for workers in (1, 2):
-        rows, memory = rotate([KEYS[workers], KEYS[workers - 1]], workers)
+    figures = measure(options.rows)
+    if options.format == "json":
+        print(json.dumps(figures))
+        return
+    for run in figures["runs"]:
         print(
-            f"rotate, {workers} process(es) {rows:8,.0f} rows/s  {rows / floor:.2f}  {memory} MiB"
+            "{processes} process(es): {rowsPerSecond:,} rows/s, {ratio} of the bare cryptography "
+            "({floor:,} rows/s on one core), {memoryMiB} MiB".format(**run)
         )
 
 

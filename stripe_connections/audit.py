@@ -100,8 +100,10 @@ def record_reencryption(pks: Collection[int], actor: Actor) -> None:
     """Append one record for a batch of connections whose secrets are now under the first key.
 
     Not one for each: nothing that anybody reads has changed, and writing a record takes longer
-    than encrypting two secrets.
+    than encrypting two secrets. None for an empty batch.
     """
+    if not pks:
+        return
     LogEntry.objects.create(
         content_type=ContentType.objects.get_for_model(StripeConnection),
         object_repr=f"{len(pks)} connections",
