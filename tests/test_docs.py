@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
 
 ROOT = Path(__file__).parent.parent
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|", re.MULTILINE)
@@ -48,13 +49,20 @@ def test_every_setting_is_documented_once():
     assert len(DOCUMENTED) == len(set(DOCUMENTED))
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/settings.md"])
+@pytest.mark.parametrize("path", ["README.md", "docs/operations.md", "docs/settings.md"])
 def test_links_lead_somewhere(path):
     text = (ROOT / path).read_text()
     targets = re.findall(r"\]\(([^)#:]+)\)", text)
 
     missing = [target for target in targets if not (ROOT / path).parent.joinpath(target).exists()]
     assert missing == []
+
+
+def test_every_command_of_operations_is_there():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"manage.py ([a-z_]+)", text))
+
+    assert named <= set(get_commands())
 
 
 def test_readme_names_only_targets_that_are_there():
