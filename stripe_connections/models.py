@@ -9,18 +9,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from stripe_connections import search
-from stripe_connections.endpoints import validate_partner_endpoint
 from stripe_connections.fields import EncryptedTextField, TokenField
 from stripe_connections.keyring import keyring
 from stripe_connections.secrets import FINGERPRINT_LENGTH, HINT_LENGTH, SecretTraces
-from stripe_connections.validators import (
-    validate_api_key,
-    validate_config_json,
-    validate_connection_description,
-    validate_connection_name,
-    validate_stripe_account_id,
-    validate_webhook_secret,
-)
 from workspaces import business_ids
 from workspaces.constraints import length_between, starts_with, starts_with_in_any_case
 from workspaces.models import Workspace
@@ -130,30 +121,14 @@ class StripeConnection(models.Model):
         default=partial(business_ids.generate, "sc"),
     )
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="connections")
-    connection_name = models.CharField(
-        "name", max_length=NAME_LENGTH, validators=[validate_connection_name]
-    )
+    connection_name = models.CharField("name", max_length=NAME_LENGTH)
     connection_description = models.CharField(
-        "description",
-        max_length=DESCRIPTION_LENGTH,
-        null=True,
-        blank=True,
-        validators=[validate_connection_description],
+        "description", max_length=DESCRIPTION_LENGTH, null=True, blank=True
     )
     stripe_account_id = models.CharField(
-        "Stripe account ID",
-        max_length=ACCOUNT_ID_LENGTH,
-        null=True,
-        blank=True,
-        validators=[validate_stripe_account_id],
+        "Stripe account ID", max_length=ACCOUNT_ID_LENGTH, null=True, blank=True
     )
-    api_key = EncryptedTextField(
-        "API key",
-        max_length=SECRET_LENGTH,
-        null=True,
-        blank=True,
-        validators=[validate_api_key],
-    )
+    api_key = EncryptedTextField("API key", max_length=SECRET_LENGTH, null=True, blank=True)
     api_key_hint = models.CharField(max_length=HINT_LENGTH, null=True, editable=False)
     # No index on the fingerprints: they are searched when a key has leaked, where a scan of a
     # million rows takes a second. An update that touches no indexed column is a "heap-only" one
@@ -161,27 +136,16 @@ class StripeConnection(models.Model):
     api_key_fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH, null=True, editable=False)
     api_key_replaced_at = models.DateTimeField(null=True, editable=False)
     webhook_secret = EncryptedTextField(
-        "webhook signing secret",
-        max_length=SECRET_LENGTH,
-        null=True,
-        blank=True,
-        validators=[validate_webhook_secret],
+        "webhook signing secret", max_length=SECRET_LENGTH, null=True, blank=True
     )
     webhook_secret_hint = models.CharField(max_length=HINT_LENGTH, null=True, editable=False)
     webhook_secret_fingerprint = models.CharField(
         max_length=FINGERPRINT_LENGTH, null=True, editable=False
     )
     webhook_secret_replaced_at = models.DateTimeField(null=True, editable=False)
-    partner_endpoint = models.CharField(
-        max_length=ENDPOINT_LENGTH,
-        null=True,
-        blank=True,
-        validators=[validate_partner_endpoint],
-    )
+    partner_endpoint = models.CharField(max_length=ENDPOINT_LENGTH, null=True, blank=True)
     # A text and not a JSON column: it is returned to the letter.
-    config_json = models.TextField(
-        "configuration", null=True, blank=True, validators=[validate_config_json]
-    )
+    config_json = models.TextField("configuration", null=True, blank=True)
     status = models.PositiveSmallIntegerField(choices=Status, default=Status.ACTIVE)
     version = models.PositiveBigIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -5,9 +5,7 @@ import django.db.models.functions.text
 import django.db.models.lookups
 import django.utils.timezone
 import functools
-import stripe_connections.endpoints
 import stripe_connections.fields
-import stripe_connections.validators
 import workspaces.business_ids
 from django.db import migrations, models
 
@@ -26,19 +24,19 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('biz_id', models.CharField(default=functools.partial(workspaces.business_ids.generate, *('sc',), **{}), editable=False, max_length=64, unique=True, verbose_name='business ID')),
-                ('connection_name', models.CharField(max_length=128, validators=[stripe_connections.validators.validate_connection_name], verbose_name='name')),
-                ('connection_description', models.CharField(blank=True, max_length=1000, null=True, validators=[stripe_connections.validators.validate_connection_description], verbose_name='description')),
-                ('stripe_account_id', models.CharField(blank=True, max_length=255, null=True, validators=[stripe_connections.validators.validate_stripe_account_id], verbose_name='Stripe account ID')),
-                ('api_key', stripe_connections.fields.EncryptedTextField(blank=True, max_length=255, null=True, validators=[stripe_connections.validators.validate_api_key], verbose_name='API key')),
+                ('connection_name', models.CharField(max_length=128, verbose_name='name')),
+                ('connection_description', models.CharField(blank=True, max_length=1000, null=True, verbose_name='description')),
+                ('stripe_account_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='Stripe account ID')),
+                ('api_key', stripe_connections.fields.EncryptedTextField(blank=True, max_length=255, null=True, verbose_name='API key')),
                 ('api_key_hint', models.CharField(editable=False, max_length=32, null=True)),
                 ('api_key_fingerprint', models.CharField(db_index=True, editable=False, max_length=64, null=True)),
                 ('api_key_replaced_at', models.DateTimeField(editable=False, null=True)),
-                ('webhook_secret', stripe_connections.fields.EncryptedTextField(blank=True, max_length=255, null=True, validators=[stripe_connections.validators.validate_webhook_secret], verbose_name='webhook signing secret')),
+                ('webhook_secret', stripe_connections.fields.EncryptedTextField(blank=True, max_length=255, null=True, verbose_name='webhook signing secret')),
                 ('webhook_secret_hint', models.CharField(editable=False, max_length=32, null=True)),
                 ('webhook_secret_fingerprint', models.CharField(db_index=True, editable=False, max_length=64, null=True)),
                 ('webhook_secret_replaced_at', models.DateTimeField(editable=False, null=True)),
-                ('partner_endpoint', models.CharField(blank=True, max_length=2048, null=True, validators=[stripe_connections.endpoints.validate_partner_endpoint])),
-                ('config_json', models.TextField(blank=True, null=True, validators=[stripe_connections.validators.validate_config_json], verbose_name='configuration')),
+                ('partner_endpoint', models.CharField(blank=True, max_length=2048, null=True)),
+                ('config_json', models.TextField(blank=True, null=True, verbose_name='configuration')),
                 ('status', models.PositiveSmallIntegerField(choices=[(0, 'Inactive'), (1, 'Active')], default=1)),
                 ('version', models.PositiveBigIntegerField(default=1, editable=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
