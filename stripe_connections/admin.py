@@ -28,8 +28,10 @@ from django.http import (
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
 
 from config.web_chain import request_id
 from stripe_connections import audit, history, listing, services
@@ -377,6 +379,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             context |= {"searched": True, "found": found[:MAX_HOLDERS]}
         return TemplateResponse(request, "admin/stripe_connections/find_by_key.html", context)
 
+    @method_decorator(require_safe)
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -1,6 +1,7 @@
 """How often somebody may try to log in."""
 
 import hashlib
+from ipaddress import ip_address
 from typing import Any, cast
 
 from django.http import HttpRequest
@@ -46,6 +47,10 @@ class UsernameThrottle(_TokenThrottle):
         return name.casefold() if isinstance(name, str) else None
 
 
-def client_address(request: HttpRequest) -> str:
-    """Where `request` comes from; the login of the admin counts by it too."""
-    return AddressThrottle().get_ident(cast("Request", request))
+def client_address(request: HttpRequest) -> str | None:
+    """Where `request` comes from, as an IP address, for the login of the admin."""
+    address = AddressThrottle().get_ident(cast("Request", request))
+    try:
+        return str(ip_address(address))
+    except ValueError:  # a proxy of another make, which adds a port or a name
+        return request.META.get("REMOTE_ADDR")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from axes.models import AccessAttempt
 from django.conf import settings as project
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
@@ -87,7 +88,18 @@ def test_address_is_the_one_before_our_proxy(person, guess, settings):
     assert (closed.status_code, other.status_code) == (429, 302)
 
 
-def test_attempts_over_the_api_are_counted_there_and_not_here(person, django_assert_num_queries):
+def test_address_that_is_none_is_the_one_of_the_connection(person, settings):
+    settings.REST_FRAMEWORK = project.REST_FRAMEWORK | {"NUM_PROXIES": 1}
+
+    answer = StaffClient().post(
+        LOGIN, person | {"password": "wrong"}, headers={"X-Forwarded-For": "198.51.100.7:4711"}
+    )
+
+    assert answer.status_code == 200
+    assert AccessAttempt.objects.get().ip_address == "127.0.0.1"
+
+
+def test_attempts_over_the_api_are_counted_there_and_not_here(person):
     for _ in range(LIMIT):
         ApiClient().post(
             "/web/v1/auth/token",

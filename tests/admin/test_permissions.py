@@ -153,6 +153,10 @@ def test_nobody_edits_history(superuser, staff, connection, method, path):
     assert LogEntry.objects.get().changes == record.changes
 
 
+def test_history_of_a_connection_takes_no_post(superuser, connection):
+    assert superuser.post(history_url(connection)).status_code == 405
+
+
 def test_history_has_no_actions(superuser, staff, connection):
     staff.save(change_url(connection), connection_name="New")
 
