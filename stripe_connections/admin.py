@@ -7,6 +7,7 @@ goes through `services.py`.
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from itertools import chain, zip_longest
 from typing import Any
 
 from auditlog.models import LogEntry
@@ -46,6 +47,9 @@ from stripe_connections.search import search
 # What one action changes; a command changes more.
 MAX_AT_ONCE = 500
 MAX_HOLDERS = 200
+STORED = ("stored_api_key", "stored_webhook_secret")
+DATES = ("version", "created_at", "updated_at")
+FILTERS = frozenset({"status__exact", "mode", "webhook", "tenant", "workspace"})
 
 STYLE = Media(css={"all": ["stripe_connections/admin.css"]})
 
@@ -114,14 +118,11 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     @admin.display(description="key hint", empty_value="-")
     def key_hint(self, connection: StripeConnection) -> SafeString | None:
+        unreadable = filter(connection.is_unreadable, SECRET_FIELDS)
         marks = format_html_join(
             "",
             ' <span class="badge unreadable">{} unreadable</span>',
-            (
-                (history.field_label(name),)
-                for name in SECRET_FIELDS
-                if connection.is_unreadable(name)
-            ),
+            ((history.field_label(name),) for name in unreadable),
         )
         hint = connection.api_key_hint
         return format_html("<code>{}</code>{}", hint or "-", marks) if hint or marks else None
@@ -144,33 +145,26 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: StripeConnection | None = None) -> Any:
         """With inputs for secrets only for those who may replace them."""
-        may_replace = self.has_replace_secrets_permission(request) and (
-            obj is None or self.has_change_permission(request, obj)
-        )
-        new = list(SECRET_FIELDS) if may_replace else []
-        about = ["workspace", "connection_name", "connection_description", "status"]
-        stripe = ["stripe_account_id"]
-        secrets = new
-        more = ["partner_endpoint", "config_json"]
+        may_change = obj is None or self.has_change_permission(request, obj)
+        may_replace = may_change and self.has_replace_secrets_permission(request)
+        inputs = SECRET_FIELDS if may_replace else ()
+        about = ("workspace", "connection_name", "connection_description", "status")
+        callbacks = ("partner_endpoint", "config_json")
         if obj is None:
-            return [(None, {"fields": about + stripe + secrets + more})]
-        secrets = [
-            field for name in SECRET_FIELDS for field in (f"stored_{name}", *({name} & {*new}))
-        ]
-        dates = ["version", "created_at", "updated_at"]
+            return [(None, {"fields": (*about, "stripe_account_id", *inputs, *callbacks)})]
+        secrets = chain.from_iterable(zip_longest(STORED, inputs))
+        first = ("seen_version", "biz_id") if may_change else ("biz_id",)
         return [
-            (None, {"fields": ["seen_version", "biz_id", *about]}),
-            ("Stripe", {"fields": ["stripe_account_id", "mode", *secrets]}),
-            ("Callbacks", {"fields": more}),
-            ("Record", {"fields": dates}),
+            (None, {"fields": (*first, *about)}),
+            ("Stripe", {"fields": ("stripe_account_id", "mode", *filter(None, secrets))}),
+            ("Callbacks", {"fields": callbacks}),
+            ("Record", {"fields": DATES}),
         ]
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: StripeConnection | None = None
     ) -> tuple[str, ...]:
-        stored = tuple(f"stored_{name}" for name in SECRET_FIELDS)
-        fixed = ("biz_id", "workspace", "mode", "version", "created_at", "updated_at")
-        return fixed + stored if obj else ()
+        return ("biz_id", "workspace", "mode", *STORED, *DATES) if obj else ()
 
     # ── Who may do what ───────────────────────────────────────────────────────────────────────
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -183,9 +177,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Nothing from the address bar but the filters; a secret is none."""
-        return lookup == "status__exact" or lookup in {
-            "mode", "webhook", "tenant", "workspace",
-        }  # fmt: skip
+        return lookup in FILTERS
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────
     def get_queryset(self, request: HttpRequest) -> QuerySet[StripeConnection]:

@@ -102,6 +102,10 @@ def test_inputs_of_secrets_are_not_there_without_the_permission(people, connecti
     assert 'type="password"' not in page
 
 
+def test_viewer_sees_nothing_of_the_form(support, connection):
+    assert "seen_version" not in text(support.get(change_url(connection)))
+
+
 def test_inputs_of_secrets_are_there_with_it(staff, connection):
     assert text(staff.get(change_url(connection))).count('type="password"') == 2
 
