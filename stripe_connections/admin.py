@@ -37,7 +37,7 @@ from django.views.decorators.http import require_safe
 from config.web_chain import request_id
 from stripe_connections import audit, history, listing, services
 from stripe_connections.audit import Actor, Source
-from stripe_connections.exports import csv_lines
+from stripe_connections.exchange import csv_lines, exported
 from stripe_connections.fields import UndecryptableSecretError
 from stripe_connections.forms import ConnectionForm, LeakedKeyForm
 from stripe_connections.history import Entry
@@ -256,7 +256,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         audit.record_export(len(keys), _actor(request))
         messages.success(request, _summary(Counter(done=len(keys)), []))
         return StreamingHttpResponse(
-            csv_lines(rows),
+            csv_lines(map(exported, rows)),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": 'attachment; filename="connections.csv"'},
         )

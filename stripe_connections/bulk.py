@@ -26,12 +26,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stripe_connections.audit import Actor, Source
-from stripe_connections.models import Status, StripeConnection, StripeConnectionQuerySet
+from stripe_connections.models import (
+    Mode,
+    Status,
+    StripeConnection,
+    StripeConnectionQuerySet,
+    in_mode,
+)
 from workspaces.models import Tenant, Workspace
 
 MAX_BATCH_SIZE = 5_000
 OUTCOMES = ("changed", "unchanged", "skipped", "failed")
-MODES = ("live", "test")
 SELECTORS = ("tenant", "workspace", "endpoint_host", "account", "status", "mode", "ids")
 
 
@@ -194,7 +199,7 @@ def add_selection_arguments(parser: ArgumentParser) -> None:
             option, action="append", default=[], metavar=metavar, help=f"{text}; can be repeated"
         )
     group.add_argument("--status", type=str.upper, choices=Status.names)
-    group.add_argument("--mode", choices=MODES, help="what the API key is for")
+    group.add_argument("--mode", choices=Mode.values, help="what the API key is for")
     group.add_argument(
         "--ids", metavar="FILE", help="business ids, one a line; - is standard input"
     )
@@ -214,8 +219,7 @@ def selected(options: dict[str, Any]) -> StripeConnectionQuerySet:
     if options["status"]:
         picked &= Q(status=Status[options["status"]])
     if options["mode"]:
-        # A hint begins as its key does: sk_live_…4242.
-        picked &= Q(api_key_hint__contains=f"_{options['mode']}_")
+        picked &= in_mode(options["mode"])
     if options["endpoint_host"]:
         picked &= Q(partner_endpoint__iregex=host_pattern(*options["endpoint_host"]))
     connections: StripeConnectionQuerySet = StripeConnection.objects.filter(picked)

@@ -62,11 +62,24 @@ def exported(connection: StripeConnection) -> dict[str, Any]:
     return {name: row[name] for name in EXPORTED}
 
 
+class _Echo:
+    """A file that hands back what is written to it, for the csv module."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def csv_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A header and `rows`, each as it comes."""
+    writer = csv.writer(_Echo())
+    yield writer.writerow(EXPORTED)
+    for row in rows:
+        yield writer.writerow([_cell(value) for value in row.values()])
+
+
 def write_csv(rows: Iterable[dict[str, Any]], file: Any) -> None:
     """Write a header and `rows`, each as it comes."""
-    writer = csv.writer(file)
-    writer.writerow(EXPORTED)
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    file.writelines(csv_lines(rows))
 
 
 def write_json_lines(rows: Iterable[dict[str, Any]], file: Any) -> None:
