@@ -8,6 +8,7 @@ import pytest
 from auditlog.models import LogEntry
 from django.core.management import call_command
 
+from stripe_connections import services
 from stripe_connections.models import StripeConnection
 from tests.commands.conftest import run
 from tests.conftest import random_api_key, random_webhook_secret
@@ -370,3 +371,19 @@ def test_missing_file_is_told():
     problem = run("import_connections", "/nowhere/file").problem
 
     assert problem == "/nowhere/file cannot be read: No such file or directory."
+
+
+def test_interrupted_file_leaves_nothing(workspace, monkeypatch):
+    rows = [{"workspaceId": "ws_demo", "connectionName": name} for name in ("first", "second")]
+    original = services.create_connection
+
+    def interrupted(**values):
+        if values["values"]["connection_name"] == "second":
+            raise KeyboardInterrupt
+        return original(**values)
+
+    monkeypatch.setattr(services, "create_connection", interrupted)
+    result = imported("\n".join(map(json.dumps, rows)), "--apply", "--batch-size", "1")
+
+    assert (result.code, result.json["changed"]) == (130, 0)
+    assert not StripeConnection.objects.exists()

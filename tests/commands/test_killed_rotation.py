@@ -7,7 +7,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,12 +37,13 @@ class Scene:
             "SCENE_LOG": str(log),
         }
 
-    def start(self, *command, keys=(NEW, OLD)):
+    def start(self, *command, keys=(NEW, OLD), stderr=None):
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
             env=self.environment | {"FERNET_KEYS": ",".join(keys)},
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 
@@ -54,7 +54,7 @@ class Scene:
 
     def rotate(self):
         arguments = ("--apply", "--workers", "2", "--batch-size", "20", "--format", "json")
-        return self.start("manage.py", "rotate_secrets", *arguments)
+        return self.start("manage.py", "rotate_secrets", *arguments, stderr=subprocess.PIPE)
 
 
 @pytest.fixture
@@ -81,10 +81,12 @@ def scene(database_url, tmp_path):
 def test_killed_rotation_loses_nothing(scene):
     updating = scene.start("-m", "tests.commands.scene", "update", str(UPDATES))
     killed = scene.rotate()
-    # Some time between its start and its end.
-    time.sleep(random.uniform(0.5, 3))
+    # After so many tenths of the work.
+    for _ in range(random.randint(1, 7)):
+        assert killed.stderr.readline()
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
     rotating = scene.rotate()
     output, _ = rotating.communicate(timeout=300)
 
