@@ -47,7 +47,7 @@ def fill(rows: int) -> None:
         sys.exit("There are connections in this database already; give an empty one.")
     made = min(rows, MADE)
     call_command("load_demo", connections=made, force=True, stdout=StringIO())
-    columns = [field.column for field in StripeConnection._meta.fields[2:]]
+    columns = [str(field.column) for field in StripeConnection._meta.fields[2:]]
     with connection.cursor() as cursor:
         # The rest are copies: to make a million takes longer than to rotate them.
         names = ", ".join(columns)
