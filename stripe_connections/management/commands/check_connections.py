@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from django.db.models import CheckConstraint
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from stripe_connections import bulk, changes
 from stripe_connections.audit import Actor
@@ -34,7 +34,7 @@ check_connections --workspace ws_demo --format json
 
     def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
         is_table = options["format"] == "text" and self.stdout.isatty()
-        table = Table("Connection", "Field", "Code", "Message")
+        table = Table(Column("Connection", overflow="fold"), "Field", "Code", "Message")
         for pks in bulk.batches(bulk.selected(options), options, report):
             broken = _constraint_breakers(pks)
             for connection in StripeConnection.objects.filter(pk__in=pks).with_tokens():
