@@ -125,6 +125,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     # Nobody, until a view says who.
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_PARSER_CLASSES": ["config.web_chain.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.web_chain.renderers.Negotiation",
     "DEFAULT_RENDERER_CLASSES": ["config.web_chain.renderers.EnvelopeRenderer"],
     "EXCEPTION_HANDLER": "config.web_chain.exceptions.exception_handler",
     "URL_FORMAT_OVERRIDE": None,

@@ -283,6 +283,7 @@ def test_other_accept_is_406(manager, assert_refused, accept):
         "application/json",
         "application/json;q=0.5",
         "application/json; indent=4",
+        "application/json; x*=1; x*0*=2; x*1*=3",
         "text/html, application/json",
         "text/html,application/xhtml+xml,*/*;q=0.8",
     ],

@@ -73,11 +73,28 @@ def test_other_content_type_is_415(manager, assert_refused, content_type, body):
 
 
 # RFC 2231 parameters, which Django parses before any middleware is asked.
-@pytest.mark.parametrize("charset", ["charset*=no-such''utf-8", "charset*=utf-16''utf-8"])
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "charset*=no-such''utf-8",
+        "charset*=utf-16''utf-8",
+        "x*=1; x*0*=2; x*1*=3",
+    ],
+)
 def test_unreadable_content_type_is_415(manager, assert_refused, charset):
     content_type = f"application/json; {charset}"
 
     response = call(manager, GOOD, CONTENT_TYPE=content_type, CONTENT_LENGTH=str(len(GOOD)))
+
+    assert_refused(response, 415, "4150")
+
+
+# Python's parser would take minutes for 400 KB of semicolons.
+@pytest.mark.parametrize("body", [GOOD, b""])
+def test_long_content_type_is_415(manager, assert_refused, body):
+    content_type = 'application/json; x="' + ";" * 1_000
+
+    response = call(manager, body, CONTENT_TYPE=content_type, CONTENT_LENGTH=str(len(body)))
 
     assert_refused(response, 415, "4150")
 

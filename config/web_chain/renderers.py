@@ -4,9 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 from config.web_chain import envelope
+
+
+class Negotiation(DefaultContentNegotiation):
+    """`Accept` without its parameters: none decides anything here, and some break the parser."""
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        return [media_type.partition(";")[0] for media_type in super().get_accept_list(request)]
 
 
 class EnvelopeRenderer(BaseRenderer):

@@ -1,6 +1,6 @@
 """What Django needs of a request before it can read it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -8,6 +8,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.utils.http import parse_header_parameters
+
+MAX_CONTENT_TYPE_LENGTH = 256
 
 
 class ChunkedBodies:
@@ -34,12 +36,18 @@ class WebRequest(WSGIRequest):
     Django reads the header while it makes the request, where no middleware can answer for an
     error: of a charset that it cannot parse, and, with any charset, of a query of too many names.
     Here a malformed one is no Content-Type, and a charset decides nothing: all of ours is UTF-8.
+    So is one that is long, because Python's parser takes minutes for a header that fits in one.
     """
 
-    def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        header = meta.get("CONTENT_TYPE", "")
         try:
             self.content_type, self.content_params = parse_header_parameters(
-                meta.get("CONTENT_TYPE", "")
+                header if len(header) <= MAX_CONTENT_TYPE_LENGTH else ""
             )
-        except ValueError:
+        # A TypeError is what some numbered parameters are to the parser (RFC 2231, section 3).
+        except (TypeError, ValueError):
             self.content_type, self.content_params = "", {}
+        # Django REST Framework would parse it again.
+        if not self.content_type:
+            meta["CONTENT_TYPE"] = ""
