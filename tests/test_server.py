@@ -200,10 +200,20 @@ def test_other_methods_are_405(method, server):
         assert connection.makefile("rb").readline().split()[1] == b"405"
 
 
+def test_http_2_is_not_spoken(server):
+    """Its bodies may come without a length, and would be taken for empty."""
+    with server.connect() as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+
+        assert connection.recv(1) == b""
+
+
 def test_stop_answers_what_is_in_flight(server):
     body = name_change("In flight")
     request = server.request(body).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n", 1)
-    with server.connect() as connection:
+    with server.connect() as connection, server.connect() as stalled:
+        # A client that never sends the rest does not keep the server from stopping.
+        stalled.sendall(server.request(body)[:-1])
         stream = connection.makefile("rb")
         connection.sendall(request[: -len(body)])
         # The server asks for the body: the request is in its hands.
@@ -212,6 +222,7 @@ def test_stop_answers_what_is_in_flight(server):
         server.process.terminate()
         connection.sendall(body.encode())
         status, answered = answer(stream)
+        ended = server.process.wait(STARTUP_SECONDS)
 
     assert (status, answered["data"]["connectionName"]) == (200, "In flight")
-    assert server.process.wait(STARTUP_SECONDS) == 0
+    assert ended == 0

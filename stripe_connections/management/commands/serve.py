@@ -63,10 +63,13 @@ class Command(BaseCommand):
         _allow_host(host)
         sys.stdout.flush()
         server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
+        # HTTP/2 would hand over a body without a length, and headers of up to 16 MB. Without the
+        # time-out, a client that never ends its body would keep the server from ever stopping; the
+        # database may keep another request waiting for 5 seconds twice.
         arguments = (
-            f"--interface wsgi --host {host} --port {port} --workers {options['workers']} --no-ws "
-            "--blocking-threads 8 --blocking-threads-idle-timeout 600 --respawn-failed-workers "
-            "config.wsgi:application"
+            f"--interface wsgi --http 1 --no-ws --host {host} --port {port} "
+            f"--workers {options['workers']} --workers-kill-timeout 12 --respawn-failed-workers "
+            "--blocking-threads 8 --blocking-threads-idle-timeout 600 config.wsgi:application"
         )
         os.execv(server, [server, *arguments.split()])  # noqa: S606 - no shell is wanted
 
