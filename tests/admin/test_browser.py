@@ -133,6 +133,8 @@ def open_as(site: Site, browser: Any, complaints: list[str]) -> Iterator[Any]:
         page.get_by_label("Username").fill(username)
         page.get_by_label("Password").fill(site.passwords[username])
         page.get_by_role("button", name="Log in").click()
+        # The click does not wait for the next page, which a script may be run in too early.
+        page.get_by_role("button", name="Log out").wait_for()
         return page
 
     yield log_in
