@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cryptography.fernet import InvalidToken
 from django.db import connection
 
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
 READ_ON_POSTGRESQL = """

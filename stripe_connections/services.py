@@ -13,8 +13,8 @@ from config import prepared
 from config.prepared import PreparedSelect
 from stripe_connections import audit, rotation
 from stripe_connections.audit import Actor
-from stripe_connections.fields import decrypted
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.fields import decrypted
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from workspaces.models import Workspace
 

@@ -24,10 +24,10 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.audit import Actor, Source
-from stripe_connections.fields import UndecryptableSecretError
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.fields import UndecryptableSecretError
+from stripe_connections.encryption.keyring import keyring
+from stripe_connections.encryption.secrets import SecretTraces
 from stripe_connections.models import StripeConnection
-from stripe_connections.secrets import SecretTraces
 from stripe_connections.serializers import UpdateConnectionSerializer
 from stripe_connections.validators import validate_api_key
 from tests.conftest import ApiClient, random_api_key, random_webhook_secret

@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.db import connection as database
 from django.db import connections
 
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 from tests.conftest import ApiClient, random_api_key, random_webhook_secret
 from workspaces.models import Role
 

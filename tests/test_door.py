@@ -9,7 +9,7 @@ from django.db import connection as database
 
 from stripe_connections import services
 from stripe_connections.audit import Actor, Source
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import StripeConnection
 from tests.conftest import random_api_key, random_webhook_secret
 

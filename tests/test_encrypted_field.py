@@ -12,7 +12,7 @@ from django.db.models import Case, CharField, F, OuterRef, Subquery, TextField, 
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
-from stripe_connections.fields import EncryptedTextField, UndecryptableSecretError
+from stripe_connections.encryption.fields import EncryptedTextField, UndecryptableSecretError
 from stripe_connections.models import StripeConnection
 from tests.conftest import random_api_key
 

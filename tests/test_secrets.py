@@ -5,9 +5,9 @@ import re
 import pytest
 from cryptography.fernet import Fernet
 
-from stripe_connections.keyring import Keyring, keyring
+from stripe_connections.encryption.keyring import Keyring, keyring
+from stripe_connections.encryption.secrets import HINT_LENGTH, SecretTraces
 from stripe_connections.models import StripeConnection
-from stripe_connections.secrets import HINT_LENGTH, SecretTraces
 from tests.conftest import random_api_key
 
 # Twelve characters that are shown of no secret, and the four that are.

@@ -9,8 +9,9 @@ from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.db import OperationalError
 
-from stripe_connections import admin, services
-from stripe_connections.keyring import keyring
+from stripe_connections import services
+from stripe_connections.admin import connections as admin
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import Status, StripeConnection
 from tests.admin.conftest import LIST, messages, text
 

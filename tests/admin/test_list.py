@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from stripe_connections import services
 from stripe_connections.audit import Actor, Source
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import Status, StripeConnection
 from tests.admin.conftest import AUDIT, FIND, LIST, StaffClient
 from tests.conftest import random_api_key

@@ -79,7 +79,7 @@ def update(count):
 def verify():
     from auditlog.models import LogEntry
 
-    from stripe_connections.keyring import keyring
+    from stripe_connections.encryption.keyring import keyring
     from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
     lines = [line.split() for line in LOG.read_text().splitlines()]

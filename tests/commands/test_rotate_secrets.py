@@ -11,7 +11,7 @@ from django.db import connections, transaction
 
 from stripe_connections import rotation, services
 from stripe_connections.audit import Actor, Source
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from tests.commands.conftest import run
 from tests.conftest import random_api_key

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from stripe_connections import bulk
 from stripe_connections.audit import Actor
-from stripe_connections.census import Census
+from stripe_connections.bulk import command, selection
+from stripe_connections.bulk.census import Census
+from stripe_connections.bulk.report import Report
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
 
-class Command(bulk.BulkCommand):
+class Command(command.BulkCommand):
     """A connection fails that holds an unreadable or plaintext secret, or needs a retired key."""
 
     help = (
@@ -22,10 +23,10 @@ census_secrets --tenant tn_xyz789 --format json
 """
     only_reads = True
 
-    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any]:
+    def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any]:
         census = Census()
         names = [f"{name}_token" for name in SECRET_FIELDS]
-        for pks in bulk.batches(bulk.selected(options), options, report):
+        for pks in selection.batches(selection.selected(options), options, report):
             connections = StripeConnection.objects.filter(pk__in=pks).with_tokens()
             for biz_id, *tokens in connections.values_list("biz_id", *names):
                 is_fine = census.count(biz_id, tokens)
@@ -35,7 +36,7 @@ census_secrets --tenant tn_xyz789 --format json
             examples = ", ".join(census.examples.get(kind, ()))
             report.say(f"{kind:10}  {count:9}{f'  such as {examples}' if examples else ''}")
         # Of a part of the connections nothing follows for the key.
-        is_whole = not any(options[name] for name in bulk.SELECTORS)
+        is_whole = not any(options[name] for name in selection.SELECTORS)
         droppable = census.droppable if is_whole else []
         for key in census.retired_in_use:
             report.say(f"{key} is still needed: run rotate_secrets --apply.")

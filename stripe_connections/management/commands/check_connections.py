@@ -7,18 +7,19 @@ from django.db.models import CheckConstraint
 from rich.console import Console
 from rich.table import Column, Table
 
-from stripe_connections import bulk, changes
 from stripe_connections.audit import Actor
-from stripe_connections.fields import UndecryptableSecretError, decrypted
-from stripe_connections.keyring import keyring
+from stripe_connections.bulk import changes, command, selection
+from stripe_connections.bulk.report import Report
+from stripe_connections.encryption.fields import UndecryptableSecretError, decrypted
+from stripe_connections.encryption.keyring import keyring
+from stripe_connections.encryption.secrets import SecretTraces
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from stripe_connections.secrets import SecretTraces
 
 # What is wrong: business id, field, code, message.
 Finding = tuple[str, str, str, str]
 
 
-class Command(bulk.BulkCommand):
+class Command(command.BulkCommand):
     """A connection with anything wrong counts as failed, a sound one as unchanged."""
 
     help = (
@@ -32,10 +33,10 @@ check_connections --workspace ws_demo --format json
 """
     only_reads = True
 
-    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
+    def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         is_table = options["format"] == "text" and self.stdout.isatty()
         table = Table(Column("Connection", overflow="fold"), "Field", "Code", "Message")
-        for pks in bulk.batches(bulk.selected(options), options, report):
+        for pks in selection.batches(selection.selected(options), options, report):
             broken = _constraint_breakers(pks)
             for connection in StripeConnection.objects.filter(pk__in=pks).with_tokens():
                 findings = [*broken[connection.pk], *_findings(connection)]

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from stripe_connections import bulk, exchange
+from stripe_connections.bulk import command, exchange, selection
 
 EXAMPLES = """
 export_connections > all.csv
@@ -23,11 +23,11 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         return super().create_parser(
-            prog_name, subcommand, **kwargs, **bulk.help_with_examples(EXAMPLES)
+            prog_name, subcommand, **kwargs, **command.help_with_examples(EXAMPLES)
         )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        bulk.add_selection_arguments(parser)
+        selection.add_selection_arguments(parser)
         parser.add_argument(
             "--format",
             choices=("csv", "json", "jsonl"),
@@ -37,9 +37,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Select once, and write each row as it comes."""
-        connections = bulk.selected(options)
+        connections = selection.selected(options)
         if options["ids"]:
-            connections = connections.filter(biz_id__in=bulk.read_ids(options["ids"]))
+            connections = connections.filter(biz_id__in=selection.read_ids(options["ids"]))
         rows = map(
             exchange.exported,
             connections.select_related("workspace__tenant").order_by("pk").iterator(),

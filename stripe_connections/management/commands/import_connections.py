@@ -9,9 +9,11 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.models import Q
 
-from stripe_connections import bulk, changes, exchange, services
+from stripe_connections import services
 from stripe_connections.audit import Actor
-from stripe_connections.exchange import BadRowError
+from stripe_connections.bulk import changes, command, exchange, selection
+from stripe_connections.bulk.exchange import BadRowError
+from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
 from workspaces import business_ids
 from workspaces.models import Workspace
@@ -42,7 +44,7 @@ class Row:
         return str(self.values.get("connection_name", ""))
 
 
-class Command(bulk.BulkCommand):
+class Command(command.BulkCommand):
     """Everything is checked first, and only then written."""
 
     help = (
@@ -65,8 +67,8 @@ import_connections - --tenant tn_xyz789 --keep-going --apply < rows.jsonl
             "--keep-going", action="store_true", help="import the good rows of a file with bad ones"
         )
 
-    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
-        with bulk.open_input(options["file"]) as file:
+    def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
+        with selection.open_input(options["file"]) as file:
             rows = _read(file, report)
         report.start(len(rows))
         size, is_applied = options["batch_size"], options["apply"]
@@ -89,7 +91,7 @@ import_connections - --tenant tn_xyz789 --keep-going --apply < rows.jsonl
             raise
 
 
-def _read(file: IO[bytes], report: bulk.Report) -> list[Row]:
+def _read(file: IO[bytes], report: Report) -> list[Row]:
     """The valid rows; what is wrong with the others is told."""
     rows: list[Row] = []
     lines: dict[tuple[str, ...], int] = {}
@@ -111,7 +113,7 @@ def _refuse_twice(lines: dict[Any, int], connection: Any, line: int) -> None:
         raise BadRowError(f"It is about the same connection as line {first}.")
 
 
-def _fail(report: bulk.Report, line: int, error: str) -> None:
+def _fail(report: Report, line: int, error: str) -> None:
     report.row("failed", None, f"line {line}: {error}", line=line, error=error)
 
 
@@ -165,7 +167,7 @@ class Found:
             )
         }
         pks = [c.pk for found in self._by_key.values() for c in found]
-        picked = bulk.selected(options).filter(pk__in=pks)
+        picked = selection.selected(options).filter(pk__in=pks)
         if options["ids"] is not None:
             picked = picked.filter(biz_id__in=options["ids"])
         self._picked = set(picked.values_list("pk", flat=True))
@@ -210,7 +212,7 @@ class Found:
 
 
 def _possible(
-    rows: list[Row], lines: dict[int, int], report: bulk.Report, options: dict[str, Any]
+    rows: list[Row], lines: dict[int, int], report: Report, options: dict[str, Any]
 ) -> list[Row]:
     """The rows that can be imported; the others are told as failed or skipped.
 
@@ -233,7 +235,12 @@ def _possible(
 
 
 def _write(
-    rows: list[Row], report: bulk.Report, actor: Actor, options: dict[str, Any], *, is_applied: bool
+    rows: list[Row],
+    report: Report,
+    actor: Actor,
+    options: dict[str, Any],
+    *,
+    is_applied: bool,
 ) -> None:
     found = Found(rows, options, locks=True)
     for row in rows:

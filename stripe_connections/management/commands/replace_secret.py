@@ -9,15 +9,16 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from stripe_connections import bulk, changes
 from stripe_connections.audit import Actor
-from stripe_connections.keyring import keyring
+from stripe_connections.bulk import changes, command, selection
+from stripe_connections.bulk.report import Report
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import Status
 
 MAX_BYTES = 4_096
 
 
-class Command(bulk.BulkCommand):
+class Command(command.BulkCommand):
     """Found by fingerprint, under every key of the ring, so nothing is decrypted."""
 
     help = (
@@ -43,7 +44,7 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
             "--deactivate", action="store_true", help="set the status INACTIVE; takes no new secret"
         )
 
-    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
+    def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         old = _secret("old", "the secret to look for", options)
         column = "webhook_secret" if old.startswith("whsec_") else "api_key"
         wanted = {"status": Status.INACTIVE}
@@ -53,8 +54,8 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
                 raise CommandError("The new secret is the old one.")
             wanted = _validated(changes.API_NAMES[column], new)
         fingerprints = keyring().fingerprints(old)
-        holders = bulk.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})
-        for pks in bulk.batches(holders, options, report):
+        holders = selection.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})
+        for pks in selection.batches(holders, options, report):
             with transaction.atomic():
                 # Looked for again, because somebody may have replaced it meanwhile.
                 for connection in changes.locked(pks):
@@ -77,7 +78,7 @@ def _validated(name: str, new: str) -> dict[str, Any]:
 def _secret(which: str, what: str, options: dict[str, Any]) -> str:
     """From the file or the variable that the options name, else from standard input."""
     if path := options[f"{which}_file"]:
-        with bulk.open_input(path) as file:
+        with selection.open_input(path) as file:
             text = file.readline(MAX_BYTES).decode("ascii", "replace")
     elif name := options[f"{which}_env"]:
         text = os.environ.get(name, "")

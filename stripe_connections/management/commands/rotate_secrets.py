@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from stripe_connections import bulk, services
+from stripe_connections import services
 from stripe_connections.audit import Actor
+from stripe_connections.bulk import command, selection
+from stripe_connections.bulk.report import Report
+from stripe_connections.bulk.workers import workers
 from stripe_connections.models import StripeConnection
 from stripe_connections.rotation import Reencryption
-from stripe_connections.workers import workers
 
 # Seconds to wait before the rows that somebody else held are tried again.
 PAUSES = (0, 0.1, 0.5, 2, 5)
@@ -22,7 +24,7 @@ PAUSES = (0, 0.1, 0.5, 2, 5)
 STRIDE = 10
 
 
-class Command(bulk.BulkCommand):
+class Command(command.BulkCommand):
     """Re-encrypt in batches; what somebody else holds for the moment is tried again at the end."""
 
     help = (
@@ -41,11 +43,11 @@ rotate_secrets --apply --tenant tn_xyz789 --format json
             "--workers", type=int, default=1, metavar="N", help="processes that share the work"
         )
 
-    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
+    def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         size = options["batch_size"]
         work = partial(services.reencrypt_connections, actor=actor, is_dry_run=not options["apply"])
         with workers(options["workers"]) as do:
-            windows = bulk.batches(bulk.selected(options), options, report, times=STRIDE)
+            windows = selection.batches(selection.selected(options), options, report, times=STRIDE)
             held = _tell(report, do(work, _strided(windows)))
             for pause in PAUSES:
                 if not held:
@@ -67,7 +69,7 @@ def _strided(windows: Iterable[list[int]]) -> Iterator[list[int]]:
     )
 
 
-def _tell(report: bulk.Report, results: Iterable[Reencryption]) -> "array[int]":
+def _tell(report: Report, results: Iterable[Reencryption]) -> "array[int]":
     """Add the results up; the primary keys that were held, in 8 bytes each."""
     held = array("q")
     for result in results:

@@ -8,14 +8,15 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.models import Q
 
-from stripe_connections import bulk, changes
 from stripe_connections.audit import Actor
+from stripe_connections.bulk import changes, command, selection
+from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
 
 _url = re.compile(r"(https://)([^/?\[\]:]+|\[[^\]]*\])(.*)", re.IGNORECASE | re.DOTALL)
 
 
-class Command(bulk.BulkCommand):
+class Command(command.BulkCommand):
     """New values are checked before a row is read, a rewritten endpoint with its row."""
 
     help = (
@@ -45,16 +46,16 @@ cut -d, -f3 broken.csv | manage.py update_connections --ids - --set status=INACT
             help="the host of the partner endpoint; the rest of the URL stays; can be repeated",
         )
 
-    def run(self, report: bulk.Report, actor: Actor, options: dict[str, Any]) -> None:
+    def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         values = _values(options)
         hosts = dict(_pair(text) for text in options["rewrite_host"])
         if not (values or hosts):
             raise CommandError("Say what to change: --set, --set-null or --rewrite-host.")
-        connections = bulk.selected(options)
+        connections = selection.selected(options)
         if not values:
-            pattern = bulk.host_pattern(*hosts)
+            pattern = selection.host_pattern(*hosts)
             connections = connections.filter(Q(partner_endpoint__iregex=pattern))
-        for pks in bulk.batches(connections, options, report):
+        for pks in selection.batches(connections, options, report):
             with transaction.atomic():
                 for connection in changes.locked(pks):
                     try:
@@ -95,6 +96,6 @@ def _rewritten(connection: StripeConnection, hosts: dict[str, str]) -> dict[str,
     endpoint = connection.partner_endpoint or ""
     url = _url.fullmatch(endpoint)
     for old, new in hosts.items():
-        if url and re.match(bulk.host_pattern(old), endpoint, re.IGNORECASE):
+        if url and re.match(selection.host_pattern(old), endpoint, re.IGNORECASE):
             return changes.validated({"partnerEndpoint": f"{url[1]}{new}{url[3]}"})
     return {}

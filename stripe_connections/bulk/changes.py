@@ -6,15 +6,15 @@ from typing import Any
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.audit import Actor
-from stripe_connections.bulk import Report
-from stripe_connections.keyring import keyring
+from stripe_connections.bulk.report import Report
+from stripe_connections.encryption.keyring import keyring
+from stripe_connections.encryption.secrets import SecretTraces
 from stripe_connections.models import (
     SECRET_FIELDS,
     Status,
     StripeConnection,
     StripeConnectionQuerySet,
 )
-from stripe_connections.secrets import SecretTraces
 from stripe_connections.serializers import UpdateConnectionSerializer
 from stripe_connections.validators import looks_like_a_key
 

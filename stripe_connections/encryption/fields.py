@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, Value, When
 from django.db.models.expressions import Col
 
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 
 
 class UndecryptableSecretError(Exception):

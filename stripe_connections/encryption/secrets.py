@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 
 # The last four characters are shown only of a secret that keeps at least as many others hidden
 # as it takes to make guessing hopeless (12 of 62 characters are 71 bits).

@@ -6,11 +6,9 @@ goes through `services.py`.
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 from itertools import chain, zip_longest
 from typing import Any
 
-from auditlog.models import LogEntry
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -35,12 +33,13 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from config.web_chain import request_id
-from stripe_connections import audit, history, listing, services
+from stripe_connections import audit, services
+from stripe_connections.admin import history, listing
+from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
+from stripe_connections.admin.history import Entry
 from stripe_connections.audit import Actor, Source
-from stripe_connections.exchange import csv_lines, exported
-from stripe_connections.fields import UndecryptableSecretError
-from stripe_connections.forms import ConnectionForm, LeakedKeyForm
-from stripe_connections.history import Entry
+from stripe_connections.bulk.exchange import csv_lines, exported
+from stripe_connections.encryption.fields import UndecryptableSecretError
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 from stripe_connections.search import search
 
@@ -50,11 +49,6 @@ MAX_HOLDERS = 200
 STORED = ("stored_api_key", "stored_webhook_secret")
 DATES = ("version", "created_at", "updated_at")
 FILTERS = frozenset({"status__exact", "mode", "webhook", "tenant", "workspace"})
-
-STYLE = Media(css={"all": ["stripe_connections/admin.css"]})
-
-# The library's own page would show less and allow more.
-admin.site.unregister(LogEntry)
 
 
 @admin.register(StripeConnection)
@@ -129,11 +123,11 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     @admin.display(description="key replaced", empty_value="-")
     def replaced(self, connection: StripeConnection) -> str:
-        return _minute(connection.api_key_replaced_at).partition(" ")[0]
+        return listing.minute(connection.api_key_replaced_at).partition(" ")[0]
 
     @admin.display(ordering="updated_at")
     def updated(self, connection: StripeConnection) -> str:
-        return _minute(connection.updated_at)
+        return listing.minute(connection.updated_at)
 
     @admin.display(description="stored API key")
     def stored_api_key(self, connection: StripeConnection) -> str:
@@ -335,7 +329,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         """With our style sheet, and what the filters by tenant and workspace need."""
         workspace = StripeConnection._meta.get_field("workspace")
         picker: Media = AutocompleteSelect(workspace, self.admin_site).media
-        return super().media + picker + STYLE
+        return super().media + picker + listing.STYLE
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -395,74 +389,6 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         return TemplateResponse(request, "admin/stripe_connections/history.html", context)
 
 
-@admin.register(LogEntry)
-class HistoryAdmin(admin.ModelAdmin):
-    """The audit of all connections, for reading."""
-
-    list_display = ("moment", "connection", "person", "source", "what", "request_id")
-    list_display_links = None
-    list_filter = (listing.PersonFilter, listing.DayFilter, listing.FieldFilter)
-    list_per_page = list_max_show_all = 50
-    sortable_by = ()
-    ordering = ("-pk",)
-    paginator = listing.BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    actions = None
-
-    @property
-    def media(self) -> Media:
-        return super().media + STYLE
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
-        return history.records()
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Those who see connections; single records have no page of their own."""
-        return obj is None and request.user.has_perm("stripe_connections.view_stripeconnection")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup in {"person", "day", "field"}
-
-    @admin.display(description="when (UTC)")
-    def moment(self, record: LogEntry) -> str:
-        return _minute(record.timestamp)
-
-    def connection(self, record: LogEntry) -> str | SafeString:
-        if record.object_id is None:
-            return str(record.object_repr)
-        url = reverse("admin:stripe_connections_stripeconnection_change", args=[record.object_id])
-        return format_html('<a href="{}">{}</a>', url, record.object_repr)
-
-    def person(self, record: LogEntry) -> str:
-        return Entry.of(record).username
-
-    @admin.display(description="from")
-    def source(self, record: LogEntry) -> str:
-        return Entry.of(record).source
-
-    @admin.display(description="request ID")
-    def request_id(self, record: LogEntry) -> str:
-        return Entry.of(record).request_id
-
-    def what(self, record: LogEntry) -> SafeString:
-        return render_to_string(
-            "admin/stripe_connections/changes.html", {"entry": Entry.of(record)}
-        )
-
-
 def _stored(connection: StripeConnection, name: str) -> str:
     return render_to_string(
         "admin/stripe_connections/stored_secret.html",
@@ -473,10 +399,6 @@ def _stored(connection: StripeConnection, name: str) -> str:
             "unreadable": connection.is_unreadable(name),
         },
     )
-
-
-def _minute(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
 
 
 def _actor(request: HttpRequest) -> Actor:

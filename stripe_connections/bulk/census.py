@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from stripe_connections.keyring import keyring
+from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
 # Version 0x80 and a time of eight bytes, the first ones zero, as every Fernet token begins.

@@ -15,13 +15,20 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from stripe_connections.history import field_label
+from stripe_connections.admin.history import field_label
 from stripe_connections.models import Mode, StripeConnection, in_mode
 from stripe_connections.services import UPDATABLE_FIELDS
 from workspaces.models import Tenant, Workspace
 
 MAX_LISTED = 1_000
 MAX_DIGITS = 18
+
+STYLE = forms.Media(css={"all": ["stripe_connections/admin.css"]})
+
+
+def minute(moment: datetime | None) -> str:
+    """In UTC, to the minute; nothing for None."""
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
 
 
 class BoundedPaginator(Paginator):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from config.web_chain.parsers import parse_json
-from stripe_connections.changes import API_NAMES, SECRET_NAMES, shown
+from stripe_connections.bulk.changes import API_NAMES, SECRET_NAMES, shown
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
 # A row holds at most 16 KiB of configuration, doubled by quotes; a longer line is no row of ours.

@@ -8,8 +8,8 @@ from django.forms.boundfield import BoundField
 from django.http import QueryDict
 
 from config.web_chain.serializers import StrictCharField
-from stripe_connections import history
-from stripe_connections.history import Entry
+from stripe_connections.admin import history
+from stripe_connections.admin.history import Entry
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from stripe_connections.serializers import UpdateConnectionSerializer
 from stripe_connections.services import UPDATABLE_FIELDS

@@ -1,0 +1,156 @@
+"""Which connections a command works on, and in which batches."""
+
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import idna
+from django.core.management.base import CommandError
+from django.db.models import Q
+
+from stripe_connections.bulk.report import Report
+from stripe_connections.models import (
+    Mode,
+    Status,
+    StripeConnection,
+    StripeConnectionQuerySet,
+    in_mode,
+)
+from workspaces.models import Tenant, Workspace
+
+SELECTORS = ("tenant", "workspace", "endpoint_host", "account", "status", "mode", "ids")
+
+
+def add_selection_arguments(parser: ArgumentParser) -> None:
+    """How rows are picked: what is given more than once is any of them, different ones are all."""
+    group = parser.add_argument_group("which connections (default: all)")
+    for option, metavar, text in (
+        ("--tenant", "tn_…", "of this tenant"),
+        ("--workspace", "ws_…", "of this workspace"),
+        ("--endpoint-host", "HOST", "whose partner endpoint is on this host"),
+        ("--account", "acct_…", "of this Stripe account"),
+    ):
+        group.add_argument(
+            option, action="append", default=[], metavar=metavar, help=f"{text}; can be repeated"
+        )
+    group.add_argument("--status", type=str.upper, choices=Status.names)
+    group.add_argument("--mode", choices=Mode.values, help="what the API key is for")
+    group.add_argument(
+        "--ids", metavar="FILE", help="business ids, one a line; - is standard input"
+    )
+
+
+def selected(options: dict[str, Any]) -> StripeConnectionQuerySet:
+    """What the options pick, except by `--ids`; CommandError for an unknown tenant or workspace."""
+    _must_exist(Tenant, options["tenant"])
+    _must_exist(Workspace, options["workspace"])
+    picked = Q()
+    if options["tenant"]:
+        picked &= Q(workspace__tenant__biz_id__in=options["tenant"])
+    if options["workspace"]:
+        picked &= Q(workspace__biz_id__in=options["workspace"])
+    if options["account"]:
+        picked &= Q(stripe_account_id__in=options["account"])
+    if options["status"]:
+        picked &= Q(status=Status[options["status"]])
+    if options["mode"]:
+        picked &= in_mode(options["mode"])
+    if options["endpoint_host"]:
+        picked &= Q(partner_endpoint__iregex=host_pattern(*options["endpoint_host"]))
+    connections: StripeConnectionQuerySet = StripeConnection.objects.filter(picked)
+    return connections
+
+
+def batches(
+    connections: StripeConnectionQuerySet,
+    options: dict[str, Any],
+    report: Report,
+    times: int = 1,
+) -> Iterator[list[int]]:
+    """The primary keys of `connections` in order, `times` batches at a time, of `--ids` only.
+
+    An id that no connection has is told to the report as failed, one that was not picked as
+    skipped.
+    """
+    size = options["batch_size"] * times
+    if options["ids"] is None:
+        report.start(connections.count())
+        yield from _in_order(connections, size)
+        return
+    report.start(len(options["ids"]))
+    ids = iter(options["ids"])
+    while chunk := list(islice(ids, size)):
+        known = dict(_keys(StripeConnection.objects.all(), chunk))
+        picked = dict(_keys(connections, chunk))
+        for biz_id in chunk:
+            if biz_id not in known:
+                error = "There is no such connection."
+                report.row("failed", biz_id, error, error=error)
+            elif biz_id not in picked:
+                report.row("skipped", biz_id)
+        report.advance(len(chunk) - len(picked))
+        if picked:
+            yield sorted(picked.values())
+
+
+def _in_order(connections: StripeConnectionQuerySet, size: int) -> Iterator[list[int]]:
+    last = 0
+    while batch := list(
+        connections.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:size]
+    ):
+        last = batch[-1]
+        yield batch
+
+
+def _keys(connections: StripeConnectionQuerySet, ids: list[str]) -> Any:
+    return connections.filter(biz_id__in=ids).values_list("biz_id", "pk")
+
+
+def host_pattern(*hosts: str) -> str:
+    """A pattern for URLs on one of `hosts`, however a name with other letters is spelled there."""
+    spellings = {spelling for host in hosts for spelling in _spellings(host)}
+    alternatives = "|".join(re.escape(spelling) for spelling in sorted(spellings))
+    return rf"^https://({alternatives})\.?(:[0-9]*)?([/?]|$)"
+
+
+def _spellings(host: str) -> set[str]:
+    name = host.rstrip(".").lower()
+    try:
+        return {name, idna.encode(name, uts46=True).decode(), idna.decode(name, uts46=True)}
+    except UnicodeError:
+        return {name}
+
+
+def read_ids(path: str) -> list[str]:
+    """The business ids in a file, one a line, each once; CommandError where it cannot be read."""
+    with open_input(path) as file:
+        try:
+            lines = [line.strip() for line in file.read().decode("utf-8-sig").splitlines()]
+        except UnicodeDecodeError:
+            raise CommandError("The business ids are not UTF-8.") from None
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[IO[bytes]]:
+    """A file, or standard input for `-`; CommandError where it cannot be read."""
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
+    with file:
+        yield file
+
+
+def _must_exist(model: type[Tenant | Workspace], biz_ids: list[str]) -> None:
+    found = model.objects.filter(biz_id__in=biz_ids).values_list("biz_id", flat=True)
+    if missing := sorted({*biz_ids}.difference(found)):
+        raise CommandError(f"There is no {model._meta.verbose_name} {', '.join(missing)}.")
