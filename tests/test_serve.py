@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from stripe_connections.management.commands.serve import url_of
+from stripe_connections.management.commands.serve import names_of, url_of
 from tests.production import PRODUCTION
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +62,19 @@ def test_port_that_is_none(port):
 )
 def test_printed_address_can_be_called(host, url):
     assert url_of(host, 8000) == url
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("0.0.0.0", "*"),
+        ("::", "*"),
+        ("192.0.2.7", ".localhost,127.0.0.1,[::1],192.0.2.7"),
+        ("2001:db8::7", ".localhost,127.0.0.1,[::1],[2001:db8::7]"),
+    ],
+)
+def test_server_answers_under_the_address_that_it_was_given(host, names):
+    assert names_of(host) == names
 
 
 def test_demo_people_without_debug(settings):

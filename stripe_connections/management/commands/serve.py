@@ -17,6 +17,8 @@ from stripe_connections.management.commands.load_demo import PEOPLE, WORKSPACES,
 from workspaces.tokens import issues_tokens
 
 MAX_PORT = 65_535
+# Addresses that stand for all of this machine's, and one that a client on it can call.
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 CURL = """
 TOKEN=$(curl -s {url}/web/v1/auth/token{portal} -H 'Content-Type: application/json' \\
   -d '{{"username": "{username}", "password": "{password}"}}' \\
@@ -60,7 +62,8 @@ class Command(BaseCommand):
         if options["demo"]:
             self._introduce(host, port)
         connection.close()
-        _allow_host(host)
+        if settings.DEBUG and not settings.ALLOWED_HOSTS:
+            os.environ["ALLOWED_HOSTS"] = names_of(host)
         sys.stdout.flush()
         server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
         # HTTP/2 would hand over a body without a length, and headers of up to 16 MB. Without the
@@ -98,17 +101,16 @@ class Command(BaseCommand):
 
 def url_of(host: str, port: int) -> str:
     """Where to call a server that listens on `host`: a wildcard can be listened on only."""
-    return f"http://{_in_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host))}:{port}"  # noqa: S104
+    return f"http://{_in_url(WILDCARDS.get(host, host))}:{port}"
+
+
+def names_of(host: str) -> str:
+    """The names to answer under, as ALLOWED_HOSTS has them; Django would take local ones only."""
+    return "*" if host in WILDCARDS else f".localhost,127.0.0.1,[::1],{_in_url(host)}"
 
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _allow_host(host: str) -> None:
-    """Let the server answer under the name that it was given; Django allows only local ones."""
-    if settings.DEBUG and not settings.ALLOWED_HOSTS:
-        os.environ["ALLOWED_HOSTS"] = f".localhost,127.0.0.1,[::1],{_in_url(host)}"
 
 
 def _port(text: str) -> int:
