@@ -17,6 +17,7 @@ from io import StringIO
 from multiprocessing import get_context
 from typing import Any
 
+import psycopg
 from cryptography.fernet import Fernet, MultiFernet
 
 KEYS = [Fernet.generate_key().decode() for _ in range(3)]
@@ -57,8 +58,13 @@ def fill(rows: int) -> None:
             "FROM stripe_connections_stripeconnection, generate_series(1, %s) AS n",
             [rows // made - 1],
         )
-        cursor.execute("VACUUM ANALYZE")
     connection.close()
+
+
+def vacuum() -> None:
+    """Tidy up, as autovacuum has long done when keys are rotated the next time."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
+        database.execute("VACUUM ANALYZE")
 
 
 def cryptography_alone() -> float:
@@ -101,6 +107,7 @@ def measure(rows: int) -> dict[str, Any]:
         sys.exit(1)
     runs = []
     for workers in (1, 2):
+        vacuum()
         floor = cryptography_alone()
         speed, memory = rotate([KEYS[workers], KEYS[workers - 1]], workers)
         runs.append(

@@ -3,8 +3,9 @@
 import time
 from argparse import ArgumentParser
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from stripe_connections import services
@@ -45,10 +46,10 @@ rotate_secrets --apply --tenant tn_xyz789 --format json
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         size = options["batch_size"]
-        work = partial(services.reencrypt_connections, actor=actor, is_dry_run=not options["apply"])
+        work = partial(_reencrypt, size=size, actor=actor, is_dry_run=not options["apply"])
         with workers(options["workers"]) as do:
             windows = selection.batches(selection.selected(options), options, report, times=STRIDE)
-            held = _tell(report, do(work, _strided(windows)))
+            held = _tell(report, do(work, windows))
             for pause in PAUSES:
                 if not held:
                     break
@@ -63,16 +64,16 @@ rotate_secrets --apply --tenant tn_xyz789 --format json
                 report.row("failed", biz_id, error, error=error)
 
 
-def _strided(windows: Iterable[list[int]]) -> Iterator[list[int]]:
-    return (
-        window[start::STRIDE] for window in windows for start in range(STRIDE) if window[start:]
-    )
+def _reencrypt(window: list[int], *, size: int, **options: Any) -> list[Reencryption]:
+    """A window in batches of `size`, by one process: two would write the same pages in turn."""
+    stride = -(-len(window) // size)
+    return [services.reencrypt_connections(window[n::stride], **options) for n in range(stride)]
 
 
-def _tell(report: Report, results: Iterable[Reencryption]) -> "array[int]":
+def _tell(report: Report, results: Iterable[list[Reencryption]]) -> "array[int]":
     """Add the results up; the primary keys that were held, in 8 bytes each."""
     held = array("q")
-    for result in results:
+    for result in chain.from_iterable(results):
         held.extend(result.held)
         changed = [pk for pk in result.changed if pk not in result.unreadable]
         report.counts["changed"] += len(changed)
