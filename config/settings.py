@@ -60,7 +60,7 @@ MIDDLEWARE = [
     "config.web_chain.middleware.WebChainMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.no_store.never_cache_middleware",
+    "config.staff_pages.StaffPagesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

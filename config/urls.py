@@ -5,6 +5,7 @@ from django.urls import include, path
 
 admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
+admin.site.index_template = "admin/stripe_connections/index.html"
 # It would point to the site's front page, and there is none.
 admin.site.site_url = None
 # The lists need the room.

@@ -3,6 +3,8 @@
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
+from django.db import OperationalError
+from django.db import connection as database
 
 from stripe_connections.models import Status, StripeConnection
 from tests.admin.conftest import ADD, LIST, change_url, text
@@ -273,3 +275,24 @@ def test_workspace_is_found_by_typing(staff, workspace, other_workspace):
 def test_connection_that_is_not_there_leads_back(staff, connection, key):
     assert staff.get(f"{LIST}{key}/change/").status_code == 302
     assert staff.get(f"{LIST}{key}/history/").status_code == 302
+
+
+def test_row_that_somebody_holds_is_not_saved_and_the_page_says_so(staff, connection, stored):
+    before = stored(connection)
+    form = staff.form(change_url(connection))
+
+    with database.execute_wrapper(refuse_writing):
+        response = staff.post(change_url(connection), form | {"connection_name": "New"})
+
+    assert response.status_code == 503
+    assert response["Retry-After"] == "1"
+    assert "no-store" in response["Cache-Control"]
+    assert "Nothing was saved" in text(response)
+    assert stored(connection) == before
+
+
+def refuse_writing(execute, sql, params, many, context):
+    """As a lock that outlasts its time-out."""
+    if sql.startswith('UPDATE "stripe_connections_stripeconnection"'):
+        raise OperationalError("canceling statement due to lock timeout")
+    return execute(sql, params, many, context)

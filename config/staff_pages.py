@@ -1,0 +1,39 @@
+"""What every page outside `/web/` passes: the pages of staff."""
+
+import logging
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import add_never_cache_headers
+
+from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
+
+logger = logging.getLogger(__name__)
+
+# Without the admin's frame, which asks the database who is looking.
+BUSY = """<!DOCTYPE html>
+<title>Try again</title>
+<h1>Try again in a moment</h1>
+<p>The database is away, or somebody else is changing the same row. Nothing was saved.
+Go back, and save again.</p>
+"""
+
+
+class StaffPagesMiddleware:
+    """Keep pages out of the browser's cache, and say it kindly when the database is away."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Say `no-store` with every page; the admin itself leaves some out, and every refusal."""
+        response = self.get_response(request)
+        add_never_cache_headers(response)
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """A 503 for a database that is away or a lock that lasts; None leaves a crash to Django."""
+        if not isinstance(error, DATABASE_AWAY):
+            return None
+        logger.error("The database is away", exc_info=error)
+        return HttpResponse(BUSY, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
