@@ -1,6 +1,5 @@
 """The Stripe connection of a workspace."""
 
-from functools import partial
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import FieldError
@@ -113,13 +112,7 @@ class StripeConnection(models.Model):
     ETag shows and what `If-Match` is compared with.
     """
 
-    biz_id = models.CharField(
-        "business ID",
-        max_length=business_ids.MAX_LENGTH,
-        unique=True,
-        editable=False,
-        default=partial(business_ids.generate, "sc"),
-    )
+    biz_id = business_ids.field("sc")
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="connections")
     connection_name = models.CharField("name", max_length=NAME_LENGTH)
     connection_description = models.CharField(

@@ -3,7 +3,9 @@
 import re
 import secrets
 import string
+from functools import partial
 
+from django.db import models
 from django.db.models import Q
 
 from workspaces.constraints import length_between, starts_with
@@ -12,6 +14,17 @@ MAX_LENGTH = 64
 ALPHABET = string.ascii_letters + string.digits
 # 24 of 62 characters are 142 random bits: never the same twice, so never reused.
 RANDOM_LENGTH = 24
+
+
+def field(prefix: str) -> "models.CharField[str, str]":
+    """The column of a model's business ids, which it gives to new rows by itself."""
+    return models.CharField(
+        "business ID",
+        max_length=MAX_LENGTH,
+        unique=True,
+        editable=False,
+        default=partial(generate, prefix),
+    )
 
 
 def generate(prefix: str) -> str:

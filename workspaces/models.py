@@ -1,6 +1,5 @@
 """Tenants, their workspaces and members."""
 
-from functools import partial
 from typing import ClassVar
 
 from django.conf import settings
@@ -34,13 +33,7 @@ ROLE_PERMISSIONS = {
 class Tenant(models.Model):
     """A customer of ours."""
 
-    biz_id = models.CharField(
-        "business ID",
-        max_length=business_ids.MAX_LENGTH,
-        unique=True,
-        editable=False,
-        default=partial(business_ids.generate, "tn"),
-    )
+    biz_id = business_ids.field("tn")
     name = models.CharField(max_length=128)
 
     class Meta:
@@ -56,13 +49,7 @@ class Tenant(models.Model):
 class Workspace(models.Model):
     """A part of a tenant, with members and connections of its own."""
 
-    biz_id = models.CharField(
-        "business ID",
-        max_length=business_ids.MAX_LENGTH,
-        unique=True,
-        editable=False,
-        default=partial(business_ids.generate, "ws"),
-    )
+    biz_id = business_ids.field("ws")
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="workspaces")
     name = models.CharField(max_length=128)
     is_active = models.BooleanField(
