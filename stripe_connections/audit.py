@@ -57,15 +57,19 @@ def record_creation(connection: StripeConnection, values: Mapping[str, Any], act
 
 def record_export(count: int, actor: Actor) -> None:
     """Append a record that somebody took so many connections away, without their secrets."""
-    LogEntry.objects.create(
-        content_type=ContentType.objects.get_for_model(StripeConnection),
-        object_pk="",
-        object_repr=f"{count} connections",
-        action=LogEntry.Action.ACCESS,
-        actor=actor.user,
-        cid=actor.request_id,
-        additional_data=_who(actor),
-    )
+    _record_many(LogEntry.Action.ACCESS, count, actor)
+
+
+def record_reencryption(pks: Collection[int], actor: Actor) -> None:
+    """Append one record for a batch of connections whose secrets are now under the first key.
+
+    Not one for each: nothing that anybody reads has changed, and writing a record takes longer
+    than encrypting two secrets. None for an empty batch.
+    """
+    if not pks:
+        return
+    changes = {"secrets": (None, "re-encrypted under the first key")}
+    _record_many(LogEntry.Action.UPDATE, len(pks), actor, changes, object_ids=list(pks))
 
 
 def _who(actor: Actor) -> dict[str, Any]:
@@ -96,24 +100,15 @@ def _append(
     prepared.insert(entry)
 
 
-def record_reencryption(pks: Collection[int], actor: Actor) -> None:
-    """Append one record for a batch of connections whose secrets are now under the first key.
-
-    Not one for each: nothing that anybody reads has changed, and writing a record takes longer
-    than encrypting two secrets. None for an empty batch.
-    """
-    if not pks:
-        return
+def _record_many(
+    action: int, count: int, actor: Actor, changes: Mapping[str, Any] | None = None, **data: Any
+) -> None:
     LogEntry.objects.create(
         content_type=ContentType.objects.get_for_model(StripeConnection),
-        object_repr=f"{len(pks)} connections",
-        action=LogEntry.Action.UPDATE,
-        changes={"secrets": (None, "re-encrypted under the first key")},
+        object_repr=f"{count} connections",
+        action=action,
+        changes=changes,
         actor=actor.user,
         cid=actor.request_id,
-        additional_data={
-            "source": actor.source,
-            "username": actor.user.get_username() if actor.user else None,
-            "object_ids": list(pks),
-        },
+        additional_data=_who(actor) | data,
     )
