@@ -81,6 +81,11 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
             }
         )
 
+    def token_rows(self, *names: str) -> models.QuerySet["StripeConnection", tuple[Any, ...]]:
+        """The values of `names` and then the stored tokens, in the order of SECRET_FIELDS."""
+        tokens = (f"{name}_token" for name in SECRET_FIELDS)
+        return self.with_tokens().values_list(*names, *tokens)
+
     def holding(self, secret: str) -> Self:
         """Those that have `secret` as API key or as webhook signing secret."""
         fingerprints = keyring().fingerprints(secret)
@@ -190,6 +195,10 @@ class StripeConnection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection_name} ({self.biz_id})"
+
+    def shown(self, name: str) -> Any:
+        """What may be seen of a field: of a secret its hint."""
+        return getattr(self, f"{name}_hint" if name in SECRET_FIELDS else name)
 
     @property
     def etag(self) -> str:

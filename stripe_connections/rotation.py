@@ -70,8 +70,7 @@ def read(pks: Sequence[int], *, locks_rows: bool) -> list[tuple[Any, ...]]:
             cursor.execute(READ_ON_POSTGRESQL, [_array(pks)])
             return list(cursor.fetchall())
     connections = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
-    tokens = (f"{name}_token" for name in SECRET_FIELDS)
-    return list(connections.with_tokens().values_list("pk", "biz_id", *tokens))
+    return list(connections.token_rows("pk", "biz_id"))
 
 
 def renewals(rows: Iterable[tuple[Any, ...]], found: Reencryption) -> list[Renewal]:

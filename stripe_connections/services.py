@@ -78,7 +78,7 @@ def update_connection(
     with transaction.atomic():
         locked = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout())
         connection = _found(locked, workspace, expected_versions)
-        before = {name: _shown(connection, name) for name in changes}
+        before = {name: connection.shown(name) for name in changes}
         columns = _set(connection, changes)
         connection.version += 1
         connection.updated_at = timezone.now()
@@ -141,7 +141,7 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
         if stale:
             columns = [column for name in stale for column in (name, f"{name}_fingerprint")]
             connection.save(update_fields=columns, force_update=True)
-            log = {name: _shown(connection, name) for name in stale}
+            log = {name: connection.shown(name) for name in stale}
             audit.record_update(
                 connection, {n: (h, f"{audit.REENCRYPTED} {h}") for n, h in log.items()}, actor
             )
@@ -165,14 +165,9 @@ def _set(connection: StripeConnection, values: Mapping[str, Any]) -> list[str]:
     return columns
 
 
-def _shown(connection: StripeConnection, name: str) -> Any:
-    """What may be seen of a field: of a secret its hint."""
-    return getattr(connection, f"{name}_hint" if name in SECRET_FIELDS else name)
-
-
 def _recorded(connection: StripeConnection, names: Iterable[str]) -> dict[str, Any]:
     """What the audit keeps of the fields that were set."""
-    values = {name: _shown(connection, name) for name in names}
+    values = {name: connection.shown(name) for name in names}
     return values | {
         name: f"{audit.REPLACED} {values[name]}" for name in SECRET_FIELDS if name in values
     }

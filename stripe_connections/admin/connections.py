@@ -336,7 +336,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         """The list; a secret that was typed into its search is sent to the page made for it."""
         typed = request.GET.get("q", "").strip()
-        if typed.startswith(("whsec_", *_secret_prefixes())):
+        if typed.startswith(("whsec_", *settings.STRIPE_API_KEY_PREFIXES)):
             messages.warning(
                 request,
                 "That looked like a secret, which must not stand in an address. Paste it here.",
@@ -404,10 +404,6 @@ def _stored(connection: StripeConnection, name: str) -> str:
 def _actor(request: HttpRequest) -> Actor:
     assert request.user.is_authenticated  # noqa: S101 - the admin lets nobody else in
     return Actor(request.user, Source.ADMIN, request_id.current())
-
-
-def _secret_prefixes() -> tuple[str, ...]:
-    return tuple(settings.STRIPE_API_KEY_PREFIXES)
 
 
 def _summary(outcome: Counter[str], failed: list[str]) -> str:

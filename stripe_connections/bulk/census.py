@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from stripe_connections.encryption.keyring import keyring
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.models import StripeConnection
 
 # Version 0x80 and a time of eight bytes, the first ones zero, as every Fernet token begins.
 TOKEN_START = b"gAAAA"
@@ -65,8 +65,7 @@ def sample(size: int) -> Census:
     the other processes write with.
     """
     census = Census()
-    names = [f"{name}_token" for name in SECRET_FIELDS]
-    connections = StripeConnection.objects.with_tokens().values_list("pk", "biz_id", *names)
+    connections = StripeConnection.objects.token_rows("pk", "biz_id")
     rows = chain(connections.order_by("pk")[: size // 2], connections.order_by("-pk")[: size // 2])
     for biz_id, *tokens in {row[0]: row[1:] for row in rows}.values():
         census.count(biz_id, tokens)

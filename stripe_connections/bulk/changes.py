@@ -117,9 +117,7 @@ def different(connection: StripeConnection, changes: Mapping[str, Any]) -> dict[
 
 def shown(connection: StripeConnection, name: str) -> Any:
     """What may be seen of a column: of a secret its hint, of the status its name."""
-    if name in SECRET_FIELDS:
-        return getattr(connection, f"{name}_hint")
-    value = getattr(connection, name)
+    value = connection.shown(name)
     return Status(value).name if name == "status" else value
 
 

@@ -17,24 +17,6 @@ class Migration(migrations.Migration):
             name='stripeconnection',
             options={'permissions': [('replace_secrets', 'Can replace the secrets of a connection')]},
         ),
-        migrations.AlterField(
-            model_name='stripeconnection',
-            name='api_key_fingerprint',
-            field=models.CharField(editable=False, max_length=64, null=True),
-        ),
-        migrations.AlterField(
-            model_name='stripeconnection',
-            name='webhook_secret_fingerprint',
-            field=models.CharField(editable=False, max_length=64, null=True),
-        ),
-        migrations.AddIndex(
-            model_name='stripeconnection',
-            index=models.Index(fields=['api_key_fingerprint'], name='connection_api_key_holder'),
-        ),
-        migrations.AddIndex(
-            model_name='stripeconnection',
-            index=models.Index(fields=['webhook_secret_fingerprint'], name='connection_webhook_holder'),
-        ),
         migrations.AddIndex(
             model_name='stripeconnection',
             index=models.Index(stripe_connections.search.Bytewise('biz_id'), name='connection_search_biz_id'),

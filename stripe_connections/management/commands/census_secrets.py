@@ -6,7 +6,7 @@ from stripe_connections.audit import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.census import Census
 from stripe_connections.bulk.report import Report
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.models import StripeConnection
 
 
 class Command(command.BulkCommand):
@@ -25,10 +25,9 @@ census_secrets --tenant tn_xyz789 --format json
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any]:
         census = Census()
-        names = [f"{name}_token" for name in SECRET_FIELDS]
         for pks in selection.batches(selection.selected(options), options, report):
-            connections = StripeConnection.objects.filter(pk__in=pks).with_tokens()
-            for biz_id, *tokens in connections.values_list("biz_id", *names):
+            connections = StripeConnection.objects.filter(pk__in=pks)
+            for biz_id, *tokens in connections.token_rows("biz_id"):
                 is_fine = census.count(biz_id, tokens)
                 report.row("unchanged" if is_fine else "failed", biz_id)
             report.advance(len(pks))
