@@ -56,13 +56,13 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
         return super().order_by(*field_names)
 
     def for_update(self, timeout: str) -> Self:
-        """Locked as by select_for_update; PostgreSQL waits for `timeout` at most, such as "5s".
+        """These rows locked, no related ones; PostgreSQL waits for `timeout` at most ("5s").
 
         The time-out is set for the transaction, by the statement that waits: a start-up parameter
         or a SET would be lost behind PgBouncer in transaction mode, and a statement of its own
         would be one more for every update. SQLite's wait is an option of its connection.
         """
-        locked = self.select_for_update()
+        locked = self.select_for_update(of=("self",))
         if connections[self.db].vendor != "postgresql":
             return locked
         template = "set_config('lock_timeout', %(expressions)s, true)"

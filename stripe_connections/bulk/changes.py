@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db import OperationalError, transaction
+
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.audit import Actor
@@ -13,7 +15,6 @@ from stripe_connections.models import (
     SECRET_FIELDS,
     Status,
     StripeConnection,
-    StripeConnectionQuerySet,
 )
 from stripe_connections.serializers import UpdateConnectionSerializer
 from stripe_connections.validators import looks_like_a_key
@@ -75,11 +76,23 @@ def _validated(values: Mapping[str, str | None]) -> dict[str, Any]:
     return changes
 
 
-def locked(pks: Sequence[int]) -> StripeConnectionQuerySet:
-    """These connections with workspace and tenant, in order, locked to the transaction's end."""
+def locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
+    """These connections with workspace and tenant, in order, locked to the transaction's end.
+
+    One that somebody else keeps locked for LOCK_TIMEOUT_SECONDS is left out and told as failed.
+    """
     connections = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
-    locked: StripeConnectionQuerySet = connections.select_related("workspace__tenant")
-    return locked.select_for_update(of=("self",))
+    connections = connections.select_related("workspace__tenant")
+    try:
+        with transaction.atomic():
+            return list(connections.for_update(services.lock_timeout()))
+    except OperationalError:
+        # SQLite locks the whole database, and before this transaction has begun.
+        free = list(connections.select_for_update(of=("self",), skip_locked=True))
+    for connection in connections.exclude(pk__in=[connection.pk for connection in free]):
+        error = "Somebody else held it too long: run again."
+        report.row("failed", connection.biz_id, error, error=error)
+    return free
 
 
 def change(

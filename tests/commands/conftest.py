@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connections, transaction
+
+from stripe_connections.models import StripeConnection
 
 
 @dataclass
@@ -46,6 +50,33 @@ def run(*arguments: str, stdin: str | bytes = "") -> Result:
     text = out.getvalue()
     parsed = json.loads(text) if text.startswith('{"rows"') else {}
     return Result(code, text, err.getvalue(), problem, parsed)
+
+
+class Holder:
+    """Somebody who has a row locked, on a connection of their own."""
+
+    def __init__(self, connection):
+        self._pk = connection.pk
+        self._locked, self._may_go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold)
+
+    def _hold(self):
+        with transaction.atomic():
+            list(StripeConnection.objects.select_for_update().filter(pk=self._pk))
+            self._locked.set()
+            self._may_go.wait(30)
+        connections.close_all()
+
+    def release(self):
+        self._may_go.set()
+        self._thread.join()
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._locked.wait(30)
+
+    def __exit__(self, *error):
+        self.release()
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import json
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from django.db import connection as database
 
 from stripe_connections import services
 from stripe_connections.models import StripeConnection
-from tests.commands.conftest import run
+from tests.commands.conftest import Holder, run
 
 COMMANDS = (
     "rotate_secrets",
@@ -152,6 +153,46 @@ def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):
     assert (first.code, first.json["applied"]) == (130, True)
     assert versions == [2, 2, 1, 1]
     assert second.counts == (2, 2, 0, 0)
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("arguments", [("--apply",), ()], ids=["applied", "dry run"])
+def test_row_held_too_long_has_failed_and_others_go_on(
+    workspace, make_connection, stored, settings, arguments
+):
+    settings.LOCK_TIMEOUT_SECONDS = 0.05
+    held, _ = make_connection(workspace, "sc_held"), make_connection(workspace, "sc_free")
+    before = stored(held)
+
+    with Holder(held):
+        result = run(*RENAME, *arguments)
+
+    failed, changed = result.json["rows"]
+    assert (result.code, result.counts) == (1, (1, 0, 0, 1))
+    assert failed == {
+        "outcome": "failed",
+        "bizId": "sc_held",
+        "error": "Somebody else held it too long: run again.",
+    }
+    assert changed["bizId"] == "sc_free"
+    assert stored(held) == before
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.django_db(transaction=True)
+def test_import_stops_at_a_row_held_too_long(workspace, make_connection, stored, settings):
+    settings.LOCK_TIMEOUT_SECONDS = 0.05
+    held = make_connection(workspace, "sc_held")
+    before = stored(held)
+    rows = "workspaceId,bizId,connectionName\nws_demo,sc_held,New\n"
+
+    with Holder(held):
+        result = run("import_connections", "-", "--apply", stdin=rows)
+
+    assert (result.code, result.counts[0]) == (1, 0)
+    assert result.problem == "The database refused (OperationalError). Run again for the rest."
+    assert stored(held) == before
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,13 +7,13 @@ import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import connections
 
 from stripe_connections import rotation, services
 from stripe_connections.audit import Actor, Source
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from tests.commands.conftest import run
+from tests.commands.conftest import Holder, run
 from tests.conftest import random_api_key
 
 ACTOR = Actor(None, Source.COMMAND, "test")
@@ -238,33 +238,6 @@ class TestHeldRows:
         changed = [pk for result in results for pk in result.changed]
 
         assert sorted(changed) == sixty
-
-
-class Holder:
-    """Somebody who has a row locked, on a connection of their own."""
-
-    def __init__(self, connection):
-        self._pk = connection.pk
-        self._locked, self._may_go = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._hold)
-
-    def _hold(self):
-        with transaction.atomic():
-            list(StripeConnection.objects.select_for_update().filter(pk=self._pk))
-            self._locked.set()
-            self._may_go.wait(30)
-        connections.close_all()
-
-    def release(self):
-        self._may_go.set()
-        self._thread.join()
-
-    def __enter__(self):
-        self._thread.start()
-        assert self._locked.wait(30)
-
-    def __exit__(self, *error):
-        self.release()
 
 
 def test_no_secret_is_printed(connection, new_key):

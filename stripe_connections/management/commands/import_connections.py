@@ -154,7 +154,7 @@ class Found:
         )
         connections = StripeConnection.objects.select_related("workspace__tenant").order_by("pk")
         if locks:
-            connections = connections.select_for_update(of=("self",))
+            connections = connections.for_update(services.lock_timeout())
         self._by_key: dict[tuple[str, ...], list[StripeConnection]] = {}
         for connection in connections.filter(Q(biz_id__in=ids) | named):
             workspace_id = connection.workspace.biz_id

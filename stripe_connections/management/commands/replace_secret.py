@@ -58,7 +58,7 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
         for pks in selection.batches(holders, options, report):
             with transaction.atomic():
                 # Looked for again, because somebody may have replaced it meanwhile.
-                for connection in changes.locked(pks):
+                for connection in changes.locked(pks, report):
                     if getattr(connection, f"{column}_fingerprint") in fingerprints:
                         changes.change(
                             report, connection, wanted, actor, is_applied=options["apply"]

@@ -57,7 +57,7 @@ cut -d, -f3 broken.csv | manage.py update_connections --ids - --set status=INACT
             connections = connections.filter(Q(partner_endpoint__iregex=pattern))
         for pks in selection.batches(connections, options, report):
             with transaction.atomic():
-                for connection in changes.locked(pks):
+                for connection in changes.locked(pks, report):
                     try:
                         wanted = values | _rewritten(connection, hosts)
                     except changes.InvalidValuesError as error:
