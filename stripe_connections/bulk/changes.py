@@ -1,11 +1,15 @@
 """What a command changes of a connection: checked as the API does, told as old and new."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
 from django.db import OperationalError, transaction
+from rest_framework.serializers import empty
 
 from config.web_chain.exceptions import InvalidFieldsError
+from config.web_chain.serializers import StrictCharField, StrictSerializer
 from stripe_connections import services
 from stripe_connections.audit import Actor
 from stripe_connections.bulk.report import Report
@@ -17,63 +21,47 @@ from stripe_connections.models import (
     StripeConnection,
 )
 from stripe_connections.serializers import UpdateConnectionSerializer
-from stripe_connections.validators import looks_like_a_key
 
-# Column to the API's name; the status is the operators' alone.
-API_NAMES = {
-    str(field.source): name
-    for name, field in UpdateConnectionSerializer().fields.items()
-    if field.source in services.UPDATABLE_FIELDS
-} | {"status": "status"}
+
+class RefusedError(CommandError):
+    """A value or a row that cannot be used; the text says why and repeats nothing of it."""
+
+
+class StatusField(StrictCharField):
+    """The name of a status."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        name = str(data).upper()
+        if name not in Status.names:
+            raise ValidationError(f"This must be {' or '.join(Status.names)}.", code="invalid")
+        return Status[name]
+
+
+class ChangesSerializer(UpdateConnectionSerializer):
+    """The fields of the update call, and the status, which is the operators' alone."""
+
+    ignored_names: ClassVar[frozenset[str]] = frozenset()
+
+    connectionBizId = None  # type: ignore[assignment]  # noqa: N815 - takes the field away
+    status = StatusField(required=False)
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Columns and their new values."""
+        return StrictSerializer.to_internal_value(self, data)
+
+
+# Column to the API's name.
+API_NAMES = {str(field.source): name for name, field in ChangesSerializer().fields.items()}
 SECRET_NAMES = tuple(API_NAMES[name] for name in SECRET_FIELDS)
 
 
-class InvalidValuesError(Exception):
-    """Values that the API would refuse; the text says why and repeats no value."""
-
-
-def validated(values: Mapping[str, str | None]) -> dict[str, Any]:
-    """Columns and their new values, from the API's names and texts; InvalidValuesError."""
-    values = dict(values)
-    changes: dict[str, Any] = {}
-    errors: list[str] = []
-    if "status" in values:
-        name = str(values.pop("status")).upper()
-        if name in Status.names:
-            changes["status"] = Status[name]
-        else:
-            errors.append(f"status: This must be {' or '.join(Status.names)}.")
-    for name in sorted(values.keys() - API_NAMES.values()):
-        del values[name]
-        errors.append(
-            "There is no such field."
-            if looks_like_a_key(name)
-            else f"{name[:40]}: There is no such field."
-        )
+def validated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns and their new values, from the API's names and texts; RefusedError."""
     try:
-        changes |= _validated(values)
+        return ChangesSerializer().to_internal_value(values)
     except InvalidFieldsError as error:
-        errors += [f"{entry['field']}: {entry['message']}" for entry in error.errors or ()]
-    if errors:
-        raise InvalidValuesError(" ".join(errors))
-    return changes
-
-
-def refused(values: Mapping[str, str | None]) -> list[tuple[str, str, str]]:
-    """What today's rules refuse of `values`: field, code, message."""
-    try:
-        _validated(values)
-    except InvalidFieldsError as error:
-        return [(str(e["field"]), e["code"], e["message"]) for e in error.errors or ()]
-    return []
-
-
-def _validated(values: Mapping[str, str | None]) -> dict[str, Any]:
-    body = {"connectionBizId": "sc_0", **values}
-    serializer = UpdateConnectionSerializer(data=body, partial=True)
-    serializer.is_valid(raise_exception=True)
-    changes: dict[str, Any] = serializer.validated_data["changes"]
-    return changes
+        found = [(entry["field"], entry["message"]) for entry in error.errors or ()]
+    raise RefusedError(" ".join(f"{name}: {text}" if name else text for name, text in found))
 
 
 def locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
@@ -111,7 +99,7 @@ def change(
     if not new:
         report.row("unchanged", connection.biz_id)
         return
-    told = {API_NAMES[n]: [shown(connection, n), _shown_new(n, v)] for n, v in new.items()}
+    told = {API_NAMES[n]: [_named(n, connection.shown(n)), _shown(n, v)] for n, v in new.items()}
     if is_applied:
         services.update_connection(
             workspace=connection.workspace,
@@ -128,15 +116,11 @@ def different(connection: StripeConnection, changes: Mapping[str, Any]) -> dict[
     return {n: v for n, v in changes.items() if _differs(connection, n, v)}
 
 
-def shown(connection: StripeConnection, name: str) -> Any:
-    """What may be seen of a column: of a secret its hint, of the status its name."""
-    value = connection.shown(name)
-    return Status(value).name if name == "status" else value
+def _shown(name: str, value: Any) -> Any:
+    return SecretTraces.of(value).hint if name in SECRET_FIELDS else _named(name, value)
 
 
-def _shown_new(name: str, value: Any) -> Any:
-    if name in SECRET_FIELDS:
-        return SecretTraces.of(value).hint
+def _named(name: str, value: Any) -> Any:
     return Status(value).name if name == "status" else value
 
 

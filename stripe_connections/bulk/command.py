@@ -4,11 +4,7 @@ import uuid
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    DjangoHelpFormatter,
-)
+from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.db import DatabaseError
 
 from stripe_connections.audit import Actor, Source
@@ -18,19 +14,27 @@ from stripe_connections.bulk.selection import add_selection_arguments, read_ids
 MAX_BATCH_SIZE = 5_000
 
 
-class BulkCommand(BaseCommand):
+class ExplainedCommand(BaseCommand):
+    """A command whose help ends with `examples`, line by line."""
+
+    examples = ""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        lines = (f"  manage.py {line}" for line in self.examples.strip().splitlines())
+        epilog = "\n".join(("examples:", *lines))
+        return super().create_parser(
+            prog_name, subcommand, formatter_class=_HelpFormatter, epilog=epilog, **kwargs
+        )
+
+
+class BulkCommand(ExplainedCommand):
     """A command on many connections.
 
     A subclass has `help`, `examples`, and `run`, which does the work and tells the report. The
     exit code is 1 where anything failed, and 130 after Ctrl-C; what was finished by then stays.
     """
 
-    examples = ""
     only_reads = False
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        kwargs |= help_with_examples(self.examples)
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_selection_arguments(parser)
@@ -73,12 +77,6 @@ class BulkCommand(BaseCommand):
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any] | None:
         """Do the work; what is returned is added to the JSON summary."""
         raise NotImplementedError
-
-
-def help_with_examples(examples: str) -> dict[str, Any]:
-    """What a parser needs to end its help with examples, line by line."""
-    lines = (f"  manage.py {line}" for line in examples.strip().splitlines())
-    return {"formatter_class": _HelpFormatter, "epilog": "\n".join(("examples:", *lines))}
 
 
 def _batch_size(text: str) -> int:

@@ -8,31 +8,41 @@ An empty cell leaves the field as it is.
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain, count
+from operator import attrgetter
 from typing import IO, Any
 
 from config.web_chain.parsers import parse_json
-from stripe_connections.bulk.changes import API_NAMES, SECRET_NAMES, shown
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.bulk.changes import API_NAMES, SECRET_NAMES, RefusedError
+from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 
 # A row holds at most 16 KiB of configuration, doubled by quotes; a longer line is no row of ours.
 MAX_LINE_BYTES = 256 * 1024
-KEYS = ("workspaceId", "bizId")
-TEXT_COLUMNS = {name: c for c, name in API_NAMES.items() if c not in SECRET_FIELDS}
-# What an export holds besides, for people; an import looks at the first two of it.
-TRACES = ("Hint", "Fingerprint", "ReplacedAt")
-FACTS = (
-    *("version", "tenantBizId", "createdAt", "updatedAt"),
-    *(f"{name}{trace}" for name in SECRET_NAMES for trace in TRACES),
-)
-EXPORTED = (*KEYS, *TEXT_COLUMNS, *FACTS)
-IMPORTED = frozenset((*EXPORTED, *SECRET_NAMES))
+TRACES = {"Hint": "hint", "Fingerprint": "fingerprint", "ReplacedAt": "replaced_at"}
+# Where what an export holds is found. An import looks at version and tenantBizId, too; the rest
+# after them is for people.
+EXPORTED = {
+    "workspaceId": "workspace.biz_id",
+    "bizId": "biz_id",
+    **{name: column for column, name in API_NAMES.items() if column not in SECRET_FIELDS},
+    "version": "version",
+    "tenantBizId": "workspace.tenant.biz_id",
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+    **{
+        f"{API_NAMES[column]}{name}": f"{column}_{trace}"
+        for column in SECRET_FIELDS
+        for name, trace in TRACES.items()
+    },
+}
+IMPORTED = (*EXPORTED, *SECRET_NAMES)
 
 NULL = "\\N"
 _ESCAPED = tuple("\\=+-@\t\r\n'")
 
-
-class BadRowError(Exception):
-    """A row cannot be used; the text says why and repeats nothing of it."""
+# A row with the number of its first line, or what is wrong with it.
+Numbered = tuple[int, dict[str, Any] | RefusedError]
 
 
 class BadFileError(Exception):
@@ -45,21 +55,9 @@ class BadFileError(Exception):
 
 def exported(connection: StripeConnection) -> dict[str, Any]:
     """A connection as a row of a file: never a secret, its hint and fingerprint instead."""
-    row = {
-        "workspaceId": connection.workspace.biz_id,
-        "bizId": connection.biz_id,
-        "version": connection.version,
-        "tenantBizId": connection.workspace.tenant.biz_id,
-        "createdAt": connection.created_at.isoformat(),
-        "updatedAt": connection.updated_at.isoformat(),
-    }
-    row |= {name: shown(connection, column) for name, column in TEXT_COLUMNS.items()}
-    for column in SECRET_FIELDS:
-        name, replaced = API_NAMES[column], getattr(connection, f"{column}_replaced_at")
-        row[f"{name}Hint"] = getattr(connection, f"{column}_hint")
-        row[f"{name}Fingerprint"] = getattr(connection, f"{column}_fingerprint")
-        row[f"{name}ReplacedAt"] = replaced and replaced.isoformat()
-    return {name: row[name] for name in EXPORTED}
+    row = {name: attrgetter(path)(connection) for name, path in EXPORTED.items()}
+    times = {name: value.isoformat() for name, value in row.items() if isinstance(value, datetime)}
+    return row | times | {"status": Status(connection.status).name}
 
 
 class _Echo:
@@ -77,15 +75,10 @@ def csv_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield writer.writerow([_cell(value) for value in row.values()])
 
 
-def write_csv(rows: Iterable[dict[str, Any]], file: Any) -> None:
-    """Write a header and `rows`, each as it comes."""
-    file.writelines(csv_lines(rows))
-
-
-def write_json_lines(rows: Iterable[dict[str, Any]], file: Any) -> None:
-    """Write `rows`, each as it comes."""
+def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The `rows`, each as it comes."""
     for row in rows:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _cell(value: Any) -> str:
@@ -95,24 +88,22 @@ def _cell(value: Any) -> str:
     return f"\\{text}" if not text or text.startswith(_ESCAPED) else text
 
 
-def read(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | BadRowError]]:
-    """Each row of a file with the number of its first line, or what is wrong with it.
+def read(file: IO[bytes]) -> Iterator[Numbered]:
+    """The rows of a file; a BadFileError where nothing more can be read.
 
-    A file whose first character is { holds JSON lines, any other is CSV with a header. Raises a
-    BadFileError where nothing more can be read.
+    A file whose first character is { holds JSON lines, any other is CSV with a header.
     """
     lines = _lines(file)
     first = next(lines, "")
-    if first.startswith("{"):
-        yield from _read_json_lines(first, lines)
-    else:
-        yield from _read_csv(first, lines)
+    rows = _json_rows if first.startswith("{") else _csv_rows
+    return rows(chain((first,), lines))
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        number += 1
+    for number in count(1):
+        line = file.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            return
         if len(line) > MAX_LINE_BYTES:
             raise BadFileError(number, f"It is longer than {MAX_LINE_BYTES} bytes.")
         try:
@@ -121,41 +112,29 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
             raise BadFileError(number, "It is not UTF-8.") from None
 
 
-def _read_json_lines(
-    first: str, lines: Iterator[str]
-) -> Iterator[tuple[int, dict[str, Any] | BadRowError]]:
-    line: str | None = first
-    number = 0
-    while line is not None:
-        number += 1
+def _json_rows(lines: Iterator[str]) -> Iterator[Numbered]:
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, _json_row(line)
-        line = next(lines, None)
 
 
-def _json_row(line: str) -> dict[str, Any] | BadRowError:
+def _json_row(line: str) -> dict[str, Any] | RefusedError:
     try:
         row = parse_json(line)
     except ValueError:
-        return BadRowError("It is not valid JSON.")
+        return RefusedError("It is not valid JSON.")
     if not isinstance(row, dict):
-        return BadRowError("It is not a JSON object.")
-    return row if row.keys() <= IMPORTED else BadRowError(_unknown(row))
+        return RefusedError("It is not a JSON object.")
+    return row if row.keys() <= {*IMPORTED} else RefusedError(_unknown(row))
 
 
-def _read_csv(
-    first: str, lines: Iterator[str]
-) -> Iterator[tuple[int, dict[str, Any] | BadRowError]]:
-    def all_lines() -> Iterator[str]:
-        yield first
-        yield from lines
-
-    reader = csv.reader(all_lines(), strict=True)
+def _csv_rows(lines: Iterator[str]) -> Iterator[Numbered]:
+    reader = csv.reader(lines, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
-        if not set(header) <= IMPORTED:
-            raise BadFileError(1, f"{_unknown(header)}")
-        if len(set(header)) != len(header):
+        if not {*header} <= {*IMPORTED}:
+            raise BadFileError(1, _unknown(header))
+        if len({*header}) != len(header):
             raise BadFileError(1, "A column is there twice.")
         number = reader.line_num + 1
         for cells in reader:
@@ -167,14 +146,14 @@ def _read_csv(
         raise BadFileError(reader.line_num, "It is not valid CSV.") from None
 
 
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | BadRowError:
+def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | RefusedError:
     if len(cells) != len(header):
-        return BadRowError(f"It has {len(cells)} cells, and the header has {len(header)}.")
+        return RefusedError(f"It has {len(cells)} cells, and the header has {len(header)}.")
     pairs = zip(header, cells, strict=True)
     return {name: None if c == NULL else c.removeprefix("\\") for name, c in pairs if c}
 
 
 def _unknown(names: Iterable[str]) -> str:
     # No unknown name is repeated: a file without a header begins with values.
-    count = len({*names}.difference(IMPORTED))
-    return f"{count} of the names are none of: {', '.join((*EXPORTED, *SECRET_NAMES))}."
+    unknown = {*names}.difference(IMPORTED)
+    return f"{len(unknown)} of the names are none of: {', '.join(IMPORTED)}."

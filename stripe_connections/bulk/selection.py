@@ -4,14 +4,12 @@ import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 import idna
 from django.core.management.base import CommandError
-from django.db.models import Q
 
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import (
@@ -24,6 +22,12 @@ from stripe_connections.models import (
 from workspaces.models import Tenant, Workspace
 
 SELECTORS = ("tenant", "workspace", "endpoint_host", "account", "status", "mode", "ids")
+# Of the options that can be given more than once: what their values are compared with.
+LOOKUPS = {
+    "tenant": "workspace__tenant__biz_id__in",
+    "workspace": "workspace__biz_id__in",
+    "account": "stripe_account_id__in",
+}
 
 
 def add_selection_arguments(parser: ArgumentParser) -> None:
@@ -49,20 +53,17 @@ def selected(options: dict[str, Any]) -> StripeConnectionQuerySet:
     """What the options pick, except by `--ids`; CommandError for an unknown tenant or workspace."""
     _must_exist(Tenant, options["tenant"])
     _must_exist(Workspace, options["workspace"])
-    picked = Q()
-    if options["tenant"]:
-        picked &= Q(workspace__tenant__biz_id__in=options["tenant"])
-    if options["workspace"]:
-        picked &= Q(workspace__biz_id__in=options["workspace"])
-    if options["account"]:
-        picked &= Q(stripe_account_id__in=options["account"])
+    connections: StripeConnectionQuerySet = StripeConnection.objects.all()
+    for option, lookup in LOOKUPS.items():
+        if options[option]:
+            connections = connections.filter(**{lookup: options[option]})
     if options["status"]:
-        picked &= Q(status=Status[options["status"]])
+        connections = connections.filter(status=Status[options["status"]])
     if options["mode"]:
-        picked &= in_mode(options["mode"])
+        connections = connections.filter(in_mode(options["mode"]))
     if options["endpoint_host"]:
-        picked &= Q(partner_endpoint__iregex=host_pattern(*options["endpoint_host"]))
-    connections: StripeConnectionQuerySet = StripeConnection.objects.filter(picked)
+        pattern = host_pattern(*options["endpoint_host"])
+        connections = connections.filter(partner_endpoint__iregex=pattern)
     return connections
 
 
@@ -83,17 +84,17 @@ def batches(
         yield from _in_order(connections, size)
         return
     report.start(len(options["ids"]))
-    ids = iter(options["ids"])
-    while chunk := list(islice(ids, size)):
-        known = dict(_keys(StripeConnection.objects.all(), chunk))
-        picked = dict(_keys(connections, chunk))
-        for biz_id in chunk:
+    for start in range(0, len(options["ids"]), size):
+        ids = options["ids"][start : start + size]
+        known = set(_keys(StripeConnection.objects.all(), ids))
+        picked = _keys(connections, ids)
+        for biz_id in ids:
             if biz_id not in known:
                 error = "There is no such connection."
                 report.row("failed", biz_id, error, error=error)
             elif biz_id not in picked:
                 report.row("skipped", biz_id)
-        report.advance(len(chunk) - len(picked))
+        report.advance(len(ids) - len(picked))
         if picked:
             yield sorted(picked.values())
 
@@ -107,15 +108,18 @@ def _in_order(connections: StripeConnectionQuerySet, size: int) -> Iterator[list
         yield batch
 
 
-def _keys(connections: StripeConnectionQuerySet, ids: list[str]) -> Any:
-    return connections.filter(biz_id__in=ids).values_list("biz_id", "pk")
+def _keys(connections: StripeConnectionQuerySet, ids: list[str]) -> dict[str, int]:
+    return dict(connections.filter(biz_id__in=ids).values_list("biz_id", "pk"))
 
 
 def host_pattern(*hosts: str) -> str:
-    """A pattern for URLs on one of `hosts`, however a name with other letters is spelled there."""
+    """A pattern for URLs on one of `hosts`, which is its first group.
+
+    A name with other letters than ASCII is found however it is spelled there.
+    """
     spellings = {spelling for host in hosts for spelling in _spellings(host)}
     alternatives = "|".join(re.escape(spelling) for spelling in sorted(spellings))
-    return rf"^https://({alternatives})\.?(:[0-9]*)?([/?]|$)"
+    return rf"^https://(({alternatives})\.?)(:[0-9]*)?([/?]|$)"
 
 
 def _spellings(host: str) -> set[str]:
@@ -136,18 +140,14 @@ def read_ids(path: str) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
-@contextmanager
-def open_input(path: str) -> Iterator[IO[bytes]]:
+def open_input(path: str) -> AbstractContextManager[IO[bytes]]:
     """A file, or standard input for `-`; CommandError where it cannot be read."""
     if path == "-":
-        yield sys.stdin.buffer
-        return
+        return nullcontext(sys.stdin.buffer)
     try:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed below
+        return Path(path).open("rb")
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
-    with file:
-        yield file
 
 
 def _must_exist(model: type[Tenant | Workspace], biz_ids: list[str]) -> None:

@@ -3,17 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from stripe_connections.bulk import command, exchange, selection
 
-EXAMPLES = """
-export_connections > all.csv
-export_connections --tenant tn_xyz789 --status ACTIVE --format json > active.jsonl
-"""
 
-
-class Command(BaseCommand):
+class Command(command.ExplainedCommand):
     """Streams: a million rows take no more memory than a hundred."""
 
     help = (
@@ -21,10 +14,10 @@ class Command(BaseCommand):
         "only their hints and fingerprints. import_connections takes the file back."
     )
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(
-            prog_name, subcommand, **kwargs, **command.help_with_examples(EXAMPLES)
-        )
+    examples = """
+export_connections > all.csv
+export_connections --tenant tn_xyz789 --status ACTIVE --format json > active.jsonl
+"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         selection.add_selection_arguments(parser)
@@ -40,9 +33,6 @@ class Command(BaseCommand):
         connections = selection.selected(options)
         if options["ids"]:
             connections = connections.filter(biz_id__in=selection.read_ids(options["ids"]))
-        rows = map(
-            exchange.exported,
-            connections.select_related("workspace__tenant").order_by("pk").iterator(),
-        )
-        write = exchange.write_csv if options["format"] == "csv" else exchange.write_json_lines
-        write(rows, self.stdout)
+        lines = exchange.csv_lines if options["format"] == "csv" else exchange.json_lines
+        rows = connections.select_related("workspace__tenant").order_by("pk").iterator()
+        self.stdout.writelines(lines(map(exchange.exported, rows)))

@@ -1,18 +1,18 @@
 """Create and update connections from a file, all of it or none."""
 
 from argparse import ArgumentParser
-from contextlib import nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any
 
-from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.models import Q
 
 from stripe_connections import services
 from stripe_connections.audit import Actor
 from stripe_connections.bulk import changes, command, exchange, selection
-from stripe_connections.bulk.exchange import BadRowError
+from stripe_connections.bulk.changes import RefusedError
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
 from workspaces import business_ids
@@ -44,6 +44,10 @@ class Row:
         return str(self.values.get("connection_name", ""))
 
 
+# What is to become of a row: the connection is None where one is to be created.
+Step = tuple[Row, Workspace, StripeConnection | None]
+
+
 class Command(command.BulkCommand):
     """Everything is checked first, and only then written."""
 
@@ -71,22 +75,25 @@ import_connections - --tenant tn_xyz789 --keep-going --apply < rows.jsonl
         with selection.open_input(options["file"]) as file:
             rows = _read(file, report)
         report.start(len(rows))
-        size, is_applied = options["batch_size"], options["apply"]
+        size, keeps_going = options["batch_size"], options["keep_going"]
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         lines: dict[int, int] = {}
-        possible = [_possible(batch, lines, report, options) for batch in batches]
-        if report.counts["failed"] and not options["keep_going"]:
-            report.counts["skipped"] += sum(map(len, possible))
-            report.say("Nothing is written, because one row has failed or more.")
-            return
         try:
-            with nullcontext() if options["keep_going"] else transaction.atomic():
-                for batch in possible:
-                    with transaction.atomic():
-                        _write(batch, report, actor, options, is_applied=is_applied)
-                    report.advance(len(batch))
+            # The batches of each transaction.
+            for together in [[batch] for batch in batches] if keeps_going else [batches]:
+                with transaction.atomic():
+                    steps = [
+                        step for batch in together for step in _steps(batch, lines, report, options)
+                    ]
+                    if report.counts["failed"] and not keeps_going:
+                        report.counts["skipped"] += len(steps)
+                        report.say("Nothing is written, because one row has failed or more.")
+                        return
+                    for step in steps:
+                        _take(step, report, actor, is_applied=options["apply"])
+                        report.advance(1)
         except BaseException:
-            if not options["keep_going"]:
+            if not keeps_going:
                 report.counts["changed"] = 0
             raise
 
@@ -101,35 +108,35 @@ def _read(file: IO[bytes], report: Report) -> list[Row]:
                 row = _row(line, cells)
                 _refuse_twice(lines, row.key, line)
                 rows.append(row)
-            except (BadRowError, changes.InvalidValuesError) as error:
-                _fail(report, line, str(error))
+            except RefusedError as error:
+                _fail(report, line, error)
     except exchange.BadFileError as error:
-        _fail(report, error.line, str(error))
+        _fail(report, error.line, error)
     return rows
 
 
 def _refuse_twice(lines: dict[Any, int], connection: Any, line: int) -> None:
     if (first := lines.setdefault(connection, line)) != line:
-        raise BadRowError(f"It is about the same connection as line {first}.")
+        raise RefusedError(f"It is about the same connection as line {first}.")
 
 
-def _fail(report: Report, line: int, error: str) -> None:
-    report.row("failed", None, f"line {line}: {error}", line=line, error=error)
+def _fail(report: Report, line: int, error: Exception) -> None:
+    report.row("failed", None, f"line {line}: {error}", line=line, error=str(error))
 
 
-def _row(line: int, cells: dict[str, Any] | BadRowError) -> Row:
-    if isinstance(cells, BadRowError):
+def _row(line: int, cells: dict[str, Any] | RefusedError) -> Row:
+    if isinstance(cells, RefusedError):
         raise cells
     values = {name: cells[name] for name in changes.API_NAMES.values() if name in cells}
     workspace_id, biz_id, version = (cells.get(n) for n in ("workspaceId", "bizId", "version"))
     if not isinstance(workspace_id, str):
-        raise BadRowError("workspaceId is needed.")
+        raise RefusedError("workspaceId is needed.")
     if biz_id is not None and not (
         isinstance(biz_id, str) and business_ids.is_well_formed("sc", biz_id)
     ):
-        raise BadRowError("bizId is sc_ followed by letters and digits.")
+        raise RefusedError("bizId is sc_ followed by letters and digits.")
     if version is not None and not str(version).isdecimal():
-        raise BadRowError("version is a number.")
+        raise RefusedError("version is a number.")
     row = Row(
         line=line,
         workspace_id=workspace_id,
@@ -139,124 +146,107 @@ def _row(line: int, cells: dict[str, Any] | BadRowError) -> Row:
         values=changes.validated(values),
     )
     if not (row.biz_id or row.name):
-        raise BadRowError("bizId or connectionName is needed.")
+        raise RefusedError("bizId or connectionName is needed.")
     return row
 
 
-class Found:
-    """What the database has for a batch of rows."""
-
-    def __init__(self, rows: list[Row], options: dict[str, Any], *, locks: bool) -> None:
-        ids = [row.biz_id for row in rows if row.biz_id]
-        named = Q(
-            workspace__biz_id__in={row.workspace_id for row in rows if not row.biz_id},
-            connection_name__in={row.name for row in rows if not row.biz_id},
-        )
-        connections = StripeConnection.objects.select_related("workspace__tenant").order_by("pk")
-        if locks:
-            connections = connections.for_update(services.lock_timeout())
-        self._by_key: dict[tuple[str, ...], list[StripeConnection]] = {}
-        for connection in connections.filter(Q(biz_id__in=ids) | named):
-            workspace_id = connection.workspace.biz_id
-            for key in ((connection.biz_id,), (workspace_id, connection.connection_name)):
-                self._by_key.setdefault(key, []).append(connection)
-        self._workspaces = {
-            workspace.biz_id: workspace
-            for workspace in Workspace.objects.select_related("tenant").filter(
-                biz_id__in={row.workspace_id for row in rows}
-            )
-        }
-        pks = [c.pk for found in self._by_key.values() for c in found]
-        picked = selection.selected(options).filter(pk__in=pks)
-        if options["ids"] is not None:
-            picked = picked.filter(biz_id__in=options["ids"])
-        self._picked = set(picked.values_list("pk", flat=True))
-        self._options = options
-
-    def workspace(self, row: Row) -> Workspace:
-        """Its workspace, of the tenant that the row names."""
-        workspace = self._workspaces.get(row.workspace_id)
-        if workspace is None or row.tenant_id not in {None, workspace.tenant.biz_id}:
-            raise BadRowError("There is no such workspace, or it is another tenant's.")
-        return workspace
-
-    def connection(self, row: Row) -> StripeConnection | None:
-        """The one to update; None where one is to be created. Raises a BadRowError."""
-        workspace = self.workspace(row)
-        found = self._by_key.get(row.key, [])
-        if len(found) > 1:
-            raise BadRowError("Several connections have this name: give the bizId.")
-        if not found and not row.name:
-            raise BadRowError("There is no such connection, and a new one needs a connectionName.")
-        if not found:
-            return None
-        if found[0].workspace_id != workspace.pk:
-            raise BadRowError("The connection of this bizId is in another workspace.")
-        if row.version not in {None, found[0].version} and changes.different(found[0], row.values):
-            raise BadRowError(
-                f"It has changed since the export (version {row.version}, now {found[0].version}). "
-                "Leave the version out to overwrite that."
-            )
-        return found[0]
-
-    def is_picked(self, row: Row, connection: StripeConnection | None) -> bool:
-        """Whether the options pick the connection, or the workspace of a new one."""
-        if connection:
-            return connection.pk in self._picked
-        tenants, workspaces = self._options["tenant"], self._options["workspace"]
-        return (
-            not any(self._options[name] for name in NOT_FOR_NEW)
-            and (not tenants or self.workspace(row).tenant.biz_id in tenants)
-            and (not workspaces or row.workspace_id in workspaces)
-        )
-
-
-def _possible(
+def _steps(
     rows: list[Row], lines: dict[int, int], report: Report, options: dict[str, Any]
-) -> list[Row]:
-    """The rows that can be imported; the others are told as failed or skipped.
+) -> Iterator[Step]:
+    """What is to be done, with locked connections; the other rows are told as failed or skipped.
 
     `lines` holds the line of each connection so far: one may be found by id and by name.
     """
-    found = Found(rows, options, locks=False)
-    possible: list[Row] = []
+    found = _found(rows)
+    picked = selection.selected(options).filter(pk__in={c.pk for c in chain(*found.values())})
+    if options["ids"] is not None:
+        picked = picked.filter(biz_id__in=options["ids"])
+    picked_keys = set(picked.values_list("pk", flat=True))
+    ids = {row.workspace_id for row in rows}
+    workspaces = {
+        workspace.biz_id: workspace
+        for workspace in Workspace.objects.select_related("tenant").filter(biz_id__in=ids)
+    }
     for row in rows:
         try:
-            connection = found.connection(row)
+            workspace = _workspace(row, workspaces)
+            connection = _connection(row, workspace, found.get(row.key, []))
             if connection:
                 _refuse_twice(lines, connection.pk, row.line)
-            if found.is_picked(row, connection):
-                possible.append(row)
-            else:
-                report.row("skipped", row.biz_id)
-        except BadRowError as error:
-            _fail(report, row.line, str(error))
-    return possible
+        except RefusedError as error:
+            _fail(report, row.line, error)
+            continue
+        if connection.pk in picked_keys if connection else _is_picked(workspace, options):
+            yield row, workspace, connection
+        else:
+            report.row("skipped", row.biz_id)
 
 
-def _write(
-    rows: list[Row],
-    report: Report,
-    actor: Actor,
-    options: dict[str, Any],
-    *,
-    is_applied: bool,
-) -> None:
-    found = Found(rows, options, locks=True)
-    for row in rows:
-        try:
-            connection = found.connection(row)
-        except BadRowError as error:
-            if not options["keep_going"]:
-                raise CommandError(f"line {row.line}: {error} Nothing is written.") from None
-            _fail(report, row.line, str(error))
-            continue
-        if connection:
-            changes.change(report, connection, row.values, actor, is_applied=is_applied)
-            continue
-        if is_applied:
-            connection = services.create_connection(
-                workspace=found.workspace(row), values=row.values, actor=actor, biz_id=row.biz_id
-            )
-        biz_id = connection.biz_id if connection else row.biz_id
-        report.row("changed", biz_id, f"new: {row.name!r}", line=row.line, isNew=True)
+def _found(rows: list[Row]) -> dict[tuple[str, ...], list[StripeConnection]]:
+    """The connections that `rows` may be about, locked, by each key that finds them."""
+    unnamed = [row for row in rows if not row.biz_id]
+    named = Q(
+        workspace__biz_id__in={row.workspace_id for row in unnamed},
+        connection_name__in={row.name for row in unnamed},
+    )
+    ids = Q(biz_id__in=[row.biz_id for row in rows if row.biz_id])
+    connections = StripeConnection.objects.select_related("workspace").order_by("pk")
+    connections = connections.for_update(services.lock_timeout())
+    found: dict[tuple[str, ...], list[StripeConnection]] = {}
+    for connection in connections.filter(ids | named):
+        workspace_id = connection.workspace.biz_id
+        for key in ((connection.biz_id,), (workspace_id, connection.connection_name)):
+            found.setdefault(key, []).append(connection)
+    return found
+
+
+def _workspace(row: Row, workspaces: dict[str, Workspace]) -> Workspace:
+    """Its workspace, of the tenant that the row names."""
+    workspace = workspaces.get(row.workspace_id)
+    if workspace is None or row.tenant_id not in {None, workspace.tenant.biz_id}:
+        raise RefusedError("There is no such workspace, or it is another tenant's.")
+    return workspace
+
+
+def _connection(
+    row: Row, workspace: Workspace, found: list[StripeConnection]
+) -> StripeConnection | None:
+    """The one to update; None where one is to be created."""
+    if len(found) > 1:
+        raise RefusedError("Several connections have this name: give the bizId.")
+    if not found and not row.name:
+        raise RefusedError("There is no such connection, and a new one needs a connectionName.")
+    if not found:
+        return None
+    if found[0].workspace_id != workspace.pk:
+        raise RefusedError("The connection of this bizId is in another workspace.")
+    if row.version not in {None, found[0].version} and changes.different(found[0], row.values):
+        raise RefusedError(
+            f"It has changed since the export (version {row.version}, now {found[0].version}). "
+            "Leave the version out to overwrite that."
+        )
+    return found[0]
+
+
+def _is_picked(workspace: Workspace, options: dict[str, Any]) -> bool:
+    """Whether the options pick a new connection of `workspace`."""
+    tenants, workspaces = options["tenant"], options["workspace"]
+    return (
+        not any(options[name] for name in NOT_FOR_NEW)
+        and (not tenants or workspace.tenant.biz_id in tenants)
+        and (not workspaces or workspace.biz_id in workspaces)
+    )
+
+
+def _take(step: Step, report: Report, actor: Actor, *, is_applied: bool) -> None:
+    row, workspace, connection = step
+    if connection:
+        changes.change(report, connection, row.values, actor, is_applied=is_applied)
+        return
+    biz_id = row.biz_id
+    if is_applied:
+        created = services.create_connection(
+            workspace=workspace, values=row.values, actor=actor, biz_id=biz_id
+        )
+        biz_id = created.biz_id
+    report.row("changed", biz_id, f"new: {row.name!r}", line=row.line, isNew=True)

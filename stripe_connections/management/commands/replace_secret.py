@@ -47,12 +47,12 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         old = _secret("old", "the secret to look for", options)
         column = "webhook_secret" if old.startswith("whsec_") else "api_key"
-        wanted = {"status": Status.INACTIVE}
+        wanted: dict[str, Any] = {"status": Status.INACTIVE}
         if not options["deactivate"]:
             new = _secret("new", "the new secret", options)
             if new == old:
                 raise CommandError("The new secret is the old one.")
-            wanted = _validated(changes.API_NAMES[column], new)
+            wanted = changes.validated({changes.API_NAMES[column]: new})
         fingerprints = keyring().fingerprints(old)
         holders = selection.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})
         for pks in selection.batches(holders, options, report):
@@ -66,13 +66,6 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
                     else:
                         report.row("skipped", connection.biz_id)
             report.advance(len(pks))
-
-
-def _validated(name: str, new: str) -> dict[str, Any]:
-    try:
-        return changes.validated({name: new})
-    except changes.InvalidValuesError as error:
-        raise CommandError(str(error)) from None
 
 
 def _secret(which: str, what: str, options: dict[str, Any]) -> str:
