@@ -169,13 +169,6 @@ def test_text_form_shows_every_person():
     assert "None" not in text
 
 
-def test_negative_number_is_refused():
-    with pytest.raises(CommandError, match="not negative"):
-        load(connections=-1)
-
-    assert counts() == [0, 0, 0, 0, 0]
-
-
 def test_refused_without_debug(settings):
     settings.DEBUG = False
 

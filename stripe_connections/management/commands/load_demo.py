@@ -7,18 +7,18 @@ import json
 import secrets
 from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from stripe_connections.models import Status, StripeConnection
 from workspaces.models import Membership, Role, Tenant, Workspace
-
-BATCH_SIZE = 500
 
 # Business id of the workspace, of its tenant, of its first connection; then the names of the three.
 WORKSPACES = (
@@ -31,21 +31,25 @@ COMPANIES = (
     "Fjord Outdoor", "Golden Gate Tickets", "Harbour Yoga", "Iris Optics", "Juniper Foods",
 )  # fmt: skip
 BRANCHES = ("Shop", "Events", "Members")
-CONNECTIONS_PER_BRANCH = 10
 PURPOSES = (
     "Web shop", "Tickets", "Subscriptions", "Donations", "Point of sale", "Marketplace",
     "Gift cards", "Invoices", "Old web shop", "Sandbox",
 )  # fmt: skip
 # Mostly live and complete; the others are what staff are called about.
 KEY_PREFIXES = ("sk_live_", "sk_live_", "rk_live_", "sk_live_", "sk_test_", "sk_org_live_", None)
-STAFF_PERMISSIONS = (
-    "add_stripeconnection", "change_stripeconnection", "view_stripeconnection",
-    "replace_secrets",
-    "add_tenant", "change_tenant", "view_tenant",
-    "add_workspace", "change_workspace", "view_workspace",
-    "add_membership", "change_membership", "delete_membership", "view_membership",
-    "view_user",
-)  # fmt: skip
+DOCUMENTED_VALUES = {
+    "stripe_account_id": "acct_1234567890",
+    "partner_endpoint": "https://partner.example.com/webhook",
+}
+DOCUMENTED_TEXT: dict[str, Any] = {
+    "connection_description": "Takes the payments of the shop",
+    "created_at": datetime(2026, 3, 21, tzinfo=UTC),
+    "updated_at": datetime(2026, 3, 21, tzinfo=UTC),
+}
+# What the admin refuses to everybody, such as deleting a connection, it refuses to them, too.
+STAFF_PERMISSIONS = Q(content_type__app_label__in=("stripe_connections", "workspaces")) | Q(
+    codename="view_user"
+)
 # User name, role, workspace. Staff use the admin and belong to no workspace.
 PEOPLE = (
     ("demo-manager", Role.MANAGER, "ws_demo"),
@@ -88,100 +92,77 @@ class Command(BaseCommand):
             raise CommandError(
                 "Demo people have passwords that are printed, so this needs DEBUG or --force."
             )
-        if options["connections"] < 0:
-            raise CommandError("--connections takes a number that is not negative.")
-        workspaces = [_workspace(*row) for row in WORKSPACES]
-        _add_connections(workspaces[0], options["connections"])
-        for number, company in enumerate(COMPANIES):
-            _company(number, company)
+        workspaces = [_example(*row) for row in WORKSPACES]
+        StripeConnection.objects.bulk_create(
+            _connection(workspaces[0], f"Connection {number}")
+            for number in range(workspaces[0].connections.count(), options["connections"])
+        )
+        for number, (company, branch) in enumerate(product(COMPANIES, BRANCHES)):
+            tenant_id = f"tn_demo{COMPANIES.index(company)}"
+            workspace, is_new = _workspace(f"ws_demo{number}", tenant_id, branch, company)
+            if is_new:
+                StripeConnection.objects.bulk_create(
+                    _varied_connection(workspace, purpose, number + index * 11)
+                    for index, purpose in enumerate(PURPOSES)
+                )
         for username, role, workspace_id in PEOPLE:
             _person(username, role, workspace_id)
+        summary = _summary(workspaces)
         if options["format"] == "json":
-            self.stdout.write(json.dumps(_summary(workspaces)))
-        else:
-            for person in _summary(workspaces)["users"]:
-                self.stdout.write(
-                    "{username:14} {password}  {role} of {workspaceId}".format(**person)
-                    if person["workspaceId"]
-                    else "{username:14} {password}  {role}".format(**person)
-                )
+            self.stdout.write(json.dumps(summary))
+            return
+        for person in summary["users"]:
+            place = f" of {person['workspaceId']}" if person["workspaceId"] else ""
+            self.stdout.write("{username:14} {password}  {role}".format(**person) + place)
 
 
-def _workspace(  # noqa: PLR0913, PLR0917
-    biz_id: str, tenant_id: str, connection_id: str, name: str, tenant_name: str, title: str
-) -> Workspace:
-    tenant, _ = Tenant.objects.get_or_create(biz_id=tenant_id, defaults={"name": tenant_name})
-    workspace, _ = Workspace.objects.get_or_create(
-        biz_id=biz_id, defaults={"tenant": tenant, "name": name}
-    )
+def _example(*names: str) -> Workspace:
+    biz_id, tenant_id, connection_id, name, tenant_name, title = names
+    workspace, _ = _workspace(biz_id, tenant_id, name, tenant_name)
     if not StripeConnection.objects.filter(biz_id=connection_id).exists():
-        moment = datetime(2026, 3, 21, tzinfo=UTC)
-        connection = _connection(workspace, title)
-        connection.biz_id = connection_id
-        connection.connection_description = "Takes the payments of the shop"
-        connection.created_at = connection.updated_at = moment
-        connection.save()
+        _connection(workspace, title, biz_id=connection_id, **DOCUMENTED_TEXT).save()
     return workspace
 
 
-def _connection(workspace: Workspace, name: str) -> StripeConnection:
-    connection = StripeConnection(
-        workspace=workspace,
-        connection_name=name,
-        stripe_account_id="acct_1234567890",
-        partner_endpoint="https://partner.example.com/webhook",
-    )
-    connection.replace_secret("api_key", f"sk_test_{secrets.token_hex(24)}")
-    connection.replace_secret("webhook_secret", f"whsec_{secrets.token_hex(16)}")
+def _workspace(biz_id: str, tenant_id: str, name: str, tenant_name: str) -> tuple[Workspace, bool]:
+    """A workspace, and whether it is new; what is there keeps its names."""
+    tenant, _ = Tenant.objects.get_or_create(biz_id=tenant_id, defaults={"name": tenant_name})
+    defaults = {"tenant": tenant, "name": name}
+    return Workspace.objects.get_or_create(biz_id=biz_id, defaults=defaults)
+
+
+def _connection(
+    workspace: Workspace,
+    name: str,
+    key_prefix: str | None = "sk_test_",
+    webhook_prefix: str | None = "whsec_",
+    **fields: Any,
+) -> StripeConnection:
+    """A connection with a secret for each prefix, and the documented values."""
+    values = DOCUMENTED_VALUES | fields
+    connection = StripeConnection(workspace=workspace, connection_name=name, **values)
+    for column, prefix in (("api_key", key_prefix), ("webhook_secret", webhook_prefix)):
+        if prefix:
+            connection.replace_secret(column, prefix + secrets.token_hex(24))
+            setattr(connection, f"{column}_replaced_at", connection.updated_at)
     return connection
 
 
-def _add_connections(workspace: Workspace, wanted: int) -> None:
-    existing = workspace.connections.count()
-    for start in range(existing, wanted, BATCH_SIZE):
-        StripeConnection.objects.bulk_create(
-            _connection(workspace, f"Connection {number}")
-            for number in range(start + 1, min(start + BATCH_SIZE, wanted) + 1)
-        )
-
-
-def _company(number: int, name: str) -> None:
-    """A tenant with connections in different states; one that is there is left alone."""
-    tenant, created = Tenant.objects.get_or_create(
-        biz_id=f"tn_demo{number}", defaults={"name": name}
-    )
-    if not created:
-        return
-    for branch in BRANCHES:
-        workspace = Workspace.objects.create(
-            tenant=tenant, biz_id=f"ws_demo{number}{branch}", name=branch
-        )
-        StripeConnection.objects.bulk_create(
-            _varied_connection(workspace, number * len(BRANCHES) + index * 11, index)
-            for index in range(CONNECTIONS_PER_BRANCH)
-        )
-
-
-def _varied_connection(workspace: Workspace, seed: int, index: int) -> StripeConnection:
+def _varied_connection(workspace: Workspace, name: str, seed: int) -> StripeConnection:
     """One of many: `seed` decides what it lacks, and how old it is."""
     host = workspace.tenant.name.split()[0].encode("ascii", "ignore").decode().lower()
     moment = timezone.now() - timedelta(days=seed * 5 % 400, hours=seed % 24)
-    connection = StripeConnection(
-        workspace=workspace,
-        connection_name=PURPOSES[index],
+    return _connection(
+        workspace,
+        name,
+        KEY_PREFIXES[seed % len(KEY_PREFIXES)],
+        "whsec_" if seed % 4 else None,
         stripe_account_id=f"acct_{secrets.token_hex(8)}" if seed % 9 else None,
         partner_endpoint=f"https://hooks.{host}.example.com/stripe" if seed % 5 else None,
-        status=Status.INACTIVE if PURPOSES[index].startswith("Old") else Status.ACTIVE,
+        status=Status.INACTIVE if name.startswith("Old") else Status.ACTIVE,
         created_at=moment - timedelta(days=200),
         updated_at=moment,
     )
-    if prefix := KEY_PREFIXES[seed % len(KEY_PREFIXES)]:
-        connection.replace_secret("api_key", f"{prefix}{secrets.token_hex(24)}")
-        connection.api_key_replaced_at = moment
-    if seed % 4:
-        connection.replace_secret("webhook_secret", f"whsec_{secrets.token_hex(16)}")
-        connection.webhook_secret_replaced_at = moment
-    return connection
 
 
 def _person(username: str, role: Role | None, workspace_id: str | None) -> None:
@@ -191,7 +172,8 @@ def _person(username: str, role: Role | None, workspace_id: str | None) -> None:
         user.set_password(password_of(username))
         user.save(update_fields=["password"])
     if role is None:
-        user.user_permissions.add(*Permission.objects.filter(codename__in=STAFF_PERMISSIONS))
+        permissions = Permission.objects.filter(STAFF_PERMISSIONS)
+        user.user_permissions.add(*permissions)
     if role and workspace_id:
         Membership.objects.get_or_create(
             user=user,
