@@ -50,6 +50,9 @@ class Bench:
             "DATABASE_URL": self.database.get_uri(),
             "ALLOWED_HOSTS": "127.0.0.1",
             "PYTHONPATH": str(ROOT),
+            # Counted as in production, and never reached.
+            "THROTTLE_USER": "1000000/min",
+            "THROTTLE_WORKSPACE": "5000000/min",
         }
         self.ports = {name: free_port() for name in SERVERS}
         self.processes: dict[str, psutil.Popen] = {}

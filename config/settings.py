@@ -132,7 +132,11 @@ REST_FRAMEWORK: dict[str, Any] = {
     "UNAUTHENTICATED_USER": None,
     # How many proxies of ours stand in front; decides which address a throttle counts.
     "NUM_PROXIES": env.count("NUM_PROXIES", 0),
-    "DEFAULT_THROTTLE_RATES": {"token": env.str("THROTTLE_TOKEN", "10/min") or None},
+    "DEFAULT_THROTTLE_RATES": {
+        "user": env.str("THROTTLE_USER", "600/min") or None,
+        "workspace": env.str("THROTTLE_WORKSPACE", "3000/min") or None,
+        "token": env.str("THROTTLE_TOKEN", "10/min") or None,
+    },
 }
 
 # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
@@ -161,16 +165,6 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-
-# Counts login attempts, for all processes together.
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "cache",
-        # Past this, Django drops entries by chance, and with them somebody's count.
-        "OPTIONS": {"MAX_ENTRIES": 100_000},
-    }
-}
 
 # ── Staff in the admin ────────────────────────────────────────────────────────────────────────
 AUTHENTICATION_BACKENDS = [

@@ -29,7 +29,7 @@ SAMPLE_SIZE = 100
 SIGNING_ALGORITHMS = ("HS256", "HS384", "HS512")
 VERIFYING_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 
-_rate = re.compile(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)").fullmatch
+_rate = re.compile(r"[1-9][0-9]{0,11}/(s|sec|second|m|min|minute|h|hour|d|day)").fullmatch
 
 RANDOM_KEY = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(50))"'
 FERNET_KEY = (

@@ -16,6 +16,7 @@ from stripe_connections.audit import Actor, Source
 from stripe_connections.serializers import StripeConnectionSerializer, UpdateConnectionSerializer
 from workspaces.models import Membership
 from workspaces.permissions import CanManageWorkspace
+from workspaces.throttles import WorkspaceThrottle
 
 _entity_tag = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,18})"\s*').fullmatch
 
@@ -25,6 +26,7 @@ class StripeConnectionViewSet(ViewSet):
 
     http_method_names = ["post"]
     permission_classes = (CanManageWorkspace,)
+    throttle_classes = (WorkspaceThrottle,)
 
     def update_connection(self, request: Request, workspace_id: str) -> Response:
         """Change the given fields of a connection, and no other.

@@ -1,6 +1,7 @@
 """The standing cast: people, workspaces and a connection, each with a client of their own."""
 
 import secrets
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,25 @@ class ApiClient(Client):
 
 def update_path(workspace_id: str = "ws_demo") -> str:
     return f"/web/v1/workspaces/{workspace_id}/stripe/connections/update"
+
+
+@pytest.fixture
+def database_file(transactional_db, tmp_path):
+    """On SQLite, go on with a copy of the empty database in a file, and with new connections."""
+    if database.vendor != "sqlite":
+        yield
+        return
+    database.ensure_connection()
+    memory, name = database.connection, database.settings_dict["NAME"]
+    path = tmp_path / "db.sqlite3"
+    with sqlite3.connect(path) as file:
+        memory.backup(file)
+    file.close()
+    # The dictionary is the one that the threads' connections are made from.
+    database.connection, database.settings_dict["NAME"] = None, str(path)
+    yield
+    database.close()
+    database.connection, database.settings_dict["NAME"] = memory, name
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ CHANGES = [
     (rate("-1/min"), ["E007"]),
     (rate("ten/min"), ["E007"]),
     (rate("10/fortnight"), ["E007"]),
+    (rate("1" * 13 + "/min"), ["E007"]),
     (rate("10/min"), []),
     (rate("1000/day"), []),
     (rate(None), []),
@@ -124,6 +125,14 @@ def test_setting_is_checked(changes, ids, found):
 @pytest.mark.parametrize(("changes", "ids"), JWT_CHANGES)
 def test_token_setting_is_checked(changes, ids, found):
     assert found(changes, {}) == ids
+
+
+@pytest.mark.parametrize("name", ["THROTTLE_USER", "THROTTLE_WORKSPACE", "THROTTLE_TOKEN"])
+def test_rate_that_is_none_stops_the_start(name):
+    ended = start(*SERVER, **{name: "600 per minute"})
+
+    assert ended.returncode == 1
+    assert f"(stripe_connections.E007) {name} is no rate." in ended.stderr
 
 
 def test_signing_key_must_not_be_able_to_decrypt(found):

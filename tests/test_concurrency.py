@@ -4,7 +4,6 @@ On SQLite the tests use a file, as a deployment does; the in-memory database of 
 has locks of its own kind.
 """
 
-import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -19,7 +18,7 @@ from stripe_connections.encryption.keyring import keyring
 from tests.conftest import ApiClient, random_api_key, random_webhook_secret
 from workspaces.models import Role
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("database_file")]
 
 CALLERS = 10
 FIELDS = {
@@ -36,25 +35,6 @@ COLUMNS = (
     "partner_endpoint",
     "config_json",
 )
-
-
-@pytest.fixture(autouse=True)
-def database_file(transactional_db, tmp_path):
-    """On SQLite, go on with a copy of the empty database in a file, and with new connections."""
-    if database.vendor != "sqlite":
-        yield
-        return
-    database.ensure_connection()
-    memory, name = database.connection, database.settings_dict["NAME"]
-    path = tmp_path / "db.sqlite3"
-    with sqlite3.connect(path) as file:
-        memory.backup(file)
-    file.close()
-    # The dictionary is the one that the threads' connections are made from.
-    database.connection, database.settings_dict["NAME"] = None, str(path)
-    yield
-    database.close()
-    database.connection, database.settings_dict["NAME"] = memory, name
 
 
 @pytest.fixture

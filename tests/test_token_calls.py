@@ -12,7 +12,6 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection as database
 from django.test import Client
@@ -20,6 +19,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from tests.conftest import ApiClient
+from workspaces import throttles
 from workspaces.tokens import RefreshToken
 
 LOGIN = "/web/v1/auth/token"
@@ -46,7 +46,7 @@ def somebody(make_user: Any, workspace: Any) -> User:
 
 
 @pytest.fixture
-def throttle(settings: Any, db: None) -> Any:
+def throttle(settings: Any, db: None, monkeypatch: Any) -> Any:
     """Set THROTTLE_TOKEN and NUM_PROXIES."""
 
     def set_rate(rate: str | None, proxies: int = 0) -> None:
@@ -55,7 +55,7 @@ def throttle(settings: Any, db: None) -> Any:
             "NUM_PROXIES": proxies,
         }
 
-    cache.clear()
+    monkeypatch.setattr(throttles, "counter", throttles.Counter())
     return set_rate
 
 
@@ -398,7 +398,7 @@ def test_throttle_ends_with_its_period(somebody, throttle, monkeypatch):
     throttle("1/min")
     log_in()
     now = time.time()
-    monkeypatch.setattr("rest_framework.throttling.SimpleRateThrottle.timer", lambda _: now + 61)
+    monkeypatch.setattr(throttles, "time", lambda: now + 61)
 
     assert log_in().status_code == 200
 

@@ -89,3 +89,14 @@ class Membership(models.Model):
     def allows(self, permission: str) -> bool:
         """Whether this membership gives `permission`, such as "workspace:manage"."""
         return permission in Role(self.role).permissions
+
+
+class CallCount(models.Model):
+    """How many calls somebody made in the current window; see `throttles.py`."""
+
+    key = models.CharField(max_length=128, primary_key=True)
+    window_end = models.BigIntegerField(db_index=True, help_text="Seconds since the epoch.")
+    calls = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls until {self.window_end}"

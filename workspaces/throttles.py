@@ -1,56 +1,215 @@
-"""How often somebody may try to log in."""
+"""How often somebody may call: fixed windows, counted in the database for all processes."""
 
-import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, cast
+from threading import Lock
+from time import time
+from typing import Any, NamedTuple, cast
 
+from django.db import connection, transaction
 from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
-from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.throttling import BaseThrottle
+
+from workspaces.models import CallCount
+
+PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+PORTIONS = 100
+SWEEP_SECONDS = 600
+SWEEP_ROWS = 1_000
+
+# One atomic statement: a count that is read and then written loses calls. Where the clocks of two
+# machines differ, the later window holds for both.
+TAKE = """
+INSERT INTO workspaces_callcount AS stored (key, window_end, calls) VALUES {rows}
+ON CONFLICT (key) DO UPDATE SET
+  calls = excluded.calls
+    + CASE WHEN stored.window_end < excluded.window_end THEN 0 ELSE stored.calls END,
+  window_end = CASE WHEN stored.window_end < excluded.window_end
+    THEN excluded.window_end ELSE stored.window_end END
+RETURNING key, window_end, calls
+"""
 
 
-class _TokenThrottle(SimpleRateThrottle):
-    """Counts under the rate "token", which `THROTTLE_TOKEN` sets; without a rate it is off."""
+class Bucket(NamedTuple):
+    """What is counted together: at most `limit` calls in each window of `period` seconds."""
 
-    scope = "token"
+    key: str
+    limit: int
+    period: int
 
-    def get_rate(self) -> str | None:
-        rate = api_settings.DEFAULT_THROTTLE_RATES[self.scope]
-        return str(rate) if rate else None
-
-    def get_cache_key(self, request: Request, view: Any) -> str | None:
-        counted = self.counted(request)
-        if counted is None:
-            return None
-        # Hashed, because a cache key is short and plain and a user name need not be.
-        digest = hashlib.sha256(counted.encode(errors="surrogatepass")).hexdigest()
-        return f"{type(self).__name__}:{view.action}:{digest}"
-
-    def counted(self, request: Request) -> str | None:
-        """Whose attempts are counted together; None counts nothing."""
-        raise NotImplementedError
+    @property
+    def portion(self) -> int:
+        """How many calls a process takes at a time."""
+        return max(1, self.limit // PORTIONS)
 
 
-class AddressThrottle(_TokenThrottle):
+class Lease:
+    """What this process may still give out of a bucket before the window ends."""
+
+    def __init__(self, window_end: int) -> None:
+        self.window_end = window_end
+        self.remaining = 0
+        # Whether the shared count has nothing more to give.
+        self.is_last = False
+
+
+class Counter:
+    """The leases of one process, for all its threads.
+
+    A process takes calls from the shared count in portions of a hundredth of the limit, at least
+    one, and gives them out without asking the database again. Because a portion is counted before
+    any of it is given out, all processes on all machines together never exceed the limit.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._leases: dict[str, Lease] = {}
+        self._sweep_at = time() + SWEEP_SECONDS
+
+    def take(self, buckets: Sequence[Bucket]) -> float | None:
+        """Take one call out of each bucket, or none out of any.
+
+        Returns None where all had one, otherwise the seconds until they may have again.
+        """
+        while True:
+            now = time()
+            with self._lock:
+                leases = [(bucket, self._lease(bucket, now)) for bucket in buckets]
+                empty = [(bucket, lease) for bucket, lease in leases if not lease.remaining]
+                if not empty:
+                    for _, lease in leases:
+                        lease.remaining -= 1
+                    return None
+                if ends := [lease.window_end for _, lease in empty if lease.is_last]:
+                    return max(ends) - now
+            self._refill([bucket for bucket, _ in empty], now)
+
+    def clear(self) -> None:
+        """Forget what was taken, as a new process."""
+        self._leases.clear()
+
+    def _lease(self, bucket: Bucket, now: float) -> Lease:
+        lease = self._leases.get(bucket.key)
+        if lease is None or lease.window_end <= now:
+            lease = self._leases[bucket.key] = Lease(_window_end(bucket, now))
+        return lease
+
+    def _refill(self, buckets: Sequence[Bucket], now: float) -> None:
+        """Take a portion for each bucket, before any transaction of the view's begins."""
+        values = [v for b in buckets for v in (b.key, _window_end(b, now), b.portion)]
+        with connection.cursor() as cursor:
+            cursor.execute(_take_sql(len(buckets)), values)
+            taken = {key: (window_end, calls) for key, window_end, calls in cursor.fetchall()}
+        with self._lock:
+            for bucket in buckets:
+                self._add(bucket, *taken[bucket.key])
+        if now > self._sweep_at:
+            self._sweep(now)
+
+    def _add(self, bucket: Bucket, window_end: int, calls: int) -> None:
+        lease = self._leases.get(bucket.key)
+        if lease is None or lease.window_end < window_end:
+            lease = self._leases[bucket.key] = Lease(window_end)
+        if lease.window_end == window_end:
+            lease.remaining += min(bucket.portion, max(0, bucket.limit - calls + bucket.portion))
+            lease.is_last = lease.is_last or calls >= bucket.limit
+
+    def _sweep(self, now: float) -> None:
+        """Forget windows that are over, here and in the database."""
+        self._sweep_at = now + SWEEP_SECONDS
+        with self._lock:
+            for key in [key for key, lease in self._leases.items() if lease.window_end <= now]:
+                del self._leases[key]
+        with transaction.atomic():
+            # A row that somebody is counting in is left: two statements that wait for each
+            # other's rows would be a deadlock.
+            over = CallCount.objects.filter(window_end__lt=now).select_for_update(skip_locked=True)
+            CallCount.objects.filter(pk__in=over.values("pk")[:SWEEP_ROWS]).delete()
+
+
+counter = Counter()
+
+
+class _Throttle(BaseThrottle):
+    """Asked after the permission and before the body is looked at."""
+
+    _wait: float | None = None
+
+    def admit(self, *counted: tuple[str, str]) -> bool:
+        """Whether there is room for a call; `counted` has a scope of the rates and a key each."""
+        buckets = [
+            Bucket(f"{key}/{period}", limit, period)
+            for scope, key in counted
+            for limit, period in _rate(api_settings.DEFAULT_THROTTLE_RATES.get(scope))
+        ]
+        self._wait = counter.take(buckets)
+        return self._wait is None
+
+    def wait(self) -> float | None:
+        return self._wait
+
+
+class WorkspaceThrottle(_Throttle):
+    """By user, and by the workspace of the path."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        return self.admit(
+            ("user", f"user:{request.user.pk}"),
+            ("workspace", f"workspace:{view.kwargs['workspace_id']}"),
+        )
+
+
+class AddressThrottle(_Throttle):
     """By client address; NUM_PROXIES says how far X-Forwarded-For is to be believed."""
 
-    def counted(self, request: Request) -> str | None:
-        return self.get_ident(request)
+    def allow_request(self, request: Request, view: Any) -> bool:
+        return self.admit(("token", f"{view.action}:{_digest('address', self.get_ident(request))}"))
 
 
-class UsernameThrottle(_TokenThrottle):
-    """By the user name that is tried, wherever the attempts come from."""
+class LoginThrottle(AddressThrottle):
+    """By client address, and by the user name that is tried, wherever it is tried from."""
 
-    def counted(self, request: Request) -> str | None:
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """The address counts first, because a body that cannot be read names nobody."""
+        if not super().allow_request(request, view):
+            return False
         name = request.data.get("username") if isinstance(request.data, dict) else None
-        return name.casefold() if isinstance(name, str) else None
+        return not isinstance(name, str) or self.admit(
+            ("token", f"{view.action}:{_digest('name', name.casefold())}")
+        )
 
 
 def client_address(request: HttpRequest) -> str | None:
     """Where `request` comes from, as an IP address, for the login of the admin."""
-    address = AddressThrottle().get_ident(cast("Request", request))
+    address = BaseThrottle().get_ident(cast("Request", request))
     try:
         return str(ip_address(address))
     except ValueError:  # a proxy of another make, which adds a port or a name
         return request.META.get("REMOTE_ADDR")
+
+
+def _window_end(bucket: Bucket, now: float) -> int:
+    return (int(now) // bucket.period + 1) * bucket.period
+
+
+@lru_cache(maxsize=16)
+def _rate(text: str | None) -> list[tuple[int, int]]:
+    """Calls and seconds of a rate such as 10/min; nothing where the limit is off."""
+    if not text:
+        return []
+    limit, _, period = text.partition("/")
+    return [(int(limit), PERIODS[period[0]])]
+
+
+@lru_cache(maxsize=4)
+def _take_sql(count: int) -> str:
+    return TAKE.format(rows=", ".join(["(%s, %s, %s)"] * count))
+
+
+def _digest(kind: str, text: str) -> str:
+    """A short and plain key for any text; keyed, because people type passwords as user names."""
+    return salted_hmac(kind, text.encode(errors="surrogatepass"), algorithm="sha256").hexdigest()

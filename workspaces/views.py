@@ -18,7 +18,7 @@ from config.web_chain.exceptions import LoginFailedError
 from config.web_chain.parsers import json_object
 from workspaces.authentication import load_caller
 from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
-from workspaces.throttles import AddressThrottle, UsernameThrottle
+from workspaces.throttles import AddressThrottle, LoginThrottle
 from workspaces.tokens import RefreshToken, issues_tokens
 
 
@@ -41,9 +41,7 @@ class TokenViewSet(ViewSet):
 
     def get_throttles(self) -> list[BaseThrottle]:
         """A login is counted by address and by user name, a refresh by address."""
-        if self.action == "obtain":
-            return [AddressThrottle(), UsernameThrottle()]
-        return [AddressThrottle()]
+        return [LoginThrottle() if self.action == "obtain" else AddressThrottle()]
 
     def get_authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -33,7 +33,6 @@ def seed(count):
     from workspaces.models import Tenant, Workspace
 
     call_command("migrate", verbosity=0)
-    call_command("createcachetable", verbosity=0)
     tenant = Tenant.objects.create(biz_id="tn_scene", name="Scene")
     workspace = Workspace.objects.create(biz_id="ws_scene", tenant=tenant, name="Scene")
     connections = []

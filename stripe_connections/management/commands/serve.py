@@ -53,7 +53,6 @@ class Command(BaseCommand):
         try:
             connection.ensure_connection()
             call_command("migrate", verbosity=0)
-            call_command("createcachetable", verbosity=0)
         except DatabaseError as error:
             raise CommandError(
                 f"The database ({connection.vendor}) is away: {_first_line(error)}"

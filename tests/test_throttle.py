@@ -1,0 +1,330 @@
+"""How often somebody may call: as often as the setting says, whoever counts."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.models import User
+from django.db import OperationalError, connections
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from tests.conftest import ApiClient
+from workspaces import throttles
+from workspaces.models import CallCount, Role
+
+LOGIN = "/web/v1/auth/token"
+NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+CALLERS = 12
+
+
+@pytest.fixture
+def limits(settings, monkeypatch):
+    """Set the limits, in a process that has taken nothing yet, at the start of a window."""
+    # A whole number of days and minutes.
+    monkeypatch.setattr(throttles, "time", lambda: 20_000 * 86_400 + 0.5)
+    monkeypatch.setattr(throttles, "counter", throttles.Counter())
+
+    def set_limits(**rates):
+        settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": rates}
+
+    return set_limits
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Put the clock of the throttle forward."""
+
+    def forward(seconds):
+        now = throttles.time()
+        monkeypatch.setattr(throttles, "time", lambda: now + seconds)
+
+    return forward
+
+
+@pytest.fixture
+def another_process(monkeypatch):
+    """Go on as another process, which has taken nothing yet."""
+    return lambda: monkeypatch.setattr(throttles, "counter", throttles.Counter())
+
+
+def statuses(client, calls, body=NAMED, **kwargs):
+    return [client.update(body, **kwargs).status_code for _ in range(calls)]
+
+
+@pytest.fixture
+def colleague(workspace, make_user):
+    return ApiClient(make_user("colleague", workspace, Role.MANAGER))
+
+
+def test_user_is_refused_past_the_limit(manager, connection, limits, stored):
+    limits(user="3/min")
+
+    assert statuses(manager, 3) == [200, 200, 200]
+    before = stored(connection)
+    response = manager.update(NAMED)
+
+    body = response.json()
+    assert (response.status_code, body["code"], body["message"]) == (
+        429,
+        "4290",
+        "Too many requests",
+    )
+    assert list(body) == ["version", "timestamp", "success", "code", "message"]
+    assert response["Retry-After"] == "60"
+    assert stored(connection) == before
+
+
+def test_colleague_is_counted_apart(manager, colleague, connection, limits):
+    limits(user="1/min")
+
+    assert [statuses(client, 2) for client in (manager, colleague)] == [[200, 429], [200, 429]]
+
+
+def test_workspace_is_counted_for_all_its_people(manager, colleague, connection, limits):
+    limits(workspace="3/min")
+
+    assert statuses(manager, 2) + statuses(colleague, 2) == [200, 200, 200, 429]
+
+
+def test_another_workspace_is_counted_apart(
+    manager, outsider, connection, other_workspace, make_connection, limits
+):
+    make_connection(other_workspace, "sc_other")
+    limits(workspace="1/min")
+
+    assert statuses(manager, 2) == [200, 429]
+    assert statuses(
+        outsider, 2, NAMED | {"connectionBizId": "sc_other"}, workspace_id="ws_other"
+    ) == [200, 429]
+
+
+def test_refused_user_uses_up_nothing_of_the_workspace(manager, colleague, connection, limits):
+    limits(user="2/min", workspace="4/min")
+
+    assert statuses(manager, 9) == [200] * 2 + [429] * 7
+    assert statuses(colleague, 3) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("rates", [{}, {"user": None, "workspace": None}])
+def test_without_limits_nothing_is_refused_or_counted(manager, connection, limits, rates):
+    limits(**rates)
+
+    assert set(statuses(manager, 20)) == {200}
+    assert not CallCount.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "kwargs", "status"),
+    [
+        (b"{", {}, 400),
+        ({"connectionBizId": "sc_abc123", "connectionName": ""}, {}, 400),
+        ({"connectionBizId": "sc_unknown"}, {}, 404),
+        (NAMED, {"headers": {"If-Match": '"7"'}}, 412),
+        ("{}", {"content_type": "text/plain"}, 415),
+    ],
+)
+def test_refused_call_counts(manager, connection, limits, body, kwargs, status):
+    limits(user="2/min")
+
+    assert statuses(manager, 3, body, **kwargs) == [status, status, 429]
+
+
+def test_401_and_403_come_first_and_do_not_count(manager, viewer, connection, limits):
+    limits(user="1/min", workspace="1/min")
+
+    assert statuses(ApiClient(), 3) == [401, 401, 401]
+    assert statuses(viewer, 3) == [403, 403, 403]
+    assert statuses(manager, 2) == [200, 429]
+    assert statuses(viewer, 1) + statuses(ApiClient(), 1) == [403, 401]
+
+
+@pytest.mark.parametrize(
+    ("rate", "window"), [("1/sec", 1), ("1/m", 60), ("1/hour", 3_600), ("1/day", 86_400)]
+)
+def test_limit_ends_with_its_window(manager, connection, limits, later, rate, window):
+    limits(user=rate)
+
+    assert statuses(manager, 2) == [200, 429]
+    later(window - 0.75)
+    assert manager.update(NAMED)["Retry-After"] == "1"
+    later(0.25)
+    assert statuses(manager, 2) == [200, 429]
+
+
+def test_refused_calls_do_not_prolong_the_wait(manager, connection, limits, later):
+    limits(user="1/min")
+    statuses(manager, 30)
+    later(60)
+
+    assert statuses(manager, 1) == [200]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 250])
+def test_processes_share_one_limit(manager, connection, limits, another_process, limit):
+    limits(user=f"{limit}/min")
+    first = statuses(manager, limit // 2)
+    another_process()
+    second = statuses(manager, limit)
+
+    assert first == [200] * (limit // 2)
+    # What the first process took and did not give out is lost until the window ends.
+    portion = max(1, limit // throttles.PORTIONS)
+    assert limit - portion < Counter(first + second)[200] <= limit
+
+
+def test_later_window_of_a_faster_clock_holds(manager, connection, limits, later, another_process):
+    limits(user="2/min")
+    later(59.4)
+    assert statuses(manager, 1) == [200]
+    later(0.2)
+    another_process()
+    assert statuses(manager, 2) == [200, 200]
+    later(-0.2)
+    another_process()
+
+    response = manager.update(NAMED)
+
+    assert response.status_code == 429
+    assert response["Retry-After"] == "61"
+
+
+def test_changed_period_begins_anew(manager, connection, limits, another_process):
+    limits(user="1/day")
+    assert statuses(manager, 2) == [200, 429]
+    another_process()
+    limits(user="1/min")
+
+    assert statuses(manager, 2) == [200, 429]
+
+
+def test_one_statement_serves_a_portion_of_both_counts(manager, connection, limits):
+    limits(user="300/min", workspace="300/min")
+    with CaptureQueriesContext(database) as captured:
+        statuses(manager, 9)
+
+    counted = [q["sql"] for q in captured if "workspaces_callcount" in q["sql"]]
+    assert len(counted) == 3
+    assert [sql.count("user:") for sql in counted] == [1, 1, 1]
+    assert [sql.count("workspace:") for sql in counted] == [1, 1, 1]
+
+
+def test_refused_calls_do_not_ask_the_database(manager, connection, limits):
+    limits(user="1/min")
+    statuses(manager, 1)
+    with CaptureQueriesContext(database) as captured:
+        statuses(manager, 5)
+
+    assert [q for q in captured if "workspaces_callcount" in q["sql"]] == []
+
+
+def test_database_away_is_503(manager, connection, limits, stored):
+    limits(user="1/min")
+    before = stored(connection)
+
+    def refuse(execute, sql, *args):
+        if "workspaces_callcount" in sql:
+            raise OperationalError("gone")
+        return execute(sql, *args)
+
+    with database.execute_wrapper(refuse):
+        response = manager.update(NAMED)
+
+    assert (response.status_code, response.json()["code"]) == (503, "5030")
+    assert stored(connection) == before
+
+
+def test_windows_that_are_over_are_swept_away(manager, connection, limits, later):
+    limits(user="1/min", workspace="1/min")
+    CallCount.objects.create(key="over", window_end=1, calls=1)
+    CallCount.objects.create(key="open", window_end=throttles.time() + 3_600, calls=1)
+    statuses(manager, 1)
+    later(throttles.SWEEP_SECONDS * 2)
+    statuses(manager, 1)
+
+    keys = set(CallCount.objects.values_list("key", flat=True))
+    assert len(keys) == 3
+    assert "open" in keys
+    assert "over" not in keys
+    assert len(throttles.counter._leases) == 2
+
+
+def test_no_user_name_is_kept_in_the_clear(db, limits):
+    limits(token="5/min")
+    client = ApiClient()
+    client.post(
+        LOGIN, {"username": "Typed-Password", "password": "x"}, content_type="application/json"
+    )
+
+    keys = " ".join(CallCount.objects.values_list("key", flat=True))
+    assert CallCount.objects.count() == 2
+    assert "typed" not in keys.lower()
+
+
+# ── Many at once ──────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def at_once():
+    """Call a function in many threads that start together; gives the statuses, counted."""
+
+    def run(call, times):
+        start = Barrier(CALLERS)
+
+        def one(number):
+            try:
+                # The first calls of all threads begin together.
+                if number < CALLERS:
+                    start.wait(timeout=30)
+                return call().status_code
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(CALLERS) as pool:
+            return Counter(pool.map(one, range(times)))
+
+    return run
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("database_file")
+def test_120_logins_at_once_are_10(make_user, limits, at_once):
+    limits(token="10/min")
+    make_user("somebody")
+    body = {"username": "somebody", "password": "wrong"}
+
+    found = at_once(
+        lambda: ApiClient().post(LOGIN, body, content_type="application/json"), times=120
+    )
+
+    assert found == {401: 10, 429: 110}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("database_file")
+def test_updates_at_once_are_as_many_as_the_limit(manager, connection, limits, at_once):
+    limits(user="30/min", workspace="20/min")
+    user = User.objects.get(username="manager")
+
+    found = at_once(lambda: ApiClient(user).update(NAMED), times=60)
+
+    connection.refresh_from_db()
+    assert found == {200: 20, 429: 40}
+    assert connection.version == 21
+
+
+@pytest.mark.django_db(transaction=True)
+def test_count_is_kept_where_the_update_is_undone(manager, connection, limits):
+    limits(user="1/min")
+
+    def refuse(execute, sql, *args):
+        if "auditlog_logentry" in sql:
+            raise OperationalError("gone")
+        return execute(sql, *args)
+
+    with database.execute_wrapper(refuse):
+        assert statuses(manager, 1) == [503]
+    throttles.counter.clear()
+
+    assert statuses(manager, 1) == [429]
+    assert CallCount.objects.get().calls == 2
