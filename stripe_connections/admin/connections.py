@@ -11,7 +11,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -278,16 +277,13 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         if rows is None:
             return None
         context = {
-            **self.admin_site.each_context(request),
             "title": f"{verb.capitalize()} connections",
-            "opts": self.opts,
             "verb": verb,
             "touched": [row for row in rows if row.status != status],
             "untouched": [row for row in rows if row.status == status],
             "rows": rows,
-            "media": self.media,
         }
-        return TemplateResponse(request, "admin/stripe_connections/confirm_status.html", context)
+        return self._page(request, "confirm_status", context)
 
     def _apply(
         self,
@@ -352,41 +348,36 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         form = LeakedKeyForm(request.POST or None)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Find by key",
-            "opts": self.opts,
-            "form": form,
-            "media": self.media,
-        }
+        context = {"title": "Find by key", "form": form}
         if form.is_valid():
             holders = StripeConnection.objects.holding(form.cleaned_data["secret"])
             found = holders.select_related("workspace__tenant").order_by("pk")
             context |= {"searched": True, "found": found[:MAX_HOLDERS]}
-        return TemplateResponse(request, "admin/stripe_connections/find_by_key.html", context)
+        return self._page(request, "find_by_key", context)
 
     @method_decorator(require_safe)
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The audit of one connection."""
-        connection = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, connection):
-            raise PermissionDenied
-        if connection is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
+        """The audit of one connection, in the place of Django's, which knows nothing of it."""
+        response = super().history_view(request, object_id, extra_context)
+        if not isinstance(response, TemplateResponse):
+            return response
+        connection = (response.context_data or {})["object"]
         records = history.records().filter(object_id=connection.pk)
         page = Paginator(records, self.list_per_page).get_page(request.GET.get("p"))
         context = {
-            **self.admin_site.each_context(request),
             "title": f"History of {connection}",
-            "opts": self.opts,
             "object": connection,
             "entries": [Entry.of(record) for record in page],
             "page": page,
-            "media": self.media,
         }
-        return TemplateResponse(request, "admin/stripe_connections/history.html", context)
+        return self._page(request, "history", context)
+
+    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
+        """A page of our own, in the admin's frame."""
+        frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        return TemplateResponse(request, f"admin/stripe_connections/{name}.html", frame | context)
 
 
 def _stored(connection: StripeConnection, name: str) -> str:

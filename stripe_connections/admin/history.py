@@ -39,8 +39,6 @@ class Entry:
     request_id: str
     version: int | None
     action: str
-    connection_id: int | None
-    connection: str
     changes: tuple[Change, ...]
 
     @classmethod
@@ -54,8 +52,6 @@ class Entry:
             request_id=record.cid or "",
             version=data.get("version"),
             action=ACTIONS.get(record.action, "removed"),
-            connection_id=record.object_id,
-            connection=record.object_repr,
             changes=tuple(_changes(record.changes or {})),
         )
 

@@ -1,7 +1,7 @@
 """Lists of the admin that stay quick however long the table is."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import Any, cast
 
@@ -11,9 +11,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from stripe_connections.admin.history import field_label
 from stripe_connections.models import Mode, StripeConnection, in_mode
@@ -42,34 +41,45 @@ class BoundedPaginator(Paginator):
         return len(cast("QuerySet[Any]", self.object_list).values_list("pk")[:MAX_LISTED])
 
 
-class ModeFilter(admin.SimpleListFilter):
-    """By what the prefix of the API key says."""
+class ChoiceFilter(admin.SimpleListFilter):
+    """A filter with few values; a value that is none of them filters nothing."""
 
-    title = "mode"
-    parameter_name = "mode"
+    # From value to its label and to what it lets through.
+    conditions: dict[str, tuple[str, Q]]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(Mode.choices)
+        return [(value, label) for value, (label, _) in self.conditions.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(in_mode(value)) if value in Mode.values else queryset
+        _, condition = self.conditions.get(self.value() or "", ("", Q()))
+        return queryset.filter(condition)
 
 
-class WebhookSecretFilter(admin.SimpleListFilter):
+class ModeFilter(ChoiceFilter):
+    """By what the prefix of the API key says."""
+
+    title = parameter_name = "mode"
+    conditions = {mode.value: (mode.label, in_mode(mode)) for mode in Mode}
+
+
+class WebhookSecretFilter(ChoiceFilter):
     """By whether there is a webhook signing secret."""
 
     title = "webhook secret"
     parameter_name = "webhook"
+    conditions = {
+        "none": ("No webhook secret", Q(webhook_secret_hint__isnull=True)),
+        "set": ("Set", Q(webhook_secret_hint__isnull=False)),
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("none", "No webhook secret"), ("set", "Set")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        if value not in {"none", "set"}:
-            return queryset
-        return queryset.filter(webhook_secret_hint__isnull=value == "none")
+class FieldFilter(ChoiceFilter):
+    """By a field that was changed, in the audit."""
+
+    title = parameter_name = "field"
+    conditions = {
+        name: (field_label(name), Q(changes__has_key=name)) for name in sorted(UPDATABLE_FIELDS)
+    }
 
 
 class InputFilter(admin.SimpleListFilter):
@@ -139,8 +149,7 @@ class WorkspaceFilter(RelatedFilter):
 class PersonFilter(InputFilter):
     """By the name of the user who made the change."""
 
-    title = "person"
-    parameter_name = "person"
+    title = parameter_name = "person"
 
     def field(self) -> forms.Field:
         return forms.CharField()
@@ -155,25 +164,10 @@ class PersonFilter(InputFilter):
         return queryset.filter(**who)
 
 
-class FieldFilter(admin.SimpleListFilter):
-    """By a field that was changed."""
-
-    title = "field"
-    parameter_name = "field"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, field_label(name)) for name in sorted(UPDATABLE_FIELDS)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        name = self.value()
-        return queryset.filter(changes__has_key=name) if name in UPDATABLE_FIELDS else queryset
-
-
 class DayFilter(InputFilter):
     """By day, from midnight to midnight UTC."""
 
-    title = "day"
-    parameter_name = "day"
+    title = parameter_name = "day"
 
     def field(self) -> forms.Field:
         return forms.CharField(widget=forms.TextInput(attrs={"type": "date"}))
@@ -181,7 +175,7 @@ class DayFilter(InputFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         try:
             day = date.fromisoformat(self.value() or "")
-            start = datetime(day.year, day.month, day.day, tzinfo=timezone.get_current_timezone())
+            start = datetime.combine(day, time(), UTC)
             end = start + timedelta(days=1)
         except (ValueError, OverflowError):
             return queryset
