@@ -6,7 +6,6 @@ A file that is there already is left as it is: its keys encrypt what the databas
 import os
 import secrets
 import sys
-import tempfile
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -22,22 +21,19 @@ FERNET_KEYS={fernet_key}
 
 
 def write(path: Path) -> None:
-    """Create `path`, readable by its owner only, whole or not at all."""
+    """Create `path`, readable by its owner only, unless it is there."""
     text = TEMPLATE.format(
         secret_key=secrets.token_urlsafe(50),
         jwt_signing_key=secrets.token_urlsafe(50),
         fernet_key=Fernet.generate_key().decode(),
     )
-    # mkstemp makes the file with mode 0600; link() fails where the target exists.
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".env-")
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(path).hardlink_to(draft)
+        # Readable by nobody else from its first moment on.
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600)
     except FileExistsError:
-        pass
-    finally:
-        Path(draft).unlink()
+        return
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
 
 
 if __name__ == "__main__":
