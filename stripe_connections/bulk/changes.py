@@ -1,6 +1,6 @@
 """What a command changes of a connection: checked as the API does, told as old and new."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -12,6 +12,7 @@ from config.web_chain.exceptions import InvalidFieldsError
 from config.web_chain.serializers import StrictCharField, StrictSerializer
 from stripe_connections import services
 from stripe_connections.audit import Actor
+from stripe_connections.bulk import selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.encryption.secrets import SecretTraces
@@ -19,6 +20,7 @@ from stripe_connections.models import (
     SECRET_FIELDS,
     Status,
     StripeConnection,
+    StripeConnectionQuerySet,
 )
 from stripe_connections.serializers import UpdateConnectionSerializer
 
@@ -64,7 +66,30 @@ def validated(values: Mapping[str, Any]) -> dict[str, Any]:
     raise RefusedError(" ".join(f"{name}: {text}" if name else text for name, text in found))
 
 
-def locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
+def change_each(
+    connections: StripeConnectionQuerySet,
+    wanted: Callable[[StripeConnection], Mapping[str, Any] | None],
+    report: Report,
+    actor: Actor,
+    options: dict[str, Any],
+) -> None:
+    """Change of each locked row what is `wanted`, in batches; None skips it, RefusedError fails."""
+    for pks in selection.batches(connections, options, report):
+        with transaction.atomic():
+            for connection in _locked(pks, report):
+                try:
+                    changes = wanted(connection)
+                except RefusedError as error:
+                    report.fail(connection.biz_id, str(error))
+                    continue
+                if changes is None:
+                    report.row("skipped", connection.biz_id)
+                else:
+                    change(report, connection, changes, actor, is_applied=options["apply"])
+        report.advance(len(pks))
+
+
+def _locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
     """These connections with workspace and tenant, in order, locked to the transaction's end.
 
     One that somebody else keeps locked for LOCK_TIMEOUT_SECONDS is left out and told as failed.
@@ -78,8 +103,7 @@ def locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
         # SQLite locks the whole database, and before this transaction has begun.
         free = list(connections.select_for_update(of=("self",), skip_locked=True))
     for connection in connections.exclude(pk__in=[connection.pk for connection in free]):
-        error = "Somebody else held it too long: run again."
-        report.row("failed", connection.biz_id, error, error=error)
+        report.fail(connection.biz_id, "Somebody else held it too long: run again.")
     return free
 
 

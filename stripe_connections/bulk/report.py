@@ -55,6 +55,10 @@ class Report:
                 f"{outcome}  {biz_id or '-'}  {text}", outcome=outcome, bizId=biz_id, **details
             )
 
+    def fail(self, biz_id: str | None, error: str) -> None:
+        """Count a row as failed, and say why."""
+        self.row("failed", biz_id, error, error=error)
+
     def tell(self, text: str, **details: Any) -> None:
         """A line for people, or `details` as an entry of `rows`."""
         if self._is_json:

@@ -90,8 +90,7 @@ def batches(
         picked = _keys(connections, ids)
         for biz_id in ids:
             if biz_id not in known:
-                error = "There is no such connection."
-                report.row("failed", biz_id, error, error=error)
+                report.fail(biz_id, "There is no such connection.")
             elif biz_id not in picked:
                 report.row("skipped", biz_id)
         report.advance(len(ids) - len(picked))

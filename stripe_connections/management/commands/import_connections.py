@@ -24,19 +24,21 @@ NOT_FOR_NEW = ("endpoint_host", "account", "status", "mode", "ids")
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the file whose values are valid."""
+    """A row of the file whose `values` are valid: columns and what they are to be."""
 
     line: int
-    workspace_id: str
-    tenant_id: str | None
-    biz_id: str | None
-    version: int | None
+    cells: dict[str, Any]
     values: dict[str, Any]
+
+    @property
+    def biz_id(self) -> str | None:
+        """The business id of the connection, if the row has one."""
+        return self.cells.get("bizId")
 
     @property
     def key(self) -> tuple[str, ...]:
         """What finds its connection: the business id, else workspace and name."""
-        return (self.biz_id,) if self.biz_id else (self.workspace_id, self.name)
+        return (self.biz_id,) if self.biz_id else (self.cells["workspaceId"], self.name)
 
     @property
     def name(self) -> str:
@@ -127,25 +129,16 @@ def _fail(report: Report, line: int, error: Exception) -> None:
 def _row(line: int, cells: dict[str, Any] | RefusedError) -> Row:
     if isinstance(cells, RefusedError):
         raise cells
-    values = {name: cells[name] for name in changes.API_NAMES.values() if name in cells}
-    workspace_id, biz_id, version = (cells.get(n) for n in ("workspaceId", "bizId", "version"))
-    if not isinstance(workspace_id, str):
+    biz_id, version = cells.get("bizId"), cells.get("version")
+    if not isinstance(cells.get("workspaceId"), str):
         raise RefusedError("workspaceId is needed.")
-    if biz_id is not None and not (
-        isinstance(biz_id, str) and business_ids.is_well_formed("sc", biz_id)
-    ):
+    if biz_id is not None and not business_ids.is_well_formed("sc", str(biz_id)):
         raise RefusedError("bizId is sc_ followed by letters and digits.")
     if version is not None and not str(version).isdecimal():
         raise RefusedError("version is a number.")
-    row = Row(
-        line=line,
-        workspace_id=workspace_id,
-        tenant_id=cells.get("tenantBizId"),
-        biz_id=biz_id,
-        version=None if version is None else int(version),
-        values=changes.validated(values),
-    )
-    if not (row.biz_id or row.name):
+    values = {name: cells[name] for name in changes.API_NAMES.values() if name in cells}
+    row = Row(line, cells, changes.validated(values))
+    if not (biz_id or row.name):
         raise RefusedError("bizId or connectionName is needed.")
     return row
 
@@ -162,7 +155,7 @@ def _steps(
     if options["ids"] is not None:
         picked = picked.filter(biz_id__in=options["ids"])
     picked_keys = set(picked.values_list("pk", flat=True))
-    ids = {row.workspace_id for row in rows}
+    ids = {row.cells["workspaceId"] for row in rows}
     workspaces = {
         workspace.biz_id: workspace
         for workspace in Workspace.objects.select_related("tenant").filter(biz_id__in=ids)
@@ -186,7 +179,7 @@ def _found(rows: list[Row]) -> dict[tuple[str, ...], list[StripeConnection]]:
     """The connections that `rows` may be about, locked, by each key that finds them."""
     unnamed = [row for row in rows if not row.biz_id]
     named = Q(
-        workspace__biz_id__in={row.workspace_id for row in unnamed},
+        workspace__biz_id__in={row.cells["workspaceId"] for row in unnamed},
         connection_name__in={row.name for row in unnamed},
     )
     ids = Q(biz_id__in=[row.biz_id for row in rows if row.biz_id])
@@ -202,8 +195,9 @@ def _found(rows: list[Row]) -> dict[tuple[str, ...], list[StripeConnection]]:
 
 def _workspace(row: Row, workspaces: dict[str, Workspace]) -> Workspace:
     """Its workspace, of the tenant that the row names."""
-    workspace = workspaces.get(row.workspace_id)
-    if workspace is None or row.tenant_id not in {None, workspace.tenant.biz_id}:
+    workspace = workspaces.get(row.cells["workspaceId"])
+    tenant_id = row.cells.get("tenantBizId")
+    if workspace is None or tenant_id not in (None, workspace.tenant.biz_id):
         raise RefusedError("There is no such workspace, or it is another tenant's.")
     return workspace
 
@@ -220,9 +214,10 @@ def _connection(
         return None
     if found[0].workspace_id != workspace.pk:
         raise RefusedError("The connection of this bizId is in another workspace.")
-    if row.version not in {None, found[0].version} and changes.different(found[0], row.values):
+    version, now = row.cells.get("version"), found[0].version
+    if version is not None and int(version) != now and changes.different(found[0], row.values):
         raise RefusedError(
-            f"It has changed since the export (version {row.version}, now {found[0].version}). "
+            f"It has changed since the export (version {version}, now {now}). "
             "Leave the version out to overwrite that."
         )
     return found[0]

@@ -7,13 +7,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import transaction
 
 from stripe_connections.audit import Actor
 from stripe_connections.bulk import changes, command, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.encryption.keyring import keyring
-from stripe_connections.models import Status
+from stripe_connections.models import Status, StripeConnection
 
 MAX_BYTES = 4_096
 
@@ -47,25 +46,20 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         old = _secret("old", "the secret to look for", options)
         column = "webhook_secret" if old.startswith("whsec_") else "api_key"
-        wanted: dict[str, Any] = {"status": Status.INACTIVE}
+        new: dict[str, Any] = {"status": Status.INACTIVE}
         if not options["deactivate"]:
-            new = _secret("new", "the new secret", options)
-            if new == old:
+            secret = _secret("new", "the new secret", options)
+            if secret == old:
                 raise CommandError("The new secret is the old one.")
-            wanted = changes.validated({changes.API_NAMES[column]: new})
+            new = changes.validated({changes.API_NAMES[column]: secret})
         fingerprints = keyring().fingerprints(old)
+
+        def wanted(connection: StripeConnection) -> dict[str, Any] | None:
+            # Looked at again, because somebody may have replaced it meanwhile.
+            return new if getattr(connection, f"{column}_fingerprint") in fingerprints else None
+
         holders = selection.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})
-        for pks in selection.batches(holders, options, report):
-            with transaction.atomic():
-                # Looked for again, because somebody may have replaced it meanwhile.
-                for connection in changes.locked(pks, report):
-                    if getattr(connection, f"{column}_fingerprint") in fingerprints:
-                        changes.change(
-                            report, connection, wanted, actor, is_applied=options["apply"]
-                        )
-                    else:
-                        report.row("skipped", connection.biz_id)
-            report.advance(len(pks))
+        changes.change_each(holders, wanted, report, actor, options)
 
 
 def _secret(which: str, what: str, options: dict[str, Any]) -> str:

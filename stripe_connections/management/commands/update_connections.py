@@ -5,7 +5,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import transaction
 
 from stripe_connections.audit import Actor
 from stripe_connections.bulk import changes, command, selection
@@ -52,16 +51,11 @@ cut -d, -f3 broken.csv | manage.py update_connections --ids - --set status=INACT
         if not values:
             pattern = selection.host_pattern(*hosts)
             connections = connections.filter(partner_endpoint__iregex=pattern)
-        for pks in selection.batches(connections, options, report):
-            with transaction.atomic():
-                for connection in changes.locked(pks, report):
-                    try:
-                        wanted = values | _rewritten(connection, hosts)
-                    except changes.RefusedError as error:
-                        report.row("failed", connection.biz_id, str(error), error=str(error))
-                        continue
-                    changes.change(report, connection, wanted, actor, is_applied=options["apply"])
-            report.advance(len(pks))
+
+        def wanted(connection: StripeConnection) -> dict[str, Any]:
+            return values | _rewritten(connection, hosts)
+
+        changes.change_each(connections, wanted, report, actor, options)
 
 
 def _values(options: dict[str, Any]) -> dict[str, Any]:
