@@ -4,15 +4,13 @@ from typing import Any, ClassVar, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.forms.boundfield import BoundField
 from django.http import QueryDict
 
-from config.web_chain.serializers import StrictCharField
+from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.admin import history
 from stripe_connections.admin.history import Entry
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from stripe_connections.serializers import UpdateConnectionSerializer
-from stripe_connections.services import UPDATABLE_FIELDS
+from stripe_connections.bulk.changes import API_NAMES, ChangesSerializer
+from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 
 CONFLICT = (
     "This connection was changed after you opened it, so nothing was saved. What you typed is "
@@ -21,54 +19,27 @@ CONFLICT = (
 )
 
 
-class ApiField(forms.CharField):
-    """An input that a field of the update call judges, messages and trimming included.
+REQUIRED = ("connection_name",)
+KEEP = "Leave empty to keep the stored one."
 
-    What was not changed is not judged: staff can mend one thing in a row that has another one
-    which today's rules refuse. An input that was emptied is null where the call takes null.
+
+class TextField(forms.CharField):
+    """A text as it was typed; the form has it judged, together with the others.
+
+    Without the carriage returns that a browser adds to every line of a text area.
     """
 
-    def __init__(self, name: str, **kwargs: Any) -> None:
-        self.rule = cast("StrictCharField", UpdateConnectionSerializer().fields[name])
-        super().__init__(strip=False, **kwargs)
+    def __init__(self, label: str, widget: forms.Widget, **kwargs: Any) -> None:
+        super().__init__(label=label, widget=widget, required=False, strip=False, **kwargs)
 
-    def clean(self, value: str) -> str | None:
-        value = _lines(value)
-        return self.rule.run_validation(None if not value and self.rule.allow_null else value)
+    def clean(self, value: Any) -> Any:
+        return self.to_python(value)
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return self._comparable(initial) != self._comparable(data)
-
-    def _clean_bound_field(self, bf: BoundField) -> Any:
-        # Django's own hook between a form and the `clean` of a field, as a disabled field uses.
-        is_new = cast("ConnectionForm", bf.form).instance.pk is None
-        unchanged = not is_new and not self.has_changed(bf.initial, bf.data)
-        return bf.initial if unchanged else self.clean(bf.data)
-
-    def _comparable(self, value: str | None) -> str:
-        text = _lines(value)
-        return text.strip() if self.rule.trim_whitespace else text
-
-
-class SecretField(ApiField):
-    """A secret can be typed and never read; nothing typed means that the stored one stays."""
-
-    widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
-
-    def __init__(self, name: str, label: str) -> None:
-        keep = "Leave empty to keep the stored one."
-        super().__init__(name, label=label, required=False, help_text=keep)
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(value and str(value).replace("\r\n", "\n"))
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(data)
-
-    def _clean_bound_field(self, bf: BoundField) -> Any:
-        return self.clean(bf.data) if bf.data else None
-
-
-def _lines(value: str | None) -> str:
-    """Without the carriage returns that a browser adds to every line of a text area."""
-    return (value or "").replace("\r\n", "\n")
+        return super().has_changed(self.to_python(initial), data)
 
 
 def _line(width: str = "vTextField") -> forms.TextInput:
@@ -79,22 +50,22 @@ def _area(rows: int) -> forms.Textarea:
     return forms.Textarea(attrs={"class": "vLargeTextField", "rows": rows})
 
 
+def _secret() -> forms.PasswordInput:
+    return forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
+
+
 class ConnectionForm(forms.ModelForm):
     """A connection to change or to add; the door saves it."""
 
     # The version that is shown: whoever saves has seen this one.
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
-    connection_name = ApiField("connectionName", label="Name", widget=_line())
-    connection_description = ApiField(
-        "connectionDescription", label="Description", widget=_area(3), required=False
-    )
-    stripe_account_id = ApiField(
-        "stripeAccountId", label="Stripe account ID", widget=_line(), required=False
-    )
-    api_key = SecretField("apiKey", "New API key")
-    webhook_secret = SecretField("webhookSecret", "New webhook secret")
-    partner_endpoint = ApiField("partnerEndpoint", widget=_line("vLargeTextField"), required=False)
-    config_json = ApiField("configJson", label="Configuration", widget=_area(8), required=False)
+    connection_name = TextField("Name", _line())
+    connection_description = TextField("Description", _area(3), empty_value=None)
+    stripe_account_id = TextField("Stripe account ID", _line(), empty_value=None)
+    api_key = TextField("New API key", _secret(), help_text=KEEP)
+    webhook_secret = TextField("New webhook secret", _secret(), help_text=KEEP)
+    partner_endpoint = TextField("Partner endpoint", _line("vLargeTextField"), empty_value=None)
+    config_json = TextField("Configuration", _area(8), empty_value=None)
 
     class Meta:
         model = StripeConnection
@@ -110,16 +81,10 @@ class ConnectionForm(forms.ModelForm):
             for name in self.fields.keys() & {*SECRET_FIELDS}:
                 self.fields[name].help_text = ""
 
-    @property
-    def changes(self) -> dict[str, Any]:
-        """What was changed, from field name to value, as the door takes it."""
-        return {
-            name: self.cleaned_data[name] for name in self.changed_data if name in UPDATABLE_FIELDS
-        }
-
     def clean(self) -> dict[str, Any]:
-        """Refuse to save over what somebody else changed meanwhile."""
+        """Judge what was changed, and refuse to save over what somebody else changed meanwhile."""
         data = super().clean() or self.cleaned_data
+        self.changes = self._judged()
         seen = data.get("seen_version")
         if self.instance.pk and seen != self.instance.version:
             records = history.records_since(self.instance, seen or 0)
@@ -130,6 +95,27 @@ class ConnectionForm(forms.ModelForm):
             )
             raise ValidationError(CONFLICT, code="conflict")
         return data
+
+    def _judged(self) -> dict[str, Any]:
+        """What was changed, as the update call would take it; what it refuses is an error.
+
+        What was not changed is not judged: staff can mend one thing in a row that has another one
+        which today's rules refuse. An input that was emptied is null where the call takes null.
+        """
+        judged = {*self.changed_data} if self.instance.pk else {*self.changed_data, *REQUIRED}
+        names = [name for name in API_NAMES if name in judged & self.cleaned_data.keys()]
+        values = {API_NAMES[name]: self.cleaned_data[name] for name in names}
+        if "status" in values:
+            values["status"] = Status(values["status"]).name
+        rules = ChangesSerializer()
+        try:
+            changes = rules.to_internal_value(values)
+        except InvalidFieldsError as error:
+            for entry in error.errors or ():
+                self.add_error(rules.fields[str(entry["field"])].source, entry["message"])
+            return {}
+        # Trimmed, a value may be the stored one. Of a secret nobody knows.
+        return {name: v for name, v in changes.items() if v != self.initial.get(name)}
 
     def _post_clean(self) -> None:
         """Leave the instance alone: the rules have been applied, and the door does the rest."""
