@@ -5,105 +5,185 @@ answer. So the text is built once for each database and kept; fields prepare the
 always do, and the statements pass through Django's cursors, where tests and logs see them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import connection, models
-from django.db.models import query
+import orjson
+from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
+Columns = tuple[Any, ...]
+# What these fields do not change of these values on their way to either database: to ask them
+# would take half as long as the statement.
+PLAIN_FIELDS = {
+    models.CharField,
+    models.ForeignKey,
+    models.PositiveBigIntegerField,
+    models.PositiveSmallIntegerField,
+    models.TextField,
+}
+PLAIN_VALUES = {str, int, NoneType}
 
-class PreparedSelect(Generic[ModelT]):
-    """A queryset whose parameters change from call to call.
+
+class NewRow(NamedTuple):
+    """A row to insert; a column that is not among the values gets the database's default."""
+
+    model: type[models.Model]
+    values: Mapping[str, Any]
+
+    @property
+    def columns(self) -> Columns:
+        return _columns(self.model, tuple(self.values))
+
+
+class PreparedSelect:
+    """A `values_list` whose parameters change from call to call.
 
     `build` is called once for each database, with a stand-in for every parameter: a value of the
-    right type and range that stands nowhere else in the query. Deferred columns and
-    `select_related` are as in the queryset.
+    right type and range that stands nowhere else in the query.
     """
 
-    def __init__(self, build: Callable[..., models.QuerySet[ModelT]], **stand_ins: Any) -> None:
+    def __init__(self, build: Callable[..., models.QuerySet[Any, Any]], **stand_ins: Any) -> None:
         self._build = build
         self._stand_ins = stand_ins
-        self._compiled: dict[str, _Compiled[ModelT]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
-    def first(self, **parameters: Any) -> ModelT | None:
-        """The first row's object, or None."""
-        vendor = connection.vendor
-        compiled = self._compiled.get(vendor)
+    def first(self, **parameters: Any) -> list[Any] | None:
+        """The first row, or None."""
+        database = connections[DEFAULT_DB_ALIAS]
+        compiled = self._compiled.get(database.vendor)
         if compiled is None:
-            queryset = self._build(**self._stand_ins)
-            compiled = self._compiled[vendor] = _Compiled(queryset, self._stand_ins)
-        with connection.cursor() as cursor:
+            compiled = _Compiled(self._build(**self._stand_ins), self._stand_ins)
+            self._compiled[database.vendor] = compiled
+        with database.cursor() as cursor:
             cursor.execute(compiled.sql, [parameters[name] for name in compiled.parameters])
             row = cursor.fetchone()
-        return compiled.instance(row) if row else None
+        return compiled.converted(row, database) if row else None
 
 
-class _Compiled(Generic[ModelT]):
-    """The text of a query, and how a row of its result becomes an object.
+class _Compiled:
+    """The text of a query, and how the values of a row become Python's."""
 
-    This is what `django.db.models.query.ModelIterable` does anew for every execution.
-    """
-
-    def __init__(self, queryset: models.QuerySet[ModelT], stand_ins: dict[str, Any]) -> None:
-        compiler: Any = queryset.query.get_compiler(connection=connection)
+    def __init__(self, queryset: models.QuerySet[Any, Any], stand_ins: Mapping[str, Any]) -> None:
+        compiler: Any = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
         names = {value: name for name, value in stand_ins.items()}
         self.sql, parameters = compiler.as_sql()
         self.parameters = [names[parameter] for parameter in parameters]
-        self.model = queryset.model
-        info = compiler.klass_info
-        self.columns = slice(info["select_fields"][0], info["select_fields"][-1] + 1)
-        selected = [column[0] for column in compiler.select]
-        self.attributes = [column.target.attname for column in selected[self.columns]]
-        self.converters = compiler.get_converters(selected)
-        # django-stubs describes the next version of this function.
-        populators: Any = query.get_related_populators
-        self.related = populators(info, compiler.select, connection.alias)
+        self.converters = [
+            (position, expression, convert)
+            for position, (converters, expression) in compiler.get_converters(
+                [column[0] for column in compiler.select]
+            ).items()
+            for convert in converters
+        ]
 
-    def instance(self, row: Sequence[Any]) -> ModelT:
+    def converted(self, row: Sequence[Any], database: Any) -> list[Any]:
         values = list(row)
-        for position, (converters, expression) in self.converters.items():
-            for convert in converters:
-                values[position] = convert(values[position], expression, connection)
-        instance = self.model.from_db(connection.alias, self.attributes, values[self.columns])
-        for populator in self.related:
-            populator.populate(values, instance)
-        return instance
+        for position, expression, convert in self.converters:
+            values[position] = convert(values[position], expression, database)
+        return values
 
 
-def insert(instance: models.Model) -> None:
-    """Insert a row for `instance`, which does not learn its primary key."""
-    fields = instance._meta.local_concrete_fields
-    columns = tuple(field for field in fields if not field.primary_key)
-    _execute(_insert_sql(instance._meta.db_table, columns), instance, columns)
+def instance(model: type[ModelT], names: Sequence[str], values: Sequence[Any]) -> ModelT:
+    """The object of a row; `names` are attribute names in the model's order, others deferred."""
+    return model.from_db(DEFAULT_DB_ALIAS, names, values)
 
 
-def update(instance: models.Model, names: Iterable[str]) -> None:
-    """Write the fields called `names` of `instance`, and no other column."""
-    columns = tuple(instance._meta.get_field(name) for name in names)
-    primary_key = instance._meta.pk
-    sql = _update_sql(instance._meta.db_table, primary_key, columns)
-    _execute(sql, instance, (*columns, primary_key))
+def insert(row: NewRow) -> None:
+    """Insert `row`."""
+    columns = row.columns
+    _execute(_insert_sql(columns), _prepared(columns, row.values.values()))
 
 
-def _execute(sql: str, instance: models.Model, fields: Iterable[Any]) -> None:
-    values = [
-        field.get_db_prep_save(getattr(instance, field.attname), connection) for field in fields
-    ]
-    with connection.cursor() as cursor:
+def update_and_insert(
+    changed: models.Model,
+    names: Sequence[str],
+    expected: Mapping[str, Any],
+    row: NewRow,
+    *,
+    timeout: str,
+) -> bool:
+    """Write the fields called `names` of `changed`, and insert `row`: both, or neither.
+
+    False where what is stored does not have the `expected` values any more, by field name.
+    PostgreSQL waits for `timeout` at most, such as "5s", where somebody else holds the row; there
+    it is one statement, so that neither BEGIN nor COMMIT takes a journey of its own.
+    """
+    columns = _columns(type(changed), tuple(names))
+    key = _columns(type(changed), ("pk", *expected))
+    new = row.columns
+    assigned = _prepared(columns, (getattr(changed, column.attname) for column in columns))
+    where = _prepared(key, (changed.pk, *expected.values()))
+    inserted = _prepared(new, row.values.values())
+    if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+        sql = _update_and_insert_sql(columns, key, new)
+        return _execute(sql, [*assigned, *where, timeout, *inserted]) > 0
+    with transaction.atomic():
+        is_written = _execute(_update_sql(columns, key), [*assigned, *where]) > 0
+        if is_written:
+            _execute(_insert_sql(new), inserted)
+    return is_written
+
+
+def _execute(sql: str, values: Sequence[Any]) -> int:
+    """The number of rows written."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(sql, values)
+        return int(cursor.rowcount)
 
 
-@lru_cache(maxsize=8)
-def _insert_sql(table: str, columns: tuple[Any, ...]) -> str:
-    names = ", ".join(f'"{field.column}"' for field in columns)
-    places = ", ".join(["%s"] * len(columns))
-    return f'INSERT INTO "{table}" ({names}) VALUES ({places})'  # noqa: S608 - names of our models
+def _prepared(columns: Columns, values: Iterable[Any]) -> list[Any]:
+    return [
+        value
+        if type(value) in PLAIN_VALUES and type(column) in PLAIN_FIELDS
+        else _prepared_by_field(column, value)
+        for column, value in zip(columns, values, strict=True)
+    ]
+
+
+def _prepared_by_field(column: Any, value: Any) -> Any:
+    if type(column) is models.JSONField and column.encoder is None:
+        return orjson.dumps(value).decode()
+    return column.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
 
 @lru_cache(maxsize=512)
-def _update_sql(table: str, primary_key: Any, columns: tuple[Any, ...]) -> str:
-    places = ", ".join(f'"{field.column}" = %s' for field in columns)
-    return f'UPDATE "{table}" SET {places} WHERE "{primary_key.column}" = %s'  # noqa: S608
+def _columns(model: type[models.Model], names: tuple[str, ...]) -> Columns:
+    meta = model._meta
+    return tuple(meta.pk if name == "pk" else meta.get_field(name) for name in names)
+
+
+def _places(columns: Columns) -> str:
+    return ", ".join(["%s"] * len(columns))
+
+
+@lru_cache(maxsize=512)
+def _update_and_insert_sql(columns: Columns, key: Columns, new: Columns) -> str:
+    # The time-out is set for this statement's transaction, before it waits: a SET of its own
+    # would be another journey, and lost behind PgBouncer in transaction mode.
+    return (
+        f"WITH updated AS ({_update_sql(columns, key)}"  # noqa: S608 - names of our models
+        " AND set_config('lock_timeout', %s, true) IS NOT NULL RETURNING 1) "
+        f"{_insert_into(new)} SELECT {_places(new)} FROM updated"
+    )
+
+
+@lru_cache(maxsize=512)
+def _update_sql(columns: Columns, key: Columns) -> str:
+    assignments = ", ".join(f'"{column.column}" = %s' for column in columns)
+    conditions = " AND ".join(f'"{column.column}" = %s' for column in key)
+    table = key[0].model._meta.db_table
+    return f'UPDATE "{table}" SET {assignments} WHERE {conditions}'  # noqa: S608
+
+
+@lru_cache(maxsize=16)
+def _insert_sql(columns: Columns) -> str:
+    return f"{_insert_into(columns)} VALUES ({_places(columns)})"
+
+
+def _insert_into(columns: Columns) -> str:
+    names = ", ".join(f'"{column.column}"' for column in columns)
+    return f'INSERT INTO "{columns[0].model._meta.db_table}" ({names})'

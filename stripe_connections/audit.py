@@ -12,8 +12,10 @@ from typing import Any
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.utils import timezone
 
 from config import prepared
+from config.prepared import NewRow
 from stripe_connections.models import StripeConnection
 
 # What stands in front of a secret's hint where a new one was given, and where the old one was
@@ -39,20 +41,20 @@ class Actor:
     request_id: str | None = None
 
 
-def record_update(
+def update_record(
     connection: StripeConnection, changes: Mapping[str, tuple[Any, Any]], actor: Actor
-) -> None:
-    """Append a record of `changes`, from field name to (old value, new value).
+) -> NewRow:
+    """A record of `changes`, from field name to (old value, new value).
 
     For a secret the values are hints.
     """
-    _append(LogEntry.Action.UPDATE, connection, changes, actor)
+    return _record(LogEntry.Action.UPDATE, connection, changes, actor)
 
 
 def record_creation(connection: StripeConnection, values: Mapping[str, Any], actor: Actor) -> None:
     """Append a record of a new connection and the `values` given to it, secrets as hints."""
     changes = {name: (None, value) for name, value in values.items()}
-    _append(LogEntry.Action.CREATE, connection, changes, actor)
+    prepared.insert(_record(LogEntry.Action.CREATE, connection, changes, actor))
 
 
 def record_export(count: int, actor: Actor) -> None:
@@ -80,24 +82,26 @@ def _who(actor: Actor) -> dict[str, Any]:
     }
 
 
-def _append(
+def _record(
     action: int,
     connection: StripeConnection,
     changes: Mapping[str, tuple[Any, Any]],
     actor: Actor,
-) -> None:
-    entry = LogEntry(
-        content_type=ContentType.objects.get_for_model(StripeConnection),
-        object_pk=str(connection.pk),
-        object_id=connection.pk,
-        object_repr=connection.biz_id,
-        action=action,
-        changes=changes,
-        actor=actor.user,
-        cid=actor.request_id,
-        additional_data=_who(actor) | {"version": connection.version},
-    )
-    prepared.insert(entry)
+) -> NewRow:
+    values = {
+        "content_type": ContentType.objects.get_for_model(StripeConnection).pk,
+        "object_pk": str(connection.pk),
+        "object_id": connection.pk,
+        "object_repr": connection.biz_id,
+        "action": action,
+        "changes": changes,
+        "changes_text": "",
+        "actor": actor.user.pk if actor.user else None,
+        "cid": actor.request_id,
+        "timestamp": timezone.now(),
+        "additional_data": _who(actor) | {"version": connection.version},
+    }
+    return NewRow(LogEntry, values)
 
 
 def _record_many(

@@ -235,3 +235,11 @@ class StripeConnection(models.Model):
         for attribute, value in values.items():
             setattr(self, attribute, value)
         return list(values)
+
+
+# What is read of a connection to change and show it, in the model's order.
+READ_FIELDS = tuple(
+    field.attname
+    for field in StripeConnection._meta.concrete_fields
+    if not field.name.endswith(("_fingerprint", "_replaced_at")) and field.name not in SECRET_FIELDS
+)

@@ -8,6 +8,7 @@ from config.web_chain.serializers import (
     SharedFieldsSerializer,
     StrictCharField,
     StrictSerializer,
+    UTCField,
 )
 from stripe_connections import models
 from stripe_connections.endpoints import validate_partner_endpoint
@@ -36,8 +37,8 @@ class StripeConnectionSerializer(SharedFieldsSerializer):
     configJson = serializers.CharField(source="config_json")
     status = serializers.IntegerField()
     statusName = serializers.SerializerMethodField()
-    createdAt = serializers.DateTimeField(source="created_at", format="%Y-%m-%dT%H:%M:%SZ")
-    updatedAt = serializers.DateTimeField(source="updated_at", format="%Y-%m-%dT%H:%M:%SZ")
+    createdAt = UTCField(source="created_at")
+    updatedAt = UTCField(source="updated_at")
 
     def get_statusName(self, connection: models.StripeConnection) -> str:  # noqa: N802
         return Status(connection.status).name

@@ -15,7 +15,7 @@ from stripe_connections import audit, rotation
 from stripe_connections.audit import Actor
 from stripe_connections.encryption.fields import decrypted
 from stripe_connections.encryption.keyring import keyring
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.models import READ_FIELDS, SECRET_FIELDS, StripeConnection
 from workspaces.models import Workspace
 
 UPDATABLE_FIELDS = frozenset(
@@ -41,8 +41,10 @@ class VersionConflictError(Exception):
 
 
 _lock = PreparedSelect(
-    lambda workspace_id, biz_id, timeout: StripeConnection.objects.for_update(timeout).filter(
-        workspace_id=workspace_id, biz_id=biz_id
+    lambda workspace_id, biz_id, timeout: (
+        StripeConnection.objects.for_update(timeout)
+        .filter(workspace_id=workspace_id, biz_id=biz_id)
+        .values_list(*READ_FIELDS)
     ),
     workspace_id=-1,
     biz_id="\0",
@@ -50,22 +52,25 @@ _lock = PreparedSelect(
 )
 
 
-def update_connection(
+def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     *,
     workspace: Workspace,
     biz_id: str,
     changes: Mapping[str, Any],
     actor: Actor,
     expected_versions: Collection[int] | None = None,
+    read: StripeConnection | None = None,
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
     `changes` maps names of UPDATABLE_FIELDS to validated values; what is not in it is neither
     written nor decrypted. Without any, the connection is returned as it is. With
-    `expected_versions`, it must be at one of them.
+    `expected_versions`, it must be at one of them. `read` is the connection as the caller has
+    just read it, which saves a query and is changed.
 
-    In one transaction: the row is locked, the given columns are written with a new `version` and
-    `updated_at`, and the audit record is appended.
+    The given columns are written with a new `version` and `updated_at`, and the audit record is
+    appended, in one transaction and only where the row is still at the version that was read. If
+    it is not, or nothing was read, the row is locked first.
 
     Raises ConnectionNotFoundError and VersionConflictError, a ValueError for a name that is not
     updatable, a TypeError for a secret that is not text, and an OperationalError where somebody
@@ -73,19 +78,37 @@ def update_connection(
     """
     _refuse_unknown(changes)
     if not changes:
-        unchanged = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
+        unchanged = (
+            read or StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
+        )
         return _found(unchanged, workspace, expected_versions)
+    if read is not None:
+        connection = _found(read, workspace, expected_versions)
+        if _update(connection, changes, actor):
+            return connection
     with transaction.atomic():
-        locked = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout())
+        row = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout())
+        locked = prepared.instance(StripeConnection, READ_FIELDS, row) if row else None
         connection = _found(locked, workspace, expected_versions)
-        before = {name: connection.shown(name) for name in changes}
-        columns = _set(connection, changes)
-        connection.version += 1
-        connection.updated_at = timezone.now()
-        prepared.update(connection, ["version", "updated_at", *columns])
-        after = _recorded(connection, changes)
-        audit.record_update(connection, {n: (before[n], after[n]) for n in changes}, actor)
+        _update(connection, changes, actor)
     return connection
+
+
+def _update(connection: StripeConnection, changes: Mapping[str, Any], actor: Actor) -> bool:
+    """Write and record; False where the row is at another version than `connection`."""
+    read_version = connection.version
+    before = {name: connection.shown(name) for name in changes}
+    columns = _set(connection, changes)
+    connection.version += 1
+    connection.updated_at = timezone.now()
+    after = _recorded(connection, changes)
+    return prepared.update_and_insert(
+        connection,
+        ["version", "updated_at", *columns],
+        {"version": read_version},
+        audit.update_record(connection, {n: (before[n], after[n]) for n in changes}, actor),
+        timeout=lock_timeout(),
+    )
 
 
 def create_connection(
@@ -142,9 +165,8 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
             columns = [column for name in stale for column in (name, f"{name}_fingerprint")]
             connection.save(update_fields=columns, force_update=True)
             log = {name: connection.shown(name) for name in stale}
-            audit.record_update(
-                connection, {n: (h, f"{audit.REENCRYPTED} {h}") for n, h in log.items()}, actor
-            )
+            changes = {n: (h, f"{audit.REENCRYPTED} {h}") for n, h in log.items()}
+            prepared.insert(audit.update_record(connection, changes, actor))
     return bool(stale)
 
 

@@ -13,6 +13,8 @@ from config.web_chain.exceptions import NotFoundError, PreconditionFailedError
 from config.web_chain.parsers import json_object
 from stripe_connections import services
 from stripe_connections.audit import Actor, Source
+from stripe_connections.authentication import ConnectionAuthentication
+from stripe_connections.models import StripeConnection
 from stripe_connections.serializers import StripeConnectionSerializer, UpdateConnectionSerializer
 from workspaces.models import Membership
 from workspaces.permissions import CanManageWorkspace
@@ -25,8 +27,10 @@ class StripeConnectionViewSet(ViewSet):
     """The Stripe connections of the workspace in the path."""
 
     http_method_names = ["post"]
+    authentication_classes = (ConnectionAuthentication,)
     permission_classes = (CanManageWorkspace,)
     throttle_classes = (WorkspaceThrottle,)
+    read_connection: StripeConnection | None = None
 
     def update_connection(self, request: Request, workspace_id: str) -> Response:
         """Change the given fields of a connection, and no other.
@@ -37,10 +41,13 @@ class StripeConnectionViewSet(ViewSet):
         serializer = UpdateConnectionSerializer(data=json_object(request), partial=True)
         serializer.is_valid(raise_exception=True)
         membership = cast("Membership", request.auth)
+        read = self.read_connection
+        named = serializer.validated_data["biz_id"]
         try:
             connection = services.update_connection(
                 workspace=membership.workspace,
                 **serializer.validated_data,
+                read=read if read and read.biz_id == named else None,
                 actor=Actor(membership.user, Source.API, request_id.current()),
                 expected_versions=expected_versions(request),
             )

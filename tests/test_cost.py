@@ -36,11 +36,11 @@ PLAIN_COLUMNS = {
 def statements(transactional_db, manager, connection):
     """The SQL of a call with the given changes, in order; BEGIN and COMMIT are the call's own."""
 
-    def run(changes, **kwargs):
+    def run(changes, body=None, **kwargs):
         # What a process looks up once.
         ContentType.objects.get_for_model(StripeConnection)
         with CaptureQueriesContext(database) as captured:
-            response = manager.update({"connectionBizId": "sc_abc123"} | changes, **kwargs)
+            response = manager.update(body or {"connectionBizId": "sc_abc123"} | changes, **kwargs)
         assert response.status_code == 200
         return [query["sql"] for query in captured]
 
@@ -65,16 +65,18 @@ def fernet_calls(monkeypatch):
     return calls
 
 
-def kind(sql):
-    """The verb, the table, and whether the rows are locked."""
-    table = re.search(r'(?:FROM|UPDATE|INTO) "(\w+)"', sql)
-    lock = "FOR UPDATE" if "FOR UPDATE" in sql else None
-    return tuple(filter(None, (sql.split()[0], table and table[1], lock)))
+def kinds(statements):
+    """The verb and the table of each statement, also of those inside another one."""
+    found = re.findall(
+        r'\b(BEGIN|COMMIT)\b|(SELECT|UPDATE|INSERT)\b(?: .*? FROM| INTO)? "(\w+)"',
+        "\n".join(statements),
+    )
+    return [transaction or (verb, table) for transaction, verb, table in found]
 
 
 def written(statements):
     """The columns that the one UPDATE names."""
-    (update,) = [sql for sql in statements if sql.startswith("UPDATE")]
+    (update,) = [sql for sql in statements if 'UPDATE "' in sql]
     assignments = update.split(" SET ")[1].split(" WHERE ")[0]
     return set(re.findall(r'"(\w+)" = ', assignments))
 
@@ -84,35 +86,41 @@ def written(statements):
     [NAME, {"apiKey": random_api_key()}, PLAIN | {"webhookSecret": random_webhook_secret()}],
     ids=["name", "secret", "many"],
 )
-def test_call_is_four_statements_and_its_transaction(statements, changes):
-    lock = ("FOR UPDATE",) if database.features.has_select_for_update else ()
+def test_call_reads_once_and_writes_once(statements, changes):
+    run = statements(changes)
 
-    assert [kind(sql) for sql in statements(changes)] == [
-        ("SELECT", "workspaces_membership"),
-        ("BEGIN",),
-        ("SELECT", "stripe_connections_stripeconnection", *lock),
-        ("UPDATE", "stripe_connections_stripeconnection"),
-        ("INSERT", "auditlog_logentry"),
-        ("COMMIT",),
-    ]
+    writes = [("UPDATE", "stripe_connections_stripeconnection"), ("INSERT", "auditlog_logentry")]
+    if database.vendor == "postgresql":
+        assert len(run) == 2
+    else:
+        writes = ["BEGIN", *writes, "COMMIT"]
+    assert kinds(run) == [("SELECT", "workspaces_membership"), *writes]
 
 
 def test_precondition_costs_nothing_more(statements):
-    assert len(statements(NAME, headers={"If-Match": '"1"'})) == 6
+    assert len(statements(NAME, headers={"If-Match": '"1"'})) == len(statements(NAME))
 
 
-def test_call_without_a_change_is_two_reads(statements):
-    assert [kind(sql) for sql in statements({})] == [
+def test_call_without_a_change_is_one_read(statements):
+    assert kinds(statements({})) == [("SELECT", "workspaces_membership")]
+
+
+def test_id_that_is_hidden_from_the_first_glance_costs_a_query_more(statements):
+    """The same body, in other letters: what the call reads ahead is a guess."""
+    run = statements({}, body=b'{"connectionBizId": "sc_\\u0061bc123"}')
+
+    assert kinds(run) == [
         ("SELECT", "workspaces_membership"),
         ("SELECT", "stripe_connections_stripeconnection"),
     ]
 
 
-def test_caller_membership_workspace_and_tenant_are_one_query(statements):
+def test_caller_membership_workspace_tenant_and_connection_are_one_query(statements):
     first = statements(NAME)[0]
 
     assert set(re.findall(r'JOIN "(\w+)"', first)) == {
         "auth_user",
+        "stripe_connections_stripeconnection",
         "workspaces_workspace",
         "workspaces_tenant",
     }

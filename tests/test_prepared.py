@@ -4,33 +4,47 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connection as database
-from django.test.utils import CaptureQueriesContext
+from django.db import IntegrityError, transaction
 
 from config import prepared
-from config.prepared import PreparedSelect
+from config.prepared import NewRow, PreparedSelect
 from stripe_connections.models import StripeConnection
 from workspaces.models import Workspace
 
+NAMES = ("id", "connection_name", "created_at", "workspace__is_active")
 by_name = PreparedSelect(
-    lambda name, status: StripeConnection.objects.select_related("workspace__tenant").filter(
+    lambda name, status: StripeConnection.objects.filter(
         connection_name=name, status=status
-    ),
+    ).values_list(*NAMES),
     name="\0",
     status=32_100,
 )
 
 
-def test_object_is_the_same_as_the_querysets(connection):
+def new_workspace(tenant):
+    values = {"biz_id": "ws_new", "tenant": tenant.pk, "name": "New", "is_active": False}
+    return NewRow(Workspace, values)
+
+
+@pytest.fixture
+def update(connection):
+    """Write fields of the connection and a new workspace beside it; whether it was done."""
+
+    def call(names, **expected):
+        row = new_workspace(connection.workspace.tenant)
+        return prepared.update_and_insert(connection, names, expected, row, timeout="1s")
+
+    return call
+
+
+def test_row_is_the_same_as_the_querysets(connection):
+    (expected,) = StripeConnection.objects.values_list(*NAMES)
+
     found = by_name.first(name="Stripe Connection", status=1)
 
-    expected = StripeConnection.objects.get()
-    assert found == expected
-    assert found.get_deferred_fields() == {"api_key", "webhook_secret"}
-    assert found.created_at == expected.created_at
-    assert found.created_at.tzinfo is UTC
-    assert found.workspace.is_active is True
-    assert found.workspace.tenant.biz_id == "tn_xyz789"
+    assert tuple(found) == expected
+    assert found[2].tzinfo is UTC
+    assert found[3] is True
 
 
 @pytest.mark.parametrize(("name", "status"), [("Another", 1), ("Stripe Connection", 0)])
@@ -38,51 +52,81 @@ def test_every_parameter_counts(connection, name, status):
     assert by_name.first(name=name, status=status) is None
 
 
-def test_related_objects_cost_no_further_query(connection):
-    with CaptureQueriesContext(database) as queries:
-        found = by_name.first(name="Stripe Connection", status=1)
-        assert str(found.workspace.tenant)
+def test_object_of_a_row_has_the_named_attributes_alone(connection):
+    found = prepared.instance(StripeConnection, ("id", "status"), (connection.pk, 1))
 
-    assert len(queries) == 1
+    assert found == connection
+    assert found.get_deferred_fields().isdisjoint({"id", "status"})
+    assert found.connection_name == "Stripe Connection"
 
 
-def test_update_writes_the_named_columns_alone(connection, stored):
+def test_update_writes_the_named_columns_alone(connection, stored, update):
     before = stored(connection)
     connection.connection_name = "New"
     connection.version = 7
     connection.status = 0
 
-    prepared.update(connection, ["connection_name", "status"])
+    assert update(["connection_name", "status"], version=1)
 
     assert stored(connection) == before | {"connection_name": "New", "status": 0}
 
 
-def test_update_encrypts_a_secret(connection, stored):
+def test_update_encrypts_a_secret(connection, stored, update):
     before = stored(connection)
     columns = connection.replace_secret("api_key", "sk_" + "test_" + "x" * 30)
 
-    prepared.update(connection, columns)
+    assert update(columns)
 
     assert stored(connection)["api_key"] != before["api_key"]
     assert StripeConnection.objects.get().api_key == "sk_" + "test_" + "x" * 30
 
 
 def test_insert_prepares_values_as_django_does(tenant):
-    prepared.insert(Workspace(biz_id="ws_new", tenant=tenant, name="New", is_active=False))
+    prepared.insert(new_workspace(tenant))
 
     created = Workspace.objects.get(biz_id="ws_new")
     assert (created.tenant, created.name, created.is_active) == (tenant, "New", False)
 
 
-def test_a_name_that_is_no_field_is_an_error(connection):
+def test_update_comes_with_its_insert(connection, update):
+    assert update(["status"], version=1, biz_id="sc_abc123")
+
+    created = Workspace.objects.get(biz_id="ws_new")
+    assert (created.tenant, created.is_active) == (connection.workspace.tenant, False)
+
+
+@pytest.mark.parametrize("expected", [{"version": 2}, {"version": 1, "biz_id": "sc_another"}])
+def test_row_that_is_not_as_expected_is_not_written_nor_is_anything_inserted(
+    connection, stored, update, expected
+):
+    before = stored(connection)
+    connection.connection_name = "New"
+
+    assert not update(["connection_name"], **expected)
+
+    assert stored(connection) == before
+    assert not Workspace.objects.filter(biz_id="ws_new").exists()
+
+
+def test_insert_that_fails_undoes_the_update(connection, stored, update):
+    before = stored(connection)
+    connection.connection_name = "New"
+    Workspace.objects.create(biz_id="ws_new", tenant=connection.workspace.tenant, name="There")
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        update(["connection_name"], version=1)
+
+    assert stored(connection) == before
+
+
+def test_a_name_that_is_no_field_is_an_error(update):
     with pytest.raises(FieldDoesNotExist, match="nonsense"):
-        prepared.update(connection, ["nonsense"])
+        update(["nonsense"])
 
 
-def test_times_survive_a_round_trip(connection):
-    moment = datetime(2026, 3, 21, 1, 2, 3, 456789, tzinfo=UTC)
-    connection.updated_at = moment
+def test_times_survive_a_round_trip(connection, update):
+    connection.created_at = moment = datetime(2026, 3, 21, 1, 2, 3, 456789, tzinfo=UTC)
 
-    prepared.update(connection, ["updated_at"])
+    update(["created_at"])
 
-    assert by_name.first(name="Stripe Connection", status=1).updated_at == moment
+    assert by_name.first(name="Stripe Connection", status=1)[2] == moment

@@ -85,7 +85,7 @@ def test_creation_with_an_unknown_name_writes_nothing(workspace):
 
 
 def test_creation_that_cannot_be_recorded_is_undone(workspace, monkeypatch):
-    monkeypatch.setattr("config.prepared.insert", lambda _: 1 / 0)
+    monkeypatch.setattr("config.prepared.insert", lambda *_: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         services.create_connection(

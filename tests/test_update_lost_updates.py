@@ -1,7 +1,11 @@
 """`ETag` and `If-Match`: nobody overwrites what they have not seen, if they ask for it."""
 
 import pytest
+from auditlog.models import LogEntry
+from django.db import connection as database
 
+from stripe_connections import services
+from stripe_connections.audit import Actor, Source
 from tests.conftest import update_path
 
 NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
@@ -148,3 +152,51 @@ def test_a_refusal_has_no_etag(manager, connection):
     response = manager.post(update_path(), {}, content_type="application/json")
 
     assert "ETag" not in response
+
+
+@pytest.fixture
+def meanwhile(connection):
+    """Somebody else changes the description as soon as the call has read the connection."""
+    pending = [{"connection_description": "Theirs"}]
+
+    def change(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if sql.startswith("SELECT") and "workspaces_membership" in sql and pending:
+            services.update_connection(
+                workspace=connection.workspace,
+                biz_id=connection.biz_id,
+                changes=pending.pop(),
+                actor=Actor(None, Source.COMMAND),
+            )
+        return result
+
+    with database.execute_wrapper(change):
+        yield
+
+
+@pytest.mark.usefixtures("meanwhile")
+def test_change_between_reading_and_writing_survives(manager, connection):
+    response = manager.update(NAMED | {"connectionDescription": "Mine"})
+
+    record = LogEntry.objects.get(additional_data__version=3)
+    assert (response.status_code, response["ETag"]) == (200, '"3"')
+    assert response.json()["data"]["connectionDescription"] == "Mine"
+    assert record.changes["connection_description"] == ["Theirs", "Mine"]
+
+
+@pytest.mark.usefixtures("meanwhile")
+def test_field_that_another_changed_between_reading_and_writing_is_shown(manager, connection):
+    data = manager.update(NAMED).json()["data"]
+
+    assert (data["connectionName"], data["connectionDescription"]) == ("New", "Theirs")
+    connection.refresh_from_db()
+    assert connection.connection_description == "Theirs"
+
+
+@pytest.mark.usefixtures("meanwhile")
+def test_change_between_reading_and_writing_fails_the_precondition(manager, connection):
+    response = manager.update(NAMED, headers={"If-Match": '"1"'})
+
+    connection.refresh_from_db()
+    assert response.status_code == 412
+    assert (connection.connection_name, connection.version) == ("Stripe Connection", 2)

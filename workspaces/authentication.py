@@ -1,5 +1,6 @@
 """Who is calling: from the bearer token to the user, and to the membership in the same query."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -13,13 +14,25 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 
+from config import prepared
 from config.prepared import PreparedSelect
 from config.web_chain.parsers import is_bad_text
 from workspaces import business_ids
-from workspaces.models import Membership
+from workspaces.models import Membership, Tenant, Workspace
 from workspaces.tokens import AccessToken
 
 BEARER_PARTS = 2
+MEMBERSHIP_COLUMNS = (
+    "pk",
+    "role",
+    "user",
+    "user__username",
+    "user__password",
+    "workspace",
+    "workspace__biz_id",
+    "workspace__tenant",
+    "workspace__tenant__biz_id",
+)
 
 
 class JWTAuthentication(BaseAuthentication):
@@ -38,55 +51,77 @@ class JWTAuthentication(BaseAuthentication):
             raise AuthenticationFailed
         try:
             token = AccessToken(parts[1])
-            user, membership = load_caller(token, request.parser_context["kwargs"])
+            workspace_id = request.parser_context["kwargs"].get("workspace_id", "")
+            membership = (
+                self.membership(request, user_id=user_id(token), workspace_id=workspace_id)
+                if business_ids.is_well_formed("ws", workspace_id)
+                else None
+            )
+            user = membership.user if membership else load_user(token)
             token.verify_password_unchanged(user)
         except TokenError:
             raise AuthenticationFailed from None
         return user, membership
 
+    def membership(self, request: Request, **who: Any) -> Membership | None:
+        """The membership of `user_id` in `workspace_id`, both of them active, in one query."""
+        row = _membership(api_settings.USER_ID_FIELD).first(**who)
+        return membership_of(row) if row else None
+
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
 
 
-def load_caller(token: Token, path_arguments: dict[str, Any]) -> tuple[User, Membership | None]:
-    """The active user that `token` names, and the membership in the workspace of the path.
-
-    One query for a member; a second one finds the user who is no member. Raises a TokenError
-    where there is no such user.
-    """
-    claimed_id = user_id(token)
-    workspace_id = path_arguments.get("workspace_id", "")
-    if business_ids.is_well_formed("ws", workspace_id):
-        membership = _membership(api_settings.USER_ID_FIELD).first(
-            user_id=claimed_id, workspace_id=workspace_id
-        )
-        if membership:
-            return membership.user, membership
-    user = User.objects.filter(is_active=True, **{api_settings.USER_ID_FIELD: claimed_id}).first()
+def load_user(token: Token) -> User:
+    """The active user that `token` names; a TokenError where there is none."""
+    named = {api_settings.USER_ID_FIELD: user_id(token)}
+    user = User.objects.filter(is_active=True, **named).first()
     if user is None:
         raise TokenError("No such user")
-    return user, None
+    return user
+
+
+def memberships(user_id: Any, workspace_id: str) -> QuerySet[Membership]:
+    """The membership of an active user in an active workspace."""
+    return Membership.objects.filter(
+        user__is_active=True,
+        workspace__biz_id=workspace_id,
+        workspace__is_active=True,
+        **{f"user__{api_settings.USER_ID_FIELD}": user_id},
+    )
+
+
+def membership_of(row: Sequence[Any]) -> Membership:
+    """The membership whose MEMBERSHIP_COLUMNS `row` begins with, user and tenant with it."""
+    pk, role, user_pk, username, password, workspace_pk, biz_id, tenant_pk, tenant_biz_id = row[
+        : len(MEMBERSHIP_COLUMNS)
+    ]
+    tenant = prepared.instance(Tenant, ("id", "biz_id"), (tenant_pk, tenant_biz_id))
+    workspace = prepared.instance(
+        Workspace, ("id", "biz_id", "tenant_id"), (workspace_pk, biz_id, tenant_pk)
+    )
+    workspace.tenant = tenant
+    user = prepared.instance(User, ("id", "password", "username"), (user_pk, password, username))
+    membership = prepared.instance(
+        Membership, ("id", "user_id", "workspace_id", "role"), (pk, user_pk, workspace_pk, role)
+    )
+    membership.user, membership.workspace = user, workspace
+    return membership
+
+
+def stand_in_for_user_id() -> Any:
+    """For `PreparedSelect`: a value that fits USER_ID_FIELD."""
+    kind = User._meta.get_field(api_settings.USER_ID_FIELD).get_internal_type()
+    return "\0" if kind == "CharField" else -1
 
 
 @lru_cache(maxsize=4)
-def _membership(user_id_field: str) -> PreparedSelect[Membership]:
-    """The membership of an active user in an active workspace, with what an update needs."""
-
-    def build(user_id: Any, workspace_id: str) -> QuerySet[Membership]:
-        return (
-            Membership.objects.filter(
-                user__is_active=True,
-                workspace__biz_id=workspace_id,
-                workspace__is_active=True,
-                **{f"user__{user_id_field}": user_id},
-            )
-            .select_related("user", "workspace__tenant")
-            .only("role", "user__username", "user__password", "workspace__tenant__biz_id")
-        )
-
-    kind = User._meta.get_field(user_id_field).get_internal_type()
-    stand_in = "\0" if kind == "CharField" else -1
-    return PreparedSelect(build, user_id=stand_in, workspace_id="\1")
+def _membership(user_id_field: str) -> PreparedSelect:  # noqa: ARG001 - the key of the cache
+    return PreparedSelect(
+        lambda **who: memberships(**who).values_list(*MEMBERSHIP_COLUMNS),
+        user_id=stand_in_for_user_id(),
+        workspace_id="\1",
+    )
 
 
 def user_id(token: Token) -> Any:

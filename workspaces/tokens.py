@@ -21,6 +21,8 @@ JWKS_TIMEOUT_SECONDS = 3
 JWKS_PAUSE_SECONDS = 10
 # What simplejwt's column for a token's id holds.
 MAX_ID_LENGTH = 255
+# So many tokens are remembered as verified, by a process.
+VERIFIED_TOKENS = 1_000
 
 
 class JWKSClient(jwt.PyJWKClient):
@@ -61,6 +63,19 @@ class Backend(TokenBackend):
     def __init__(self, *, jwk_url: str | None, **options: Any) -> None:
         super().__init__(**options)
         self.jwks_client = JWKSClient(jwk_url) if jwk_url else None
+        self._verified = lru_cache(VERIFIED_TOKENS)(super().decode)
+
+    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002
+        """The claims of `token`, whose signature is verified when it is first seen.
+
+        A client sends the same token for minutes, and to verify it takes a tenth of an update.
+        Time makes a token invalid in one way only, and that is looked at every time: it expires
+        (`check_exp`). The keys of an identity provider's endpoint may change, so its tokens are
+        verified anew.
+        """
+        if self.jwks_client is None and verify:
+            return dict(self._verified(token))
+        return super().decode(token, verify)
 
     def get_verifying_key(self, token: Any) -> Any:
         """The key that must have signed `token`; UnavailableError where that cannot be told."""

@@ -16,7 +16,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 
 from config.web_chain.exceptions import LoginFailedError
 from config.web_chain.parsers import json_object
-from workspaces.authentication import load_caller
+from workspaces.authentication import load_user
 from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
 from workspaces.throttles import AddressThrottle, LoginThrottle
 from workspaces.tokens import RefreshToken, issues_tokens
@@ -67,7 +67,7 @@ class TokenViewSet(ViewSet):
         serializer.is_valid(raise_exception=True)
         try:
             token = RefreshToken(serializer.validated_data["refreshToken"])
-            user, _ = load_caller(token, {})
+            user = load_user(token)
             token.verify_password_unchanged(user)
             with transaction.atomic():
                 token.spend(user)

@@ -14,6 +14,15 @@ from config.web_chain import envelope
 class Negotiation(DefaultContentNegotiation):
     """`Accept` without its parameters: none decides anything here, and some break the parser."""
 
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        """As the library; what nearly everybody sends is answered without a comparison."""
+        if request.META.get("HTTP_ACCEPT", "*/*") in {"*/*", "application/json"}:
+            return renderers[0], renderers[0].media_type
+        selected: tuple[Any, str] = super().select_renderer(request, renderers, format_suffix)
+        return selected
+
     def get_accept_list(self, request: Request) -> list[str]:
         return [media_type.partition(";")[0] for media_type in super().get_accept_list(request)]
 

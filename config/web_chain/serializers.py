@@ -3,6 +3,9 @@
 import difflib
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any, ClassVar, NoReturn
 
 from django.core.exceptions import ValidationError
@@ -68,6 +71,34 @@ class SharedFieldsSerializer(serializers.Serializer[Any]):
         if shared is None:
             shared = self._shared_fields[type(self)] = super().fields
         return shared
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """As Django REST Framework, for attributes that are all there."""
+        return {
+            name: None if (value := get(instance)) is None else represent(value)
+            for name, get, represent in self._getters()
+        }
+
+    @classmethod
+    @cache
+    def _getters(cls) -> list[tuple[str, Any, Any]]:
+        return [
+            (
+                name,
+                (lambda instance: instance)
+                if field.source == "*"
+                else attrgetter(field.source or name),
+                field.to_representation,
+            )
+            for name, field in cls().fields.items()
+        ]
+
+
+class UTCField(serializers.DateTimeField):
+    """A moment as whole seconds in UTC, such as "2026-03-21T01:00:00Z"."""
+
+    def to_representation(self, value: datetime) -> str:
+        return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 class StrictSerializer(SharedFieldsSerializer):

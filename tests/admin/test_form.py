@@ -293,6 +293,6 @@ def test_row_that_somebody_holds_is_not_saved_and_the_page_says_so(staff, connec
 
 def refuse_writing(execute, sql, params, many, context):
     """As a lock that outlasts its time-out."""
-    if sql.startswith('UPDATE "stripe_connections_stripeconnection"'):
+    if 'UPDATE "stripe_connections_stripeconnection"' in sql:
         raise OperationalError("canceling statement due to lock timeout")
     return execute(sql, params, many, context)
