@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help run test check bench requirements
+.PHONY: help run test check bench schema requirements
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -27,6 +27,10 @@ check: .venv/installed ## Format, lint, types, migrations, settings
 
 bench: .venv/installed ## Measure the update call beside a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
 	$(BIN)/python -W ignore:XDG_RUNTIME_DIR -m benchmarks $(ARGS)
+
+schema: .venv/installed ## Keep the description of the API, after a change of it, in docs/openapi/
+	$(BIN)/python -m tests.production spectacular --format openapi-json --validate --fail-on-warn | \
+	  $(BIN)/python -m tests.openapi_changes
 
 requirements: .venv/installed ## Compile the pinned requirements from the .in files
 	cd requirements && export UV_CUSTOM_COMPILE_COMMAND="make requirements" && \

@@ -52,6 +52,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "auditlog",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "config.openapi",
     "workspaces",
     "stripe_connections",
 ]
@@ -127,6 +130,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["config.web_chain.parsers.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.web_chain.renderers.Negotiation",
     "DEFAULT_RENDERER_CLASSES": ["config.web_chain.renderers.EnvelopeRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.schema.WebSchema",
     "EXCEPTION_HANDLER": "config.web_chain.exceptions.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
@@ -137,6 +141,22 @@ REST_FRAMEWORK: dict[str, Any] = {
         "workspace": env.str("THROTTLE_WORKSPACE", "3000/min") or None,
         "token": env.str("THROTTLE_TOKEN", "10/min") or None,
     },
+}
+
+# /openapi.json and /docs/
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "OAS_VERSION": "3.1.1",
+    "TITLE": "Stripe Connections",
+    "DESCRIPTION": "Keeps the Stripe credentials of workspaces, and changes them safely. Every "
+    "answer is in one envelope; a program decides by `code`, and ignores what it does not know.\n\n"
+    "To try it here: **Log in**, copy the `accessToken` of the answer, paste it under "
+    "**Authorize**, and execute a call.",
+    "VERSION": API_VERSION,
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
+    "CAMELIZE_NAMES": True,
+    # They are for those who work on the code.
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,
+    "POSTPROCESSING_HOOKS": ["config.openapi.schema.complete"],
 }
 
 # ── Tokens ────────────────────────────────────────────────────────────────────────────────────

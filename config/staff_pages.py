@@ -28,7 +28,9 @@ class StaffPagesMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Say `no-store` with every page; the admin itself leaves some out, and every refusal."""
         response = self.get_response(request)
-        add_never_cache_headers(response)
+        # The description of the API says itself how long it is good.
+        if not response.has_header("Cache-Control"):
+            add_never_cache_headers(response)
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

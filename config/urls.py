@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from config.openapi import views as openapi
+
 admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
 admin.site.index_template = "admin/stripe_connections/index.html"
@@ -12,6 +14,8 @@ admin.site.site_url = None
 admin.site.enable_nav_sidebar = False
 
 urlpatterns = [
+    path("openapi.json", openapi.openapi_json, name="openapi"),
+    path("docs/", openapi.docs, name="docs"),
     path("admin/", admin.site.urls),
     path("web/v1/auth/", include("workspaces.urls")),
     path("web/v1/workspaces/<str:workspace_id>/", include("stripe_connections.urls")),

@@ -4,6 +4,7 @@ import re
 from typing import cast
 
 from django.http import HttpRequest
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -32,6 +33,11 @@ class StripeConnectionViewSet(ViewSet):
     throttle_classes = (WorkspaceThrottle,)
     read_connection: StripeConnection | None = None
 
+    @extend_schema(
+        operation_id="update_connection",
+        request=UpdateConnectionSerializer,
+        responses=StripeConnectionSerializer,
+    )
     def update_connection(self, request: Request, workspace_id: str) -> Response:
         """Change the given fields of a connection, and no other.
 

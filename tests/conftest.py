@@ -13,10 +13,12 @@ from django.test import Client
 
 from stripe_connections.models import StripeConnection
 from tests.flush import flush_without_triggers
+from tests.openapi import check_every_answer
 from workspaces.models import Membership, Role, Tenant, Workspace
 from workspaces.tokens import RefreshToken
 
 flush_without_triggers()
+check_every_answer()
 
 
 def random_api_key(prefix: str = "sk_live_") -> str:

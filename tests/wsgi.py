@@ -12,6 +12,7 @@ from django.db import close_old_connections
 
 from config.wsgi import application
 from tests.conftest import ApiClient, update_path
+from tests.openapi import described
 
 
 class Answer(NamedTuple):
@@ -51,7 +52,9 @@ def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Answer:
         response = application(environ, lambda status, headers: started.extend([status, headers]))
         content = b"".join(response)
         response.close()
-    return Answer(int(started[0].split()[0]), dict(started[1]), content)
+    answer = Answer(int(started[0].split()[0]), dict(started[1]), content)
+    described().check(environ["REQUEST_METHOD"], environ["PATH_INFO"], *answer)
+    return answer
 
 
 def call_chunked(client: ApiClient, body: bytes, **environ: Any) -> Answer:

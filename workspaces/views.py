@@ -6,6 +6,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import Http404
+from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -20,6 +21,9 @@ from workspaces.authentication import load_user
 from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
 from workspaces.throttles import AddressThrottle, LoginThrottle
 from workspaces.tokens import RefreshToken, issues_tokens
+
+# Described in openapi.yaml.
+TOKEN_PAIR = {200: {"$ref": "#/components/schemas/TokenPair"}}
 
 
 class TokenViewSet(ViewSet):
@@ -46,6 +50,7 @@ class TokenViewSet(ViewSet):
     def get_authenticate_header(self, request: Request) -> str:
         return "Bearer"
 
+    @extend_schema(operation_id="obtain_token", request=CredentialsSerializer, responses=TOKEN_PAIR)
     def obtain(self, request: Request) -> Response:
         """Trade a user name and a password for a pair of tokens.
 
@@ -61,6 +66,9 @@ class TokenViewSet(ViewSet):
             raise LoginFailedError
         return _pair(user)
 
+    @extend_schema(
+        operation_id="refresh_token", request=RefreshTokenSerializer, responses=TOKEN_PAIR
+    )
     def refresh(self, request: Request) -> Response:
         """Trade a refresh token for a new pair; the old one is spent."""
         serializer = RefreshTokenSerializer(data=json_object(request))

@@ -1,30 +1,17 @@
 """Staff at work in a real browser, on the real server."""
 
-import json
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import random_api_key
-from tests.production import PRODUCTION
+from tests.site import CHROMIUM, CHROMIUM_ARGUMENTS, Site, empty_database, running
 
-ROOT = Path(__file__).parent.parent.parent
-CHROMIUM = shutil.which("chromium")
-STARTUP_SECONDS = 60
 PATIENCE_MS = 20_000
 MAKE_SUPPORT = """
 from django.contrib.auth.models import Permission, User
@@ -38,76 +25,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Site:
-    """A server with demo data in a database of its own, and the passwords of its staff."""
-
-    def __init__(self, database_url: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = {"PATH": os.environ["PATH"]} | PRODUCTION
-        self.environment |= {"DATABASE_URL": database_url, "DEBUG": "true", "ALLOWED_HOSTS": ""}
-        self.manage("migrate", "-v0")
-        people = json.loads(self.manage("load_demo", "--format", "json"))["users"]
-        self.passwords = {person["username"]: person["password"] for person in people}
-        self.passwords["demo-support"] = uuid.uuid4().hex
-        self.manage(
-            "shell", "-v0", "-c", MAKE_SUPPORT.format(password=self.passwords["demo-support"])
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", "--port", str(self.port)],
-            env=self.environment,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def manage(self, *arguments: str) -> str:
-        command = [sys.executable, "manage.py", *arguments]
-        return subprocess.check_output(command, env=self.environment, cwd=ROOT, text=True)
-
-    def wait(self) -> None:
-        deadline = time.monotonic() + STARTUP_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                return socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                assert self.process.poll() is None
-                time.sleep(0.05)
-        raise TimeoutError
-
-
 @pytest.fixture(scope="module")
-def database_url(tmp_path_factory: Any) -> Iterator[str]:
-    """An empty database of the kind that the tests run on."""
-    given = os.environ.get("DATABASE_URL", "")
-    if not given.startswith("postgres"):
-        yield f"sqlite:///{tmp_path_factory.mktemp('browser')}/db.sqlite3"
-        return
-    name = f"browser_{uuid.uuid4().hex}"
-    with closing(psycopg.connect(given, autocommit=True)) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield urlsplit(given)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(scope="module")
-def site(database_url: str) -> Iterator[Site]:
-    site = Site(database_url)
-    try:
-        site.wait()
+def site(tmp_path_factory: Any) -> Iterator[Site]:
+    with (
+        empty_database(tmp_path_factory.mktemp("browser")) as database_url,
+        running(database_url) as site,
+    ):
+        site.passwords["demo-support"] = uuid.uuid4().hex
+        site.manage(
+            "shell", "-v0", "-c", MAKE_SUPPORT.format(password=site.passwords["demo-support"])
+        )
         yield site
-    finally:
-        site.process.terminate()
-        site.process.wait()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 

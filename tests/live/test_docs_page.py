@@ -1,0 +1,72 @@
+"""The readable page in a real browser: it works as it stands, and asks no other host."""
+
+import os
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.site import CHROMIUM, CHROMIUM_ARGUMENTS, Site
+
+PATIENCE_MS = 20_000
+
+pytestmark = [
+    pytest.mark.xdist_group("live"),
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("CI"),
+        reason="There is no chromium here: apt-get install chromium",
+    ),
+]
+
+
+@pytest.fixture
+def console() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """The addresses that the browser asked."""
+    return []
+
+
+@pytest.fixture
+def page(live: Site, console: list[str], asked: list[str]) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(base_url=live.url)
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(error.message))
+        page.on("request", lambda request: asked.append(request.url))
+        yield page
+        browser.close()
+
+
+def authorize(page: Page, token: str, portal: str) -> None:
+    """Paste a token, and the code that Nginx would add."""
+    page.get_by_role("button", name="Authorize").click()
+    page.get_by_label("auth-bearer-value").fill(token)
+    page.locator("#api_key_value").fill(portal)
+    page.get_by_role("button", name="Apply credentials").first.click()
+    page.get_by_role("button", name="Apply credentials").click()
+    page.get_by_role("button", name="Close").first.click()
+
+
+def test_pasted_token_updates_the_documented_connection(live, page, console, asked):
+    page.goto("/docs/")
+    authorize(page, live.token(), live.portal["X-PORTAL-ACCESS-CODE"])
+    call = page.locator("#operations-Connections-updateConnection")
+    call.click()
+
+    call.get_by_role("button", name="Execute").click()
+
+    expect(call.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    expect(call.locator(".live-responses-table")).to_contain_text("Updated Stripe Connection")
+    update = f"{live.url}/web/v1/workspaces/ws_demo/stripe/connections/update"
+    assert update in asked
+    hosts = {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
+    assert hosts == {urlsplit(live.url).netloc}
+    assert [text for text in console if re.search("Content.Security.Policy|rror", text)] == []

@@ -1,0 +1,130 @@
+"""Hold every answer under /web/ against the OpenAPI document, strictly.
+
+The document lets answers grow, as its clients must; here, what it does not name is an error.
+"""
+
+import json
+import re
+from functools import lru_cache, reduce
+from operator import getitem
+from typing import Any
+
+from django.test import Client
+from jsonschema_rs import Draft202012Validator, Registry
+
+from config.openapi.views import document
+
+WEB = "/web/"
+# What is answered on a path that no call has.
+ELSEWHERE = {"400", "403", "404", "500", "503"}
+ROOT = "urn:openapi"
+
+
+class UndocumentedAnswerError(AssertionError):
+    """The service answered what the document does not have."""
+
+
+@lru_cache(maxsize=1)
+def described() -> "Described":
+    """The document as it is now, compiled once."""
+    return Described(json.loads(document()))
+
+
+class Described:
+    """A document whose answers can be checked."""
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        strict = json.loads(json.dumps(root))
+        for schema in strict["components"]["schemas"].values():
+            if "properties" in schema and schema is not strict["components"]["schemas"]["Envelope"]:
+                schema["additionalProperties"] = False
+        self.registry = Registry([(ROOT, strict)])
+        self.calls = [
+            (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), path, operations)
+            for path, operations in root["paths"].items()
+        ]
+        self.validators: dict[str, Any] = {}
+
+    def check(self, method: str, path: str, status: int, headers: Any, content: bytes) -> None:
+        """Raise an UndocumentedAnswerError where the answer is not described."""
+        pointer, answer = self.answer(method, path, str(status))
+        self.check_headers(answer["headers"], headers)
+        if method != "HEAD":
+            problem = next(self.validator(pointer).iter_errors(json.loads(content)), None)
+            if problem:
+                raise UndocumentedAnswerError(f"{method} {path} {status}: {problem.message}")
+
+    def answer(self, method: str, path: str, status: str) -> tuple[str, Any]:
+        """Where the description of an answer is, and the description."""
+        operations, pointer = self.operations(path)
+        if operations is None:
+            if status not in ELSEWHERE:
+                raise UndocumentedAnswerError(f"{method} {path} is no call, and answers {status}")
+            operations, pointer = next(
+                (found, f"/paths/{escaped(name)}") for _, name, found in self.calls
+            )
+            operation = next(iter(operations))
+        else:
+            operation = method.lower() if method.lower() in operations else next(iter(operations))
+            if operation != method.lower() and status.startswith("2"):
+                raise UndocumentedAnswerError(f"{method} {path} is not documented")
+        answers = operations[operation]["responses"]
+        if status not in answers:
+            raise UndocumentedAnswerError(f"{method} {path} answers {status}, undocumented")
+        return self.resolved(f"{pointer}/{operation}/responses/{status}", answers[status])
+
+    def operations(self, path: str) -> tuple[Any, str]:
+        for pattern, name, operations in self.calls:
+            if pattern.fullmatch(path):
+                return operations, f"/paths/{escaped(name)}"
+        return None, ""
+
+    def resolved(self, pointer: str, value: Any) -> tuple[str, Any]:
+        """Follow a reference."""
+        if "$ref" not in value:
+            return pointer, value
+        pointer = value["$ref"].removeprefix("#")
+        return pointer, reduce(getitem, pointer.split("/")[1:], self.root)
+
+    def check_headers(self, described: Any, sent: Any) -> None:
+        for name, reference in described.items():
+            _, header = self.resolved("", reference)
+            if name not in sent:
+                raise UndocumentedAnswerError(f"The header {name} is missing")
+            value = int(sent[name]) if header["schema"].get("type") == "integer" else sent[name]
+            if not self.validator(reference["$ref"].removeprefix("#"), "/schema").is_valid(value):
+                raise UndocumentedAnswerError(f"The header {name} is {value!r}")
+
+    def validator(self, pointer: str, below: str = "/content/application~1json/schema") -> Any:
+        found = self.validators.get(pointer)
+        if found is None:
+            schema = {"$ref": f"{ROOT}#{pointer}{below}", "unevaluatedProperties": False}
+            found = self.validators[pointer] = Draft202012Validator(
+                schema, registry=self.registry, validate_formats=True
+            )
+        return found
+
+
+def escaped(name: str) -> str:
+    """As a step of a JSON Pointer in a URL's fragment."""
+    return name.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
+
+
+def check_every_answer() -> None:
+    """From now on, every Django test client checks what it gets under /web/."""
+    request = Client.request
+
+    def checked(self: Client, **environ: Any) -> Any:
+        response = request(self, **environ)
+        if environ["PATH_INFO"].startswith(WEB):
+            described().check(
+                environ["REQUEST_METHOD"],
+                environ["PATH_INFO"],
+                response.status_code,
+                response.headers,
+                response.content,
+            )
+        return response
+
+    Client.request = checked  # type: ignore[method-assign]

@@ -1,0 +1,256 @@
+"""What a new version of the API may change: `make schema` writes what it allows.
+
+The document of each version is kept in docs/openapi/. What would break a client needs a higher
+first number. What adds to the API needs at least a higher second one, once CHANGELOG.md has a
+heading for the version that is there.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+KEPT = ROOT / "docs" / "openapi"
+# What is for people, and changes nothing for a program.
+WORDS = {"description", "summary", "example", "examples", "title", "tags", "links", "info"}
+
+
+def breaks(old: Any, new: Any) -> list[str]:
+    """What clients of `old` would stumble over in `new`, one line each."""
+    return list(_paths(old, new))
+
+
+def adds(old: Any, new: Any) -> bool:
+    """Whether the two differ in more than words."""
+    return bool(_without_words(old) != _without_words(new))
+
+
+def refusal(old: Any, new: Any, *, is_released: bool) -> str | None:
+    """Why `new` must not follow `old`, None where it may."""
+    before, after = version(old), version(new)
+    broken = breaks(old, new)
+    if broken and after[0] <= before[0]:
+        listed = "\n".join(f"  {line}" for line in broken)
+        return f"This breaks clients. Take it back, or raise API_VERSION's first number:\n{listed}"
+    if is_released and adds(old, new) and after[:2] <= before[:2]:
+        return "This version is released. Raise API_VERSION's second number, and `make schema`."
+    return None
+
+
+def version(document: Any) -> list[int]:
+    return [int(number) for number in document["info"]["version"].split(".")]
+
+
+def kept() -> dict[str, Any]:
+    """The documents in docs/openapi/, oldest first, by file name."""
+    read = {path.name: json.loads(path.read_text()) for path in KEPT.glob("*.json")}
+    return dict(sorted(read.items(), key=lambda item: version(item[1])))
+
+
+def is_released(document: Any) -> bool:
+    heading = rf"^## \[?{re.escape(document['info']['version'])}(?![.\d])"
+    return re.search(heading, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE) is not None
+
+
+def main(text: str) -> None:
+    """Keep the document `text`, or exit with the reason against it."""
+    new = json.loads(text)
+    for old in reversed(kept().values()):
+        if why := refusal(old, new, is_released=is_released(old)):
+            sys.exit(why)
+        break
+    KEPT.mkdir(exist_ok=True)
+    pretty = json.dumps(new, indent=2, ensure_ascii=False)
+    (KEPT / f"{new['info']['version']}.json").write_text(f"{pretty}\n")
+
+
+def _paths(old: Any, new: Any) -> Iterator[str]:
+    for path, methods in old["paths"].items():
+        for method, operation in methods.items():
+            call = f"{method.upper()} {path}"
+            successor = new["paths"].get(path, {}).get(method)
+            if successor is None:
+                yield f"{call}: is gone"
+            else:
+                yield from _call(call, Pair(old, operation), Pair(new, successor))
+
+
+class Pair:
+    """A part of a document, with the document that its references lead into."""
+
+    def __init__(self, root: Any, value: Any) -> None:
+        self.root = root
+        self.value = value
+        while isinstance(self.value, dict) and "$ref" in self.value:
+            self.value = root
+            for step in value["$ref"].split("/")[1:]:
+                self.value = self.value[step]
+            value = self.value
+
+    def __getitem__(self, step: str) -> "Pair":
+        return Pair(self.root, self.value[step])
+
+    def get(self, step: str, default: Any = None) -> Any:
+        return self.value.get(step, default)
+
+    def at(self, *steps: str) -> "Pair | None":
+        found = self
+        for step in steps:
+            if step not in found.value:
+                return None
+            found = found[step]
+        return found
+
+    def flat(self) -> dict[str, Any]:
+        """A schema with the branches of its `allOf` in one, properties as pairs."""
+        flat: dict[str, Any] = {
+            **self.value,
+            "properties": {},
+            "required": [*self.get("required", [])],
+        }
+        flat.pop("allOf", None)
+        for branch in self.get("allOf", []):
+            part = Pair(self.root, branch).flat()
+            flat["required"] += part.pop("required")
+            properties = flat["properties"]
+            for name, schema in part.pop("properties").items():
+                properties[name] = [*properties.get(name, []), *schema]
+            flat |= part
+        for name, schema in self.get("properties", {}).items():
+            flat["properties"][name] = [*flat["properties"].get(name, []), Pair(self.root, schema)]
+        return flat
+
+
+JSON = ("content", "application/json", "schema")
+
+
+def _call(call: str, old: Pair, new: Pair) -> Iterator[str]:
+    yield from _asked(call, old, new)
+    old_body, new_body = old.at("requestBody", *JSON), new.at("requestBody", *JSON)
+    if old_body and new_body:
+        yield from _narrower(f"{call}: body", [old_body], [new_body])
+    elif old_body or (new_body and new["requestBody"].get("required")):
+        yield f"{call}: the body came or went"
+    for status in old.get("responses"):
+        answer = new.at("responses", status)
+        if answer is None:
+            yield f"{call}: answer {status} is gone"
+        else:
+            yield from _answer(f"{call}: answer {status}", old["responses"][status], answer)
+
+
+def _asked(call: str, old: Pair, new: Pair) -> Iterator[str]:
+    before, after = _parameters(old), _parameters(new)
+    for name in before.keys() - after.keys():
+        yield f"{call}: parameter {name} is gone"
+    for name, parameter in after.items():
+        if parameter.get("required") and not (name in before and before[name].get("required")):
+            yield f"{call}: parameter {name} is required now"
+    for name in before.keys() & after.keys():
+        yield from _narrower(f"{call}: {name}", [before[name]["schema"]], [after[name]["schema"]])
+    if any(way not in new.get("security") for way in old.get("security")):
+        yield f"{call}: another way of proving who calls is needed"
+
+
+def _answer(where: str, old: Pair, new: Pair) -> Iterator[str]:
+    for header in old.get("headers", {}).keys() - new.get("headers", {}).keys():
+        yield f"{where}: lost the header {header}"
+    old_body, new_body = old.at(*JSON), new.at(*JSON)
+    if old_body and new_body:
+        yield from _wider(where, [old_body], [new_body])
+    elif old_body:
+        yield f"{where}: has no body"
+
+
+def _parameters(operation: Pair) -> dict[str, Pair]:
+    pairs = [Pair(operation.root, parameter) for parameter in operation.get("parameters", [])]
+    return {f"{pair.get('in')} {pair.get('name')}": pair for pair in pairs}
+
+
+def _one(schemas: list[Pair]) -> dict[str, Any]:
+    """What the schemas say together."""
+    return Pair(schemas[0].root, {"allOf": [schema.value for schema in schemas]}).flat()
+
+
+def _types(schema: dict[str, Any]) -> set[str]:
+    found = schema.get("type", ["anything"])
+    return {found} if isinstance(found, str) else set(found)
+
+
+def _values(schema: dict[str, Any]) -> set[str] | None:
+    listed = [schema["const"]] if "const" in schema else schema.get("enum")
+    return None if listed is None else {json.dumps(value) for value in listed}
+
+
+def _narrower(where: str, old_pairs: list[Pair], new_pairs: list[Pair]) -> Iterator[str]:
+    """What was good to send, and is no more."""
+    old, new = _one(old_pairs), _one(new_pairs)
+    yield from _narrower_value(where, old, new)
+    for name in sorted({*new["required"]} - {*old["required"]}):
+        yield f"{where}: {name} is required now"
+    if new.get("additionalProperties") is False:
+        for name in old["properties"].keys() - new["properties"].keys():
+            yield f"{where}: {name} is gone"
+        if old.get("additionalProperties") is not False:
+            yield f"{where}: takes no other names"
+    for name in old["properties"].keys() & new["properties"].keys():
+        yield from _narrower(f"{where}.{name}", old["properties"][name], new["properties"][name])
+
+
+def _narrower_value(where: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    if not _types(old) <= _types(new) and _types(new) != {"anything"}:
+        yield f"{where}: takes fewer types"
+    if _values(new) is not None and not (_values(old) or {"anything"}) <= (_values(new) or set()):
+        yield f"{where}: takes fewer values"
+    for limit in ("maxLength", "maximum", "maxItems"):
+        if new.get(limit, float("inf")) < old.get(limit, float("inf")):
+            yield f"{where}: {limit} is lower"
+    for limit in ("minLength", "minimum", "minItems"):
+        if new.get(limit, 0) > old.get(limit, 0):
+            yield f"{where}: {limit} is higher"
+    for rule in ("pattern", "format"):
+        if new.get(rule) not in (None, old.get(rule)):
+            yield f"{where}: {rule} is another"
+
+
+def _wider(where: str, old_pairs: list[Pair], new_pairs: list[Pair]) -> Iterator[str]:
+    """What was sure of an answer, and is no more. A list of values may grow: clients know that."""
+    old, new = _one(old_pairs), _one(new_pairs)
+    if not _types(new) <= _types(old) and _types(old) != {"anything"}:
+        yield f"{where}: has more types"
+    if "const" in old and old["const"] != new.get("const"):
+        yield f"{where}: is another value"
+    for rule in ("pattern", "format"):
+        if rule in old and new.get(rule) != old[rule]:
+            yield f"{where}: {rule} is another"
+    for name in old["properties"].keys() - new["properties"].keys():
+        yield f"{where}: {name} is gone"
+    for name in sorted({*old["required"]} - {*new["required"]}):
+        yield f"{where}: {name} may be missing now"
+    for name in old["properties"].keys() & new["properties"].keys():
+        yield from _wider(f"{where}.{name}", old["properties"][name], new["properties"][name])
+    if "items" in old and "items" in new:
+        root_old, root_new = old_pairs[0].root, new_pairs[0].root
+        yield from _wider(
+            f"{where}[]", [Pair(root_old, old["items"])], [Pair(root_new, new["items"])]
+        )
+
+
+def _without_words(value: Any, *, is_named: bool = False) -> Any:
+    """`value` without what is for people; a property may be called "description"."""
+    if isinstance(value, list):
+        return [_without_words(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _without_words(item, is_named=name == "properties" and not is_named)
+        for name, item in value.items()
+        if is_named or name not in WORDS
+    }
+
+
+if __name__ == "__main__":
+    main(sys.stdin.read())
