@@ -13,6 +13,6 @@ def live(tmp_path_factory: Any) -> Iterator[Site]:
     """Without a limit of calls, because these tests send many."""
     with (
         empty_database(tmp_path_factory.mktemp("live")) as database_url,
-        running(database_url, THROTTLE_TOKEN="") as site,
+        running(database_url, THROTTLE_TOKEN="", THROTTLE_USER="", THROTTLE_WORKSPACE="") as site,
     ):
         yield site
