@@ -15,6 +15,7 @@ from stripe_connections.models import StripeConnection
 from tests.flush import flush_without_triggers
 from tests.openapi import check_every_answer
 from workspaces.models import Membership, Role, Tenant, Workspace
+from workspaces.throttles import counter
 from workspaces.tokens import RefreshToken
 
 flush_without_triggers()
@@ -72,6 +73,12 @@ def database_file(transactional_db, tmp_path):
     yield
     database.close()
     database.connection, database.settings_dict["NAME"] = memory, name
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_called_yet() -> None:
+    """The process remembers whose limit is reached, and the next test's calls are none of it."""
+    counter.clear()
 
 
 @pytest.fixture
