@@ -240,7 +240,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
                 workspace=connection.workspace, biz_id=connection.biz_id, actor=_actor(request)
             )
 
-        self._apply(request, queryset, step)
+        _apply(request, _few(request, queryset), step)
 
     @admin.action(description="Export to CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> StreamingHttpResponse:
@@ -270,11 +270,9 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             )
             return True
 
+        rows = _few(request, queryset)
         if "confirmed" in request.POST:
-            self._apply(request, queryset, step)
-            return None
-        rows = self._few(request, queryset)
-        if rows is None:
+            _apply(request, rows, step)
             return None
         context = {
             "title": f"{verb.capitalize()} connections",
@@ -283,36 +281,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             "untouched": [row for row in rows if row.status == status],
             "rows": rows,
         }
-        return self._page(request, "confirm_status", context)
-
-    def _apply(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[StripeConnection],
-        step: Callable[[StripeConnection], bool],
-    ) -> None:
-        """Do `step` for each, which says whether it changed anything; then say how it went."""
-        outcome: Counter[str] = Counter()
-        failed: list[str] = []
-        for connection in self._few(request, queryset) or ():
-            try:
-                outcome["done" if step(connection) else "unchanged"] += 1
-            except UndecryptableSecretError:
-                failed.append(f"{connection.biz_id} (a secret is unreadable)")
-            except (services.ConnectionNotFoundError, DatabaseError):
-                failed.append(f"{connection.biz_id} (try again)")
-        if outcome or failed:
-            level = messages.WARNING if failed else messages.SUCCESS
-            messages.add_message(request, level, _summary(outcome, failed))
-
-    def _few(
-        self, request: HttpRequest, queryset: QuerySet[StripeConnection]
-    ) -> list[StripeConnection] | None:
-        rows = list(queryset.select_related("workspace__tenant")[: MAX_AT_ONCE + 1])
-        if len(rows) <= MAX_AT_ONCE:
-            return rows
-        messages.error(request, f"At most {MAX_AT_ONCE} connections at once; nothing was changed.")
-        return None
+        return self._page(request, "confirm_status", context) if rows else None
 
     # ── Further pages ─────────────────────────────────────────────────────────────────────────
     def get_urls(self) -> list[URLPattern]:
@@ -378,6 +347,33 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         """A page of our own, in the admin's frame."""
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
         return TemplateResponse(request, f"admin/stripe_connections/{name}.html", frame | context)
+
+
+def _few(request: HttpRequest, queryset: QuerySet[StripeConnection]) -> list[StripeConnection]:
+    """What was chosen; nothing, and a message, where that is too much for one request."""
+    rows = list(queryset.select_related("workspace__tenant")[: MAX_AT_ONCE + 1])
+    if len(rows) <= MAX_AT_ONCE:
+        return rows
+    messages.error(request, f"At most {MAX_AT_ONCE} connections at once; nothing was changed.")
+    return []
+
+
+def _apply(
+    request: HttpRequest, rows: list[StripeConnection], step: Callable[[StripeConnection], bool]
+) -> None:
+    """Do `step` for each, which says whether it changed anything; then say how it went."""
+    outcome: Counter[str] = Counter()
+    failed: list[str] = []
+    for connection in rows:
+        try:
+            outcome["done" if step(connection) else "unchanged"] += 1
+        except UndecryptableSecretError:
+            failed.append(f"{connection.biz_id} (a secret is unreadable)")
+        except (services.ConnectionNotFoundError, DatabaseError):
+            failed.append(f"{connection.biz_id} (try again)")
+    if rows:
+        level = messages.WARNING if failed else messages.SUCCESS
+        messages.add_message(request, level, _summary(outcome, failed))
 
 
 def _stored(connection: StripeConnection, name: str) -> str:
