@@ -56,6 +56,16 @@ def update_path(workspace_id: str = "ws_demo") -> str:
     return f"/web/v1/workspaces/{workspace_id}/stripe/connections/update"
 
 
+def set_columns(connection: StripeConnection, **columns: Any) -> None:
+    """Past the door and the constraints, as a bad restore or somebody's SQL would."""
+    names = ", ".join(f"{name} = %s" for name in columns)
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE stripe_connections_stripeconnection SET {names} WHERE id = %s",
+            [*columns.values(), connection.pk],
+        )
+
+
 @pytest.fixture
 def database_file(transactional_db, tmp_path):
     """On SQLite, go on with a copy of the empty database in a file, and with new connections."""

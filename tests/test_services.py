@@ -3,14 +3,13 @@
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
-from django.db import connection as database
 
 from stripe_connections import services
 from stripe_connections.audit import Actor, Source
 from stripe_connections.encryption.fields import UndecryptableSecretError
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import StripeConnection
-from tests.conftest import random_api_key, random_webhook_secret
+from tests.conftest import random_api_key, random_webhook_secret, set_columns
 
 ACTOR = Actor(None, Source.COMMAND, "request-1")
 
@@ -21,14 +20,6 @@ def last_record() -> LogEntry:
 
 def secrets_of(connection):
     return StripeConnection.objects.defer(None).get(pk=connection.pk)
-
-
-def damage(connection, column="api_key"):
-    with database.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE stripe_connections_stripeconnection SET {column} = %s WHERE id = %s",
-            [b"damaged", connection.pk],
-        )
 
 
 @pytest.fixture
@@ -159,7 +150,7 @@ def test_only_the_secret_under_an_old_key_is_encrypted_again(
 def test_unreadable_secret_stops_reencryption_and_keeps_both(
     connection, workspace, new_key, stored
 ):
-    damage(connection)
+    set_columns(connection, api_key=b"damaged")
     before = stored(connection)
 
     with pytest.raises(UndecryptableSecretError):

@@ -4,16 +4,22 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection as database
 from django.test import Client
 from django.urls import reverse
 
 from stripe_connections.models import StripeConnection
+from tests.conftest import set_columns
 
 LIST = "/admin/stripe_connections/stripeconnection/"
 ADD = f"{LIST}add/"
 FIND = f"{LIST}find-by-key/"
 AUDIT = "/admin/auditlog/logentry/"
+EDITING = (
+    "add_stripeconnection",
+    "change_stripeconnection",
+    "view_stripeconnection",
+    "view_workspace",
+)
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -73,28 +79,14 @@ def make_staff(make_user: Any) -> Any:
 
 @pytest.fixture
 def staff(make_staff: Any) -> StaffClient:
-    client: StaffClient = make_staff(
-        "staff",
-        "add_stripeconnection",
-        "change_stripeconnection",
-        "view_stripeconnection",
-        "replace_secrets",
-        "view_workspace",
-        "view_tenant",
-    )
+    client: StaffClient = make_staff("staff", *EDITING, "replace_secrets", "view_tenant")
     return client
 
 
 @pytest.fixture
 def colleague(make_staff: Any) -> StaffClient:
     """May change connections, and replace no secret."""
-    client: StaffClient = make_staff(
-        "colleague",
-        "add_stripeconnection",
-        "change_stripeconnection",
-        "view_stripeconnection",
-        "view_workspace",
-    )
+    client: StaffClient = make_staff("colleague", *EDITING)
     return client
 
 
@@ -115,8 +107,6 @@ def damage() -> Any:
     """Overwrite a stored secret by something that no key opens."""
 
     def overwrite(connection: StripeConnection, name: str = "api_key") -> None:
-        sql = f"UPDATE stripe_connections_stripeconnection SET {name} = %s WHERE id = %s"
-        with database.cursor() as cursor:
-            cursor.execute(sql, [b"damaged", connection.pk])
+        set_columns(connection, **{name: b"damaged"})
 
     return overwrite

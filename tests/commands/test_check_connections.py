@@ -6,21 +6,11 @@ from django.db import connection as database
 
 from stripe_connections.models import StripeConnection
 from tests.commands.conftest import run
-from tests.conftest import random_api_key
+from tests.conftest import random_api_key, set_columns
 
 
 def findings(result):
     return [(row["bizId"], row["field"], row["code"]) for row in result.json["rows"]]
-
-
-def set_columns(connection, **columns):
-    """Past the door and the constraints, as a bad restore or somebody's SQL would."""
-    names = ", ".join(f"{name} = %s" for name in columns)
-    with database.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE stripe_connections_stripeconnection SET {names} WHERE id = %s",
-            [*columns.values(), connection.pk],
-        )
 
 
 @pytest.fixture

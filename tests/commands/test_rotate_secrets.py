@@ -14,7 +14,7 @@ from stripe_connections.audit import Actor, Source
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from tests.commands.conftest import Holder, run
-from tests.conftest import random_api_key
+from tests.conftest import random_api_key, set_columns
 
 ACTOR = Actor(None, Source.COMMAND, "test")
 UNSEEN = {name + end for name in SECRET_FIELDS for end in ("", "_fingerprint")}
@@ -45,11 +45,7 @@ def sixty(workspace, make_connection):
 
 
 def damage(connection, token=b"gAAAAAnotoken"):
-    with database.cursor() as cursor:
-        cursor.execute(
-            "UPDATE stripe_connections_stripeconnection SET api_key = %s WHERE id = %s",
-            [token, connection.pk],
-        )
+    set_columns(connection, api_key=token)
 
 
 def test_secrets_come_under_the_first_key(connection, stored, new_key):
