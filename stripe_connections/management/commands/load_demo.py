@@ -50,12 +50,13 @@ DOCUMENTED_TEXT: dict[str, Any] = {
 STAFF_PERMISSIONS = Q(content_type__app_label__in=("stripe_connections", "workspaces")) | Q(
     codename="view_user"
 )
+STAFF = "staff"
 # User name, role, workspace. Staff use the admin and belong to no workspace.
 PEOPLE = (
     ("demo-manager", Role.MANAGER, "ws_demo"),
     ("demo-viewer", Role.VIEWER, "ws_demo"),
     ("demo-outsider", Role.MANAGER, "ws_other"),
-    ("demo-staff", None, None),
+    ("demo-staff", STAFF, None),
 )
 
 
@@ -165,21 +166,17 @@ def _varied_connection(workspace: Workspace, name: str, seed: int) -> StripeConn
     )
 
 
-def _person(username: str, role: Role | None, workspace_id: str | None) -> None:
-    user, _ = User.objects.get_or_create(username=username, defaults={"is_staff": role is None})
+def _person(username: str, role: str, workspace_id: str | None) -> None:
+    user, _ = User.objects.get_or_create(username=username, defaults={"is_staff": role == STAFF})
     # A new hash of the same password would end the sessions and tokens of the old one.
     if not user.check_password(password_of(username)):
         user.set_password(password_of(username))
         user.save(update_fields=["password"])
-    if role is None:
-        permissions = Permission.objects.filter(STAFF_PERMISSIONS)
-        user.user_permissions.add(*permissions)
-    if role and workspace_id:
-        Membership.objects.get_or_create(
-            user=user,
-            workspace=Workspace.objects.get(biz_id=workspace_id),
-            defaults={"role": role},
-        )
+    if workspace_id:
+        workspace = Workspace.objects.get(biz_id=workspace_id)
+        Membership.objects.get_or_create(user=user, workspace=workspace, defaults={"role": role})
+    else:
+        user.user_permissions.add(*Permission.objects.filter(STAFF_PERMISSIONS))
 
 
 def _summary(workspaces: list[Workspace]) -> dict[str, list[dict[str, Any]]]:
@@ -188,7 +185,7 @@ def _summary(workspaces: list[Workspace]) -> dict[str, list[dict[str, Any]]]:
             {
                 "username": username,
                 "password": password_of(username),
-                "role": role.value if role else "staff",
+                "role": role,
                 "workspaceId": workspace_id,
             }
             for username, role, workspace_id in PEOPLE
