@@ -6,6 +6,7 @@ No secret has a default: `stripe_connections/checks.py` stops a start without th
 
 import os
 import secrets
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,16 @@ INSTALLED_APPS = [
     "stripe_connections",
 ]
 MIDDLEWARE = [
+    "config.observability.middleware.ObservabilityMiddleware",
     # Answers everything under /web/ itself; what follows is for the other pages.
     "config.web_chain.middleware.WebChainMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    # Before the files, because it refuses a host that is not ours.
+    "django.middleware.common.CommonMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.staff_pages.StaffPagesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -234,29 +237,32 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
 CSRF_COOKIE_SECURE = not DEBUG
 
-# ── Logs and errors ───────────────────────────────────────────────────────────────────────────
+# ── Logs, metrics and errors ──────────────────────────────────────────────────────────────────
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.web_chain.exceptions.SilentReporterFilter"
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "config.web_chain.request_id.RequestIdFilter"}},
     "formatters": {
-        "line": {
-            "format": "{asctime} {levelname} {name} [{request_id}] {message}",
-            "style": "{",
-        }
+        "json": {"()": "config.observability.logs.JSONFormatter"},
+        "terminal": {"()": "config.observability.logs.TerminalFormatter"},
     },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
-            "filters": ["request_id"],
-            "formatter": "line",
+            "formatter": "terminal" if sys.stderr.isatty() else "json",
         }
     },
     "root": {
         "handlers": ["console"],
         "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
     },
-    # Django's default would print its own lines besides, and mail stack traces.
-    "loggers": {"django": {"handlers": [], "propagate": True}},
+    "loggers": {
+        # Django's default would print its own lines besides, and mail stack traces.
+        "django": {"handlers": [], "propagate": True},
+        # Every request has a line already. These would repeat paths and headers, where anything
+        # can stand.
+        "django.request": {"level": "ERROR"},
+        "django.security": {"level": "CRITICAL"},
+    },
 }
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")

@@ -123,6 +123,13 @@ def check_portal_is_on(**kwargs: Any) -> Iterator[CheckMessage]:
         yield _message(Warning, "W001", text, RANDOM_KEY)
 
 
+@register(Tags.security)
+def check_metrics_token(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E011: a METRICS_TOKEN that could be guessed."""
+    if settings.METRICS_TOKEN:
+        yield from _key("E011", "METRICS_TOKEN", settings.METRICS_TOKEN)
+
+
 @register()
 def check_throttle_rates(**kwargs: Any) -> Iterator[CheckMessage]:
     """E007: a rate that is none."""

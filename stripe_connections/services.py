@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from config import prepared
+from config.observability.metrics import count_update
 from config.prepared import PreparedSelect
 from stripe_connections import audit, rotation
 from stripe_connections.audit import Actor
@@ -85,12 +86,14 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     if read is not None:
         connection = _found(read, workspace, expected_versions)
         if _update(connection, changes, actor):
+            count_update(changes)
             return connection
     with transaction.atomic():
         row = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout())
         locked = prepared.instance(StripeConnection, READ_FIELDS, row) if row else None
         connection = _found(locked, workspace, expected_versions)
         _update(connection, changes, actor)
+    count_update(changes)
     return connection
 
 

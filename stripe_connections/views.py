@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.observability import logs
 from config.web_chain import request_id
 from config.web_chain.exceptions import NotFoundError, PreconditionFailedError
 from config.web_chain.parsers import json_object
@@ -46,6 +47,7 @@ class StripeConnectionViewSet(ViewSet):
         """
         serializer = UpdateConnectionSerializer(data=json_object(request), partial=True)
         serializer.is_valid(raise_exception=True)
+        logs.note_connection(serializer.validated_data["biz_id"])
         membership = cast("Membership", request.auth)
         read = self.read_connection
         named = serializer.validated_data["biz_id"]

@@ -1,8 +1,12 @@
 """The standing cast: people, workspaces and a connection, each with a client of their own."""
 
+import io
+import json
+import logging
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -50,6 +54,22 @@ class ApiClient(Client):
         """Call update with `body`: an object goes as JSON, bytes as they are."""
         kwargs.setdefault("content_type", "application/json")
         return self.post(update_path(workspace_id), body, **kwargs)
+
+
+@contextmanager
+def written_log() -> Iterator[io.StringIO]:
+    """What the console handler writes, as configured."""
+    [handler] = [h for h in logging.getLogger().handlers if type(h) is logging.StreamHandler]
+    previous = handler.setStream(io.StringIO())
+    try:
+        yield handler.stream
+    finally:
+        handler.setStream(previous)
+
+
+def log_lines(log: io.StringIO) -> list[dict[str, Any]]:
+    """The objects of a log, a line each."""
+    return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
 def update_path(workspace_id: str = "ws_demo") -> str:

@@ -21,6 +21,7 @@ from django.db import connection as database
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
+from config.observability.logs import JSONFormatter, TerminalFormatter
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.audit import Actor, Source
@@ -30,7 +31,13 @@ from stripe_connections.encryption.secrets import SecretTraces
 from stripe_connections.models import StripeConnection
 from stripe_connections.serializers import UpdateConnectionSerializer
 from stripe_connections.validators import validate_api_key
-from tests.conftest import ApiClient, random_api_key, random_webhook_secret
+from tests.conftest import (
+    ApiClient,
+    log_lines,
+    random_api_key,
+    random_webhook_secret,
+    written_log,
+)
 from workspaces.models import Membership, Role
 from workspaces.serializers import CredentialsSerializer
 
@@ -129,6 +136,8 @@ def look_everywhere(canaries, everything_logged, capfd):
             canaries.collect("response", response.content, *response.headers.items())
         for record in everything_logged.records:
             canaries.collect("log", everything_logged.handler.format(record), vars(record))
+            formatters = (JSONFormatter(), TerminalFormatter())
+            canaries.collect("written log", *(each.format(record) for each in formatters))
         canaries.collect("output", *capfd.readouterr())
         canaries.collect("audit", *LogEntry.objects.values())
         canaries.collect("database", raw_database())
@@ -254,6 +263,49 @@ def test_secret_as_a_precondition_is_not_repeated(client, canaries, look_everywh
 
     assert response.status_code == 412
     assert look_everywhere(response) == set()
+
+
+# Where a client can put a secret that has no business there, and what it gets.
+UPDATE = "/web/v1/workspaces/{}/stripe/connections/update"
+ASTRAY = {
+    "path": ("POST", 404, "/web/{apiKey}", {}),
+    "path of the admin": ("GET", 302, "/admin/{apiKey}", {}),
+    "path of a page of the admin": ("GET", 302, "/admin/stripe_connections/{apiKey}/change/", {}),
+    "query of the admin": ("GET", 302, "/admin/?key={apiKey}", {}),
+    "path elsewhere": ("GET", 404, "/{apiKey}", {}),
+    "static file": ("GET", 404, "/static/{apiKey}", {}),
+    "path of a probe": ("GET", 404, "/healthz/{apiKey}", {}),
+    "query of a probe": ("GET", 200, "/healthz?key={apiKey}", {}),
+    "token of a probe": ("GET", 404, "/metrics", {"Authorization": "Bearer {apiKey}"}),
+    "method": ("{apiKey}", 404, "/web/v1/nothing", {}),
+    "workspace": ("POST", 403, UPDATE.format("{apiKey}"), {}),
+    "query": ("POST", 404, "/web/v1/nothing?key={apiKey}", {}),
+    "request id": ("POST", 404, "/web/v1/nothing", {"X-Request-Id": "{apiKey} {apiKey}"}),
+    "other headers": ("GET", 404, "/nothing", {"Referer": "{apiKey}", "User-Agent": "{apiKey}"}),
+    "scheme of the token": ("POST", 401, UPDATE.format("ws_demo"), {"Authorization": "{apiKey} x"}),
+    "origin": ("POST", 403, "/admin/login/", {"Origin": "https://{apiKey}.example"}),
+    "host": ("POST", 400, "/web/v1/nothing", {"Host": "{apiKey}"}),
+    "host of the admin": ("POST", 400, "/admin/login/", {"Host": "{apiKey}"}),
+}
+
+
+@pytest.mark.parametrize(("method", "status", "path", "headers"), ASTRAY.values(), ids=ASTRAY)
+def test_secret_astray_is_not_logged(canaries, client, method, status, path, headers):
+    def planted(text):
+        return text.format(**canaries.planted)
+
+    headers = {"X-Forwarded-Proto": "https"} | {n: planted(value) for n, value in headers.items()}
+    browser = ApiClient(enforce_csrf_checks=True, headers=headers)
+    browser.defaults = client.defaults | browser.defaults
+    with written_log() as log:
+        logging.getLogger("config.request").setLevel("DEBUG")
+        response = browser.generic(planted(method), planted(path))
+        logging.getLogger("config.request").setLevel("NOTSET")
+    canaries.collect("written log", log.getvalue())
+
+    assert response.status_code == status
+    assert [line["status"] for line in log_lines(log) if line["event"] == "request"] == [status]
+    assert canaries.found() == set()
 
 
 def test_crash_shows_no_secret(client, canaries, look_everywhere, monkeypatch):
@@ -462,7 +514,7 @@ def test_secret_in_a_plain_field_is_found_in_every_sink(client, canaries, look_e
 
     assert response.status_code == 200
     assert look_everywhere(response) == {
-        (where, "apiKey") for where in ("response", "log", "audit", "database")
+        (where, "apiKey") for where in ("response", "log", "written log", "audit", "database")
     }
 
 
@@ -478,7 +530,7 @@ def test_half_a_secret_is_found(client, canaries, look_everywhere, part):
 def test_any_secret_is_found_in_a_log_line(canaries, look_everywhere, name):
     logging.getLogger("anybody").debug("it is %s", canaries.planted[name])
 
-    assert ("log", name) in look_everywhere()
+    assert look_everywhere() >= {("log", name), ("written log", name)}
 
 
 def test_secret_that_is_printed_is_found(canaries, look_everywhere):

@@ -49,7 +49,9 @@ def test_every_setting_is_documented_once():
     assert len(DOCUMENTED) == len(set(DOCUMENTED))
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/operations.md", "docs/settings.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "docs/monitoring.md", "docs/operations.md", "docs/settings.md"]
+)
 def test_links_lead_somewhere(path):
     text = (ROOT / path).read_text()
     targets = re.findall(r"\]\(([^)#:]+)\)", text)

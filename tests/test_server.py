@@ -33,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("server")
 class Server:
     """A process that serves a database of its own, filled with demo data."""
 
-    def __init__(self, database_url: str, log: Path) -> None:
+    def __init__(self, database_url: str, log: Path, *arguments: str, **environment: str) -> None:
         with socket.create_server((HOST, 0)) as probe:
             self.port = probe.getsockname()[1]
         self.environment = {"PATH": os.environ["PATH"]} | PRODUCTION
@@ -42,7 +42,7 @@ class Server:
             "DEBUG": "true",
             "ALLOWED_HOSTS": "",
             "PORTAL_ACCESS_CODE": "",
-        }
+        } | environment
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -55,6 +55,7 @@ class Server:
                     HOST,
                     "--port",
                     str(self.port),
+                    *arguments,
                 ],
                 env=self.environment,
                 cwd=ROOT,

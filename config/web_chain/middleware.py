@@ -11,19 +11,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
-from config.web_chain import request_id
 from config.web_chain.envelope import failure_response
 from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "/web/"
-HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-}
 
 
 class WebChainMiddleware:
@@ -37,15 +30,11 @@ class WebChainMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        current_id = request_id.begin(request.headers.get(request_id.HEADER))
-        if request.path_info.startswith(PREFIX):
-            response = self.answer(request)
-            response["Content-Length"] = str(len(response.content))
-            for name, value in HEADERS.items():
-                response[name] = value
-        else:
-            response = self.get_response(request)
-        response[request_id.HEADER] = current_id
+        if not request.path_info.startswith(PREFIX):
+            return self.get_response(request)
+        response = self.answer(request)
+        response["Content-Length"] = str(len(response.content))
+        response["Cache-Control"] = "no-store"
         return response
 
     def answer(self, request: HttpRequest) -> HttpResponse:

@@ -1,6 +1,5 @@
 """One id for a request: in the response, in every log line and in the audit."""
 
-import logging
 import re
 import uuid
 from contextvars import ContextVar
@@ -21,11 +20,3 @@ def begin(sent: str | None) -> str:
 def current() -> str:
     """The id of the request that this thread serves, "-" outside one."""
     return _current.get()
-
-
-class RequestIdFilter(logging.Filter):
-    """Give every log record the attribute `request_id`."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = _current.get()
-        return True

@@ -6,6 +6,7 @@ import socket
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from django.conf import settings
@@ -63,6 +64,8 @@ class Command(BaseCommand):
         connection.close()
         if settings.DEBUG and not settings.ALLOWED_HOSTS:
             os.environ["ALLOWED_HOSTS"] = names_of(host)
+        if settings.METRICS_TOKEN:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory()
         sys.stdout.flush()
         server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
         # HTTP/2 would hand over a body without a length, and headers of up to 16 MB. Without the
@@ -106,6 +109,14 @@ def url_of(host: str, port: int) -> str:
 def names_of(host: str) -> str:
     """The names to answer under, as ALLOWED_HOSTS has them; Django would take local ones only."""
     return "*" if host in WILDCARDS else f".localhost,127.0.0.1,[::1],{_in_url(host)}"
+
+
+def metrics_directory() -> str:
+    """An empty directory in which the workers sum their metrics: the given one, or a new one."""
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or mkdtemp(prefix="metrics-")
+    for file in Path(directory).glob("*.db"):
+        file.unlink()
+    return directory
 
 
 def _in_url(host: str) -> str:

@@ -1,0 +1,64 @@
+"""Whether this process lives, and whether it can serve."""
+
+from threading import Lock
+from time import monotonic
+
+from django.core.checks import Tags, run_checks
+from django.db import DEFAULT_DB_ALIAS, Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+RESULT_SECONDS = 1
+
+
+def healthz(_: HttpRequest) -> HttpResponse:
+    """200 as long as this process answers at all."""
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(_: HttpRequest) -> HttpResponse:
+    """200, or 503 with what fails: `database`, `migrations` or `keys`."""
+    failed = readiness.failed()
+    if failed:
+        return JsonResponse({"status": "unavailable", "failed": [failed]}, status=503)
+    return JsonResponse({"status": "ok"})
+
+
+class Readiness:
+    """What the checks found, for a second: no number of probes can be a load to the database."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._failed: str | None = None
+        self._expires_at = float("-inf")
+        self._is_migrated = False
+
+    def failed(self) -> str | None:
+        """The first check that fails, because each needs what the ones before it look at."""
+        with self._lock:
+            if monotonic() >= self._expires_at:
+                self._failed = self._check()
+                self._expires_at = monotonic() + RESULT_SECONDS
+            return self._failed
+
+    def _check(self) -> str | None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            # Migrations that were applied stay so while this process lives.
+            self._is_migrated = self._is_migrated or _is_migrated()
+            if not self._is_migrated:
+                return "migrations"
+            # The start-up check of a sample of the stored secrets, once more.
+            found = run_checks(tags=[Tags.database], databases=[DEFAULT_DB_ALIAS])
+        except Error:
+            return "database"
+        return "keys" if any(message.is_serious() for message in found) else None
+
+
+readiness = Readiness()
+
+
+def _is_migrated() -> bool:
+    executor = MigrationExecutor(connection)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())

@@ -1,0 +1,177 @@
+"""Probes: alive, and able to serve."""
+
+import logging
+from contextlib import contextmanager
+
+import pytest
+from cryptography.fernet import Fernet
+from django.db import InterfaceError, OperationalError
+from django.db import connection as database
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from config.observability import health
+from stripe_connections.encryption.keyring import keyring
+from tests.conftest import log_lines, written_log
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def readiness(monkeypatch):
+    """A process that has not been asked yet, and a clock that stands."""
+    monkeypatch.setattr(health, "monotonic", lambda: 1_000.0)
+    fresh = health.Readiness()
+    monkeypatch.setattr(health, "readiness", fresh)
+    return fresh
+
+
+@pytest.fixture
+def a_second_later(monkeypatch):
+    """Put the clock of the probe forward."""
+
+    def forward():
+        now = health.monotonic()
+        monkeypatch.setattr(health, "monotonic", lambda: now + health.RESULT_SECONDS + 0.1)
+
+    return forward
+
+
+@contextmanager
+def database_away(error=OperationalError):
+    def refuse(*args):
+        raise error("no such host: do not show")
+
+    with database.execute_wrapper(refuse):
+        yield
+
+
+def probe(path, method="GET", **kwargs):
+    return Client(raise_request_exception=False).generic(method, path, **kwargs)
+
+
+def assert_failed(response, name):
+    assert response.status_code == 503
+    assert response.json() == {"status": "unavailable", "failed": [name]}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_answer_of_a_service_that_is_well(path, method, connection):
+    response = probe(path, method)
+
+    assert response.status_code == 200
+    assert response["Cache-Control"] == "no-store"
+    assert response["Content-Type"] == "application/json"
+    assert response.content == (b"" if method == "HEAD" else b'{"status": "ok"}')
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_other_method_is_405(path, method):
+    response = probe(path, method)
+
+    assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probe_needs_no_host_name_no_https_and_no_portal(path, settings):
+    settings.PORTAL_ACCESS_CODE = "code"
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert probe(path, HTTP_HOST="10.0.0.7:8000").status_code == 200
+
+
+def test_alive_asks_no_database():
+    with database_away():
+        assert probe("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_database_away(error):
+    with database_away(error):
+        response = probe("/readyz")
+
+    assert_failed(response, "database")
+    assert b"host" not in response.content
+
+
+def test_migration_that_is_missing(a_second_later):
+    applied = MigrationRecorder(database).migration_qs
+    applied.filter(app="workspaces", name="0002_call_count").delete()
+    assert_failed(probe("/readyz"), "migrations")
+    MigrationRecorder(database).record_applied("workspaces", "0002_call_count")
+    a_second_later()
+
+    assert probe("/readyz").status_code == 200
+
+
+def test_keys_of_another_deployment(connection, settings, a_second_later):
+    settings.FERNET_KEYS = [Fernet.generate_key().decode()]
+    assert_failed(probe("/readyz"), "keys")
+    settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
+    a_second_later()
+    assert_failed(probe("/readyz"), "keys")
+
+
+def test_one_damaged_secret_is_no_reason_to_serve_nobody(workspace, connection, make_connection):
+    make_connection(workspace)
+    with database.cursor() as cursor:
+        cursor.execute(
+            "UPDATE stripe_connections_stripeconnection SET api_key = webhook_secret WHERE id = %s",
+            [connection.pk],
+        )
+        cursor.execute(
+            "UPDATE stripe_connections_stripeconnection SET api_key = %s WHERE id = %s",
+            [b"gAAAAdamaged", connection.pk],
+        )
+
+    assert keyring()
+    assert probe("/readyz").status_code == 200
+
+
+def test_result_is_kept_for_a_second(connection, a_second_later):
+    assert probe("/readyz").status_code == 200
+    with CaptureQueriesContext(database) as captured:
+        assert {probe("/readyz").status_code for _ in range(20)} == {200}
+    assert len(captured) == 0
+    with database_away():
+        a_second_later()
+        assert_failed(probe("/readyz"), "database")
+        assert_failed(probe("/readyz"), "database")
+    a_second_later()
+
+    assert probe("/readyz").status_code == 200
+
+
+def test_migrations_are_looked_at_until_they_are_complete(connection, a_second_later):
+    probe("/readyz")
+    a_second_later()
+    with CaptureQueriesContext(database) as captured:
+        probe("/readyz")
+
+    assert [q for q in captured if "django_migrations" in q["sql"]] == []
+    assert len(captured) <= 4
+
+
+def test_probe_is_logged_for_who_debugs_only(connection):
+    root = logging.getLogger()
+    with written_log() as log:
+        probe("/healthz")
+        root.setLevel("DEBUG")
+        try:
+            probe("/healthz")
+        finally:
+            root.setLevel("INFO")
+
+    [line] = [line for line in log_lines(log) if line["event"] == "request"]
+    assert (line["level"], line["route"], line["status"]) == ("debug", "/healthz", 200)
+
+
+def test_failing_probe_is_a_warning():
+    with written_log() as log, database_away():
+        probe("/readyz")
+
+    [line] = log_lines(log)
+    assert (line["level"], line["route"], line["status"]) == ("warning", "/readyz", 503)
