@@ -83,7 +83,6 @@ def canaries(settings, workspace, connection, make_user):
         "SECRET_KEY": project_settings.SECRET_KEY,
         "first Fernet key": project_settings.FERNET_KEYS[0],
         "second Fernet key": project_settings.FERNET_KEYS[1],
-        "fingerprint key": repr(keyring().fingerprint_keys[0])[2:-1],
     }
     settings.PORTAL_ACCESS_CODE = planted["portal code"]
     user.set_password(planted["password"])
