@@ -4,12 +4,17 @@ The SQL is written by hand because it decides how long a rotation takes. With on
 column PostgreSQL writes 20,800 rows a second, with `bulk_update` 3,400 and with `save` 1,300.
 """
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import psycopg
 from cryptography.fernet import InvalidToken
 from django.db import connection
+from psycopg import postgres
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
@@ -37,8 +42,14 @@ WRITE_ON_SQLITE = """
         webhook_secret_fingerprint = COALESCE(%s, webhook_secret_fingerprint)
     WHERE id = %s AND CAST(api_key AS BLOB) IS %s AND CAST(webhook_secret AS BLOB) IS %s
 """
-# So many rows that their statement is no burden, and few enough for both sides to be busy.
-PIPELINED_ROWS = 200
+
+# How an element of an array is sent; a length of -1 is null.
+IN_BINARY: dict[str, Callable[[Any], bytes]] = {
+    "int8": struct.Struct("!q").pack,
+    "bytea": bytes,
+    "text": str.encode,
+}
+NULL = struct.pack("!i", -1)
 
 
 @dataclass
@@ -66,9 +77,8 @@ class Renewal(NamedTuple):
 def read(pks: Sequence[int], *, locks_rows: bool) -> list[tuple[Any, ...]]:
     """Primary key, business id and stored tokens; `locks_rows` skips what somebody else holds."""
     if locks_rows:
-        with connection.cursor() as cursor:
-            cursor.execute(READ_ON_POSTGRESQL, [_array(pks)])
-            return list(cursor.fetchall())
+        array = _array("int8", pks)
+        return list(_execute(READ_ON_POSTGRESQL, [array]))
     connections = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
     return list(connections.token_rows("pk", "biz_id"))
 
@@ -93,42 +103,50 @@ def renewals(rows: Iterable[tuple[Any, ...]], found: Reencryption) -> list[Renew
     return wanted
 
 
-def write_overlapping(rows: list[tuple[Any, ...]], found: Reencryption) -> list[int]:
-    """On PostgreSQL, write a part while the next one is encrypted; the changed primary keys.
-
-    In a pipeline (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html) nobody waits for
-    an answer, so the two cores of server and client work at the same time.
-    """
-    changed: list[int] = []
-    with connection.connection.pipeline():
-        for start in range(0, len(rows), PIPELINED_ROWS):
-            if part := renewals(rows[start : start + PIPELINED_ROWS], found):
-                changed += write(part)
-    return changed
-
-
 def write(renewals: Sequence[Renewal]) -> list[int]:
     """Write, and return the primary keys of the rows that were as they had been read."""
+    if connection.vendor == "postgresql":
+        pks = [renewal.pk for renewal in renewals]
+        columns = zip(*(renewal.new for renewal in renewals), strict=True)
+        arrays = map(_array, ("bytea", "text", "bytea", "text"), columns)
+        _execute(WRITE_ON_POSTGRESQL, [_array("int8", pks), *arrays, _array("int8", pks)])
+        # All of them: they are locked.
+        return pks
+    changed = []
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            pks = [renewal.pk for renewal in renewals]
-            columns = zip(*(renewal.new for renewal in renewals), strict=True)
-            arrays = [_array(column) for column in columns]
-            cursor.execute(WRITE_ON_POSTGRESQL, [_array(pks), *arrays, _array(pks)])
-            return pks
-        changed = []
         for pk, new, old_tokens in renewals:
             cursor.execute(WRITE_ON_SQLITE, [*new, pk, *old_tokens])
             changed += [pk] * cursor.rowcount
-        return changed
+    return changed
 
 
-def _array(values: Iterable[bytes | str | int | None]) -> str:
-    """A PostgreSQL array; neither numbers nor tokens nor fingerprints hold what must be quoted.
+def _execute(sql: str, arrays: list["_Array"]) -> psycopg.Cursor[Any]:
+    """Run a statement whose parameters and results are binary; Django's cursors know texts only."""
+    connection.ensure_connection()
+    driver: psycopg.Connection[Any] = connection.connection
+    driver.adapters.register_dumper(_Array, _ArrayDumper)
+    with connection.wrap_database_errors:
+        return driver.execute(sql, arrays, binary=True)
 
-    The driver takes five times as long over a list.
+
+class _Array(bytes):
+    """An array as PostgreSQL receives it (array_recv in src/backend/utils/adt/arrayfuncs.c)."""
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: _Array) -> _Array:
+        return obj
+
+
+def _array(element: str, values: Iterable[Any]) -> _Array:
+    """An array of the PostgreSQL type `element`.
+
+    PostgreSQL spends a quarter of its time on reading the same as a text, and the driver takes
+    five times as long to make it from a list.
     """
-    texts = (
-        v.decode() if isinstance(v, bytes) else "NULL" if v is None else str(v) for v in values
-    )
-    return f"{{{','.join(texts)}}}"
+    encode = IN_BINARY[element]
+    items = [NULL if v is None else len(e := encode(v)).to_bytes(4, "big") + e for v in values]
+    header = struct.pack("!5i", 1, NULL in items, postgres.types[element].oid, len(items), 1)
+    return _Array(header + b"".join(items))

@@ -234,15 +234,11 @@ def reencrypt_connections(
     # encrypted; a row that has changed by then is recognised by its old tokens.
     locks_rows = database.features.has_select_for_update_skip_locked and not is_dry_run
     with transaction.atomic() if locks_rows else nullcontext():
-        rows = rotation.read(pks, locks_rows=locks_rows)
+        renewals = rotation.renewals(rotation.read(pks, locks_rows=locks_rows), found)
         if is_dry_run:
-            found.changed = [renewal.pk for renewal in rotation.renewals(rows, found)]
-        elif locks_rows:
-            found.changed = rotation.write_overlapping(rows, found)
-            audit.record_reencryption(found.changed, actor)
-        else:
-            renewals = rotation.renewals(rows, found)
-            with transaction.atomic():
+            found.changed = [renewal.pk for renewal in renewals]
+        elif renewals:
+            with transaction.atomic(savepoint=False):
                 found.changed = rotation.write(renewals)
                 audit.record_reencryption(found.changed, actor)
     found.held = sorted({*pks}.difference(found.changed, found.unchanged, found.unreadable))
