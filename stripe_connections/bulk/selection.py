@@ -72,16 +72,21 @@ def batches(
     options: dict[str, Any],
     report: Report,
     times: int = 1,
+    shares: int = 1,
 ) -> Iterator[list[int]]:
     """The primary keys of `connections` in order, `times` batches at a time, of `--ids` only.
+
+    With `shares` they are in so many parts of one size, or twice as many, or three times.
 
     An id that no connection has is told to the report as failed, one that was not picked as
     skipped.
     """
     size = options["batch_size"] * times
     if options["ids"] is None:
-        report.start(connections.count())
-        yield from _in_order(connections, size)
+        total = connections.count()
+        report.start(total)
+        parts = -(-total // (size * shares)) * shares
+        yield from _in_order(connections, -(-total // parts) if parts else size)
         return
     report.start(len(options["ids"]))
     for start in range(0, len(options["ids"]), size):

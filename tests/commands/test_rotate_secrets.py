@@ -2,15 +2,20 @@
 
 import json
 import threading
+from io import StringIO
+from itertools import chain
 
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
+from django.core.management.base import OutputWrapper
 from django.db import connection as database
 from django.db import connections
 
 from stripe_connections import rotation, services
 from stripe_connections.audit import Actor, Source
+from stripe_connections.bulk import selection
+from stripe_connections.bulk.report import Report
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from tests.commands.conftest import Holder, run
@@ -189,6 +194,19 @@ def test_row_changed_meanwhile_is_not_overwritten(connection, stored, new_key):
     assert stored(connection)["api_key"] == b"changed by somebody"
 
 
+@pytest.mark.skipif(database.vendor != "postgresql", reason="of PostgreSQL's pages")
+def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key):
+    rotated = services.reencrypt_connections(sixty[::10], actor=ACTOR).changed
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_stat_get_xact_tuples_hot_updated(%s::regclass)",
+            ["stripe_connections_stripeconnection"],
+        )
+        heap_only = cursor.fetchone()[0]
+
+    assert heap_only == len(rotated) == 6
+
+
 @pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
 class TestHeldRows:
@@ -234,6 +252,30 @@ class TestHeldRows:
         changed = [pk for result in results for pk in result.changed]
 
         assert sorted(changed) == sixty
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares", "sizes"),
+    [
+        (7, 1, [4, 3]),
+        (7, 2, [4, 3]),
+        (16, 2, [4, 4, 4, 4]),
+        (12, 3, [4, 4, 4]),
+        (13, 3, [3, 3, 3, 3, 1]),
+        (0, 2, []),
+    ],
+)
+def test_shares_are_even(workspace, make_connection, rows, shares, sizes):
+    pks = [make_connection(workspace).pk for _ in range(rows)]
+    report = Report(OutputWrapper(StringIO()), OutputWrapper(StringIO()), is_json=True)
+    options = {"batch_size": 2, "ids": None}
+
+    parts = list(
+        selection.batches(StripeConnection.objects.all(), options, report, times=2, shares=shares)
+    )
+
+    assert [len(part) for part in parts] == sizes
+    assert list(chain.from_iterable(parts)) == pks
 
 
 def test_no_secret_is_printed(connection, new_key):

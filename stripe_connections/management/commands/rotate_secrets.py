@@ -48,7 +48,13 @@ rotate_secrets --apply --tenant tn_xyz789 --format json
         size = options["batch_size"]
         work = partial(_reencrypt, size=size, actor=actor, is_dry_run=not options["apply"])
         with workers(options["workers"]) as do:
-            windows = selection.batches(selection.selected(options), options, report, times=STRIDE)
+            windows = selection.batches(
+                selection.selected(options),
+                options,
+                report,
+                times=STRIDE,
+                shares=options["workers"],
+            )
             held = _tell(report, do(work, windows))
             for pause in PAUSES:
                 if not held:
@@ -60,8 +66,7 @@ rotate_secrets --apply --tenant tn_xyz789 --format json
             # Not those that have been deleted meanwhile.
             connections = StripeConnection.objects.filter(pk__in=held[start : start + size])
             for biz_id in connections.values_list("biz_id", flat=True):
-                error = "Somebody else held it all the time: run again."
-                report.row("failed", biz_id, error, error=error)
+                report.fail(biz_id, "Somebody else held it all the time: run again.")
 
 
 def _reencrypt(window: list[int], *, size: int, **options: Any) -> list[Reencryption]:
@@ -80,7 +85,6 @@ def _tell(report: Report, results: Iterable[list[Reencryption]]) -> "array[int]"
         report.counts["unchanged"] += len(result.unchanged)
         for secrets in result.unreadable.values():
             fields = ", ".join(name for _, name in secrets)
-            error = f"No key of FERNET_KEYS can read: {fields}."
-            report.row("failed", secrets[0][0], error, error=error)
+            report.fail(secrets[0][0], f"No key of FERNET_KEYS can read: {fields}.")
         report.advance(len(changed) + len(result.unchanged) + len(result.unreadable))
     return held
