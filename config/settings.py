@@ -95,8 +95,9 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{quote(f'{BASE_DIR}/var/db.sqlite3')}")
 }
 DATABASE = DATABASES["default"]
-# How long to wait for a lock before the caller is told to come again (503).
-LOCK_TIMEOUT_SECONDS = 5
+# How long to wait for a lock before the caller is told to come again (503). One that waits keeps
+# a thread of the server's; held_rows.py sees to it that it is not all of them again and again.
+LOCK_TIMEOUT_SECONDS = 2
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     if DATABASE["NAME"] != ":memory:":
         try:
@@ -106,13 +107,17 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
                 f"No directory for the database of DATABASE_URL: {error}."
             ) from None
     DATABASE.setdefault("OPTIONS", {}).update(
-        timeout=LOCK_TIMEOUT_SECONDS,
+        # The whole database is locked here, and there is no queue for it.
+        timeout=5,
         transaction_mode="IMMEDIATE",
         init_command="PRAGMA journal_mode = WAL",
     )
 elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
     # The pool outlives the server's threads, which come and go, and bounds the connections.
-    DATABASE.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=1)
+    DATABASE.setdefault("OPTIONS", {}).update(
+        server_side_binding=True,
+        prepare_threshold=1 if env.bool("PREPARED_STATEMENTS", True) else None,
+    )
     DATABASE["OPTIONS"].setdefault("pool", {"min_size": 1, "max_size": 16, "timeout": 5})
 
 # ── Secrets at rest ───────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from django.utils import timezone
 from config import prepared
 from config.observability.metrics import count_update
 from config.prepared import PreparedSelect
-from stripe_connections import audit, rotation
+from stripe_connections import audit, held_rows, rotation
 from stripe_connections.audit import Actor
 from stripe_connections.encryption.fields import decrypted
 from stripe_connections.encryption.keyring import keyring
@@ -75,7 +75,7 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
 
     Raises ConnectionNotFoundError and VersionConflictError, a ValueError for a name that is not
     updatable, a TypeError for a secret that is not text, and an OperationalError where somebody
-    else keeps the row locked for LOCK_TIMEOUT_SECONDS.
+    else keeps the row locked for LOCK_TIMEOUT_SECONDS, or has done so a moment ago.
     """
     _refuse_unknown(changes)
     if not changes:
@@ -83,16 +83,20 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
             read or StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
         )
         return _found(unchanged, workspace, expected_versions)
-    if read is not None:
-        connection = _found(read, workspace, expected_versions)
-        if _update(connection, changes, actor):
-            count_update(changes)
-            return connection
-    with transaction.atomic():
-        row = _lock.first(workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout())
-        locked = prepared.instance(StripeConnection, READ_FIELDS, row) if row else None
-        connection = _found(locked, workspace, expected_versions)
-        _update(connection, changes, actor)
+    row = (workspace.pk, biz_id)
+    with held_rows.remembered(row):
+        if read is not None:
+            connection = _found(read, workspace, expected_versions)
+            if _update(connection, changes, actor):
+                count_update(changes)
+                return connection
+        with transaction.atomic():
+            values = _lock.first(
+                workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout(row)
+            )
+            locked = prepared.instance(StripeConnection, READ_FIELDS, values) if values else None
+            connection = _found(locked, workspace, expected_versions)
+            _update(connection, changes, actor)
     count_update(changes)
     return connection
 
@@ -110,7 +114,7 @@ def _update(connection: StripeConnection, changes: Mapping[str, Any], actor: Act
         ["version", "updated_at", *columns],
         {"version": read_version},
         audit.update_record(connection, {n: (before[n], after[n]) for n in changes}, actor),
-        timeout=lock_timeout(),
+        timeout=lock_timeout((connection.workspace_id, connection.biz_id)),
     )
 
 
@@ -198,9 +202,13 @@ def _recorded(connection: StripeConnection, names: Iterable[str]) -> dict[str, A
     }
 
 
-def lock_timeout() -> str:
-    """How long a writer waits for a row that somebody else has locked."""
-    return f"{settings.LOCK_TIMEOUT_SECONDS * 1000:.0f}ms"
+def lock_timeout(row: held_rows.Row | None = None) -> str:
+    """How long a writer waits for a row that somebody else has locked.
+
+    For one that was held a moment ago it is PostgreSQL's shortest.
+    """
+    seconds = 0.001 if held_rows.is_held(row) else settings.LOCK_TIMEOUT_SECONDS
+    return f"{seconds * 1000:.0f}ms"
 
 
 def _found(

@@ -4,17 +4,22 @@ On SQLite the tests use a file, as a deployment does; the in-memory database of 
 has locks of its own kind.
 """
 
+import re
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection as database
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from stripe_connections.encryption.keyring import keyring
+from stripe_connections.held_rows import MEMORY_SECONDS
 from tests.conftest import ApiClient, random_api_key, random_webhook_secret
 from workspaces.models import Role
 
@@ -166,6 +171,53 @@ def test_row_that_stays_locked_is_503(
     assert int(response["Retry-After"]) >= 1
     assert stored(connection) == before
     assert not LogEntry.objects.exists()
+
+
+@pytest.fixture
+def statements():
+    """What the requests send to the database."""
+    database.ensure_connection()
+    with CaptureQueriesContext(database) as captured:
+        yield captured
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that can be moved on."""
+    now = SimpleNamespace(seconds=time.monotonic())
+    monkeypatch.setattr(time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def waits(statements):
+    """The time-outs that were set, in order."""
+    sql = " ".join(query["sql"] for query in statements.captured_queries)
+    return re.findall(r"set_config\('lock_timeout', '?(\w+)", sql)
+
+
+@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite's wait is set for a connection")
+def test_later_callers_do_not_wait_for_a_row_that_is_held(
+    manager, connection, stored, short_lock_timeout, other_session, clock, statements
+):
+    before = stored(connection)
+    other_session.set_autocommit(False)
+    with other_session.cursor() as cursor:
+        cursor.execute(LOCK)
+    body = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+
+    responses = [manager.update(body) for _ in range(3)]
+    clock.seconds += MEMORY_SECONDS + 1
+    responses.append(manager.update(body))
+    other_session.rollback()
+    after = stored(connection)
+    released = [manager.update(body) for _ in range(2)]
+
+    assert [response.status_code for response in responses] == [503] * 4
+    assert all(int(response["Retry-After"]) >= 1 for response in responses)
+    assert after == before
+    assert [response.status_code for response in released] == [200, 200]
+    # The first waits, the next two do not; then it is forgotten, and then somebody got it.
+    assert waits(statements) == ["100ms", "1ms", "1ms", "100ms", "1ms", "100ms"]
 
 
 def test_row_that_was_locked_is_written_after_its_release(

@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "connections.example.com"
 UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
 CODE = PRODUCTION["PORTAL_ACCESS_CODE"]
+# For those who go around Nginx.
+PORTAL = {"X-PORTAL-ACCESS-CODE": CODE}
 STARTUP_SECONDS = 60
 
 
@@ -156,6 +158,7 @@ class Database:
     """PostgreSQL that can be stopped and started again."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.server = get_server(directory / "data", cleanup_mode="stop")
         self.url = self.server.get_uri()
         self.execute("ALTER SYSTEM SET max_connections = 200")
@@ -277,9 +280,11 @@ class Chain:
             other.rollback()
 
     @contextmanager
-    def load(self, callers: int = 8, port: int | None = None) -> Iterator["Load"]:
+    def load(
+        self, callers: int, port: int | None = None, rows: list[str] | None = None
+    ) -> Iterator["Load"]:
         """Update connections from so many callers at once, until the block ends."""
-        load = Load(self, port)
+        load = Load(self, port, rows)
         with ThreadPoolExecutor(callers) as pool:
             tasks = [pool.submit(load.run, number) for number in range(callers)]
             try:
@@ -293,8 +298,8 @@ class Chain:
 class Load:
     """What callers were told who update without a pause."""
 
-    def __init__(self, chain: Chain, port: int | None) -> None:
-        self.chain, self.port = chain, port
+    def __init__(self, chain: Chain, port: int | None, rows: list[str] | None) -> None:
+        self.chain, self.port, self.rows = chain, port, rows
         self.run_name = f"Run {next(_numbers)}:"
         self.ended = Event()
         # Names that were acknowledged, the connections that they were given to, and what else
@@ -305,14 +310,14 @@ class Load:
 
     def run(self, caller: int) -> None:
         """Each caller has connections of its own, so that the last name of each is known."""
-        own = self.chain.connections[caller::16]
+        own = self.rows or self.chain.connections[1 + caller :: 16]
         connection = self.chain.connect(self.port)
         for number in count():
             if self.ended.is_set():
                 break
             biz_id, name = own[number % len(own)], f"{self.run_name} {caller}, {number}"
             body = {"connectionBizId": biz_id, "connectionName": name}
-            headers = {} if self.port is None else {"X-PORTAL-ACCESS-CODE": CODE}
+            headers = {} if self.port is None else PORTAL
             try:
                 answer = self.chain.send(connection, body, **headers)
             except ConnectionRefusedError:
