@@ -7,7 +7,7 @@ import time
 import pytest
 
 from config.settings import API_VERSION, MAX_BODY_BYTES
-from tests.deploy.chain import CODE, ROOT, Nginx
+from tests.deploy.chain import PORTAL, ROOT, Nginx
 
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
 
@@ -125,8 +125,7 @@ def test_long_body_is_413_in_the_envelope(chain):
 
 def test_same_refusal_comes_from_nginx_and_from_the_service(chain):
     from_nginx = chain.rename("x" * MAX_BODY_BYTES)
-    direct = {"port": chain.service.port, "X-PORTAL-ACCESS-CODE": CODE}
-    from_service = chain.rename("x" * MAX_BODY_BYTES, **direct)
+    from_service = chain.rename("x" * MAX_BODY_BYTES, port=chain.service.port, **PORTAL)
 
     assert from_nginx.status == from_service.status == 413
     assert from_nginx.json | {"timestamp": 0} == from_service.json | {"timestamp": 0}

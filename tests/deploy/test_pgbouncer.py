@@ -1,0 +1,128 @@
+"""The service behind a real PgBouncer in transaction mode: few connections, shared by all."""
+
+import os
+import re
+import secrets
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from tests.deploy.chain import (
+    PORTAL,
+    ROOT,
+    Process,
+    Service,
+    free_port,
+    installed,
+    version_of,
+    wait_for,
+)
+from tests.deploy.conftest import need
+
+# The first version that psycopg's prepared statements pass through, and forgetting them too.
+CARRIES_PREPARED_STATEMENTS = (1, 22)
+# Fewer than the service has threads.
+SERVER_CONNECTIONS = 3
+# PGBOUNCER names another one than the machine's.
+PROGRAMS = {os.environ.get("PGBOUNCER", "pgbouncer"), "pgbouncer"}
+
+
+class PgBouncer(Process):
+    """PgBouncer with the shipped configuration, but for addresses and size."""
+
+    def __init__(self, program, database, directory):
+        self.carries = version_of(program) >= CARRIES_PREPARED_STATEMENTS
+        self.password = secrets.token_urlsafe(20)
+        users = directory / "users"
+        users.write_text(f'"connections" "{self.password}"\n')
+        shipped = (ROOT / "deploy/pgbouncer.ini").read_text()
+        if not self.carries:
+            shipped = re.sub("(?m)^max_prepared_statements.*", "", shipped)
+        port = free_port()
+        config = directory / "pgbouncer.ini"
+        config.write_text(
+            f"{shipped}\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_file = {users}\n"
+            f"default_pool_size = {SERVER_CONNECTIONS}\nstats_users = connections\n"
+            f"[databases]\n* = host={database.socket_directory()}\n"
+        )
+        command = [program, str(config)]
+        if user := database.server.system_user:  # not root, which it refuses
+            command[1:1] = ["-u", user]
+        super().__init__(command, port, directory / "pgbouncer.log", dict(os.environ))
+
+    def url(self, name):
+        return f"postgres://connections:{self.password}@127.0.0.1:{self.port}/{name}"
+
+
+@pytest.fixture(scope="module", params=sorted(PROGRAMS))
+def pgbouncer(request, database):
+    need("pgbouncer")
+    directory = database.directory / f"pgbouncer-{free_port()}"
+    directory.mkdir()
+    started = PgBouncer(installed(request.param) or request.param, database, directory)
+    database.execute("DROP ROLE IF EXISTS connections")
+    database.execute("CREATE ROLE connections LOGIN SUPERUSER")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def service(chain, pgbouncer, tmp_path_factory):
+    """Another service over the same rows, whose connections PgBouncer shares out."""
+    name = urlsplit(chain.database_url).path[1:]
+    directory = tmp_path_factory.mktemp("pooled")
+    more = {"PREPARED_STATEMENTS": str(pgbouncer.carries).lower()}
+    service = Service(pgbouncer.url(name), directory, workers=2, **more)
+    yield service
+    service.stop()
+
+
+def test_many_threads_share_few_connections(chain, service):
+    with chain.load(12, service.port) as load:
+        load.reach(600)
+
+    assert load.refused == []
+    assert load.errors == {}
+    load.assert_nothing_was_lost()
+    load.assert_all_was_answered()
+
+
+def test_refusals_leave_prepared_statements_usable(chain, service):
+    """A rolled-back transaction makes psycopg forget what was prepared, at both ends."""
+    answers = [
+        chain.rename("New", connection, port=service.port, **headers, **PORTAL)
+        for _ in range(20)
+        for connection, headers in (
+            ("sc_abc123", {}),
+            ("sc_nothing", {}),
+            ("sc_abc123", {"If-Match": '"0"'}),
+        )
+    ]
+
+    assert [answer.status for answer in answers] == [200, 404, 412] * 20
+
+
+def test_time_out_of_one_caller_is_nobody_elses(chain, service, pgbouncer):
+    with chain.held():
+        assert chain.rename("Held", port=service.port, **PORTAL).status == 503
+    chain.rename("Free", port=service.port, **PORTAL)
+
+    with closing(psycopg.connect(pgbouncer.url(urlsplit(chain.database_url).path[1:]))) as other:
+        others = [other.execute("SHOW lock_timeout").fetchone() for _ in range(6)]
+    assert set(others) == {("0",)}
+
+
+def test_database_that_was_restarted_is_found_again(chain, service):
+    chain.database.stop()
+    try:
+        answer = chain.rename("Never", port=service.port, **PORTAL)
+    finally:
+        chain.database.start()
+    wait_for(
+        lambda: chain.rename("After", port=service.port, **PORTAL).status == 200, "The recovery"
+    )
+
+    assert (answer.status, answer.json["code"]) == (503, "5030")
+    assert chain.audited_names("Never") == {}
