@@ -103,7 +103,9 @@ class Service(Process):
     ) -> None:
         port = free_port()
         environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)} | PRODUCTION
-        environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1"} | more
+        environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1"}
+        # One user sends what a company does.
+        environment |= {"THROTTLE_USER": "", "THROTTLE_WORKSPACE": ""} | more
         command = [sys.executable, "manage.py", "serve", "--port", str(port)]
         command += ["--workers", str(workers)]
         super().__init__(command, port, directory / f"service-{port}.log", environment)
@@ -222,6 +224,16 @@ class Chain:
         """The answer to one request over a connection of its own."""
         with closing(self.connect(kwargs.pop("port", None))) as connection:
             return self.send(connection, body, **kwargs)
+
+    def recover(self, port: int | None = None) -> None:
+        """Return when no connection of a pool is one to a database that is gone."""
+        headers = {} if port is None else PORTAL
+        wait_for(
+            lambda: all(
+                self.rename("After", port=port, **headers).status == 200 for _ in range(60)
+            ),
+            "The recovery",
+        )
 
     def connect(self, port: int | None = None) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", port or self.nginx.port, timeout=60)

@@ -14,31 +14,31 @@ def stopped_database(chain):
     chain.database.stop()
     yield
     chain.database.start()
-    wait_for(lambda: chain.rename("After").status == 200, "The recovery")
+    chain.recover()
 
 
 def test_stopped_database_is_503_until_it_is_back(chain, stopped_database):
-    answers = [chain.rename("Never") for _ in range(3)]
+    answers = [chain.rename("Without a database") for _ in range(3)]
     chain.database.start()
     wait_for(lambda: chain.rename("After").status == 200, "The recovery")
 
     assert {(answer.status, answer.json["code"]) for answer in answers} == {(503, "5030")}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
     assert chain.name_of() == "After"
-    assert chain.audited_names("Never") == {}
+    assert chain.audited_names("Without a database") == {}
 
 
 def test_stopped_service_is_502_until_it_is_back(chain):
     chain.service.stop()
     try:
-        answer = chain.rename("Never")
+        answer = chain.rename("Without a service")
     finally:
         chain.service.start()
-    wait_for(lambda: chain.rename("After").status == 200, "The recovery")
+    chain.recover()
 
     assert (answer.status, answer.json["code"]) == (502, "5030")
     assert int(answer.headers["retry-after"]) >= 1
-    assert chain.audited_names("Never") == {}
+    assert chain.audited_names("Without a service") == {}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def hung_service(chain):
 
 
 def test_service_that_hangs_is_504_in_the_envelope(chain, hung_service):
-    answer = chain.rename("Never")
+    answer = chain.rename("Late")
 
     assert (answer.status, answer.json["code"]) == (504, "5030")
     assert int(answer.headers["retry-after"]) >= 1

@@ -17,7 +17,6 @@ from tests.deploy.chain import (
     free_port,
     installed,
     version_of,
-    wait_for,
 )
 from tests.deploy.conftest import need
 
@@ -37,7 +36,7 @@ class PgBouncer(Process):
         self.password = secrets.token_urlsafe(20)
         users = directory / "users"
         users.write_text(f'"connections" "{self.password}"\n')
-        shipped = (ROOT / "deploy/pgbouncer.ini").read_text()
+        shipped = (ROOT / "deploy/pgbouncer/pgbouncer.ini").read_text()
         if not self.carries:
             shipped = re.sub("(?m)^max_prepared_statements.*", "", shipped)
         port = free_port()
@@ -117,12 +116,11 @@ def test_time_out_of_one_caller_is_nobody_elses(chain, service, pgbouncer):
 def test_database_that_was_restarted_is_found_again(chain, service):
     chain.database.stop()
     try:
-        answer = chain.rename("Never", port=service.port, **PORTAL)
+        answer = chain.rename("Behind a pool", port=service.port, **PORTAL)
     finally:
         chain.database.start()
-    wait_for(
-        lambda: chain.rename("After", port=service.port, **PORTAL).status == 200, "The recovery"
-    )
+    chain.recover(service.port)
+    chain.recover()
 
     assert (answer.status, answer.json["code"]) == (503, "5030")
-    assert chain.audited_names("Never") == {}
+    assert chain.audited_names("Behind a pool") == {}

@@ -5,6 +5,8 @@ import shutil
 import socket
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -18,6 +20,8 @@ from stripe_connections.management.commands.load_demo import PEOPLE, WORKSPACES,
 from workspaces.tokens import issues_tokens
 
 MAX_PORT = 65_535
+# Any number will do, as long as it is the same everywhere.
+MIGRATION_LOCK = 7_351_900
 # Addresses that stand for all of this machine's, and one that a client on it can call.
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 CURL = """
@@ -53,7 +57,8 @@ class Command(BaseCommand):
         connection.settings_dict["OPTIONS"].pop("pool", None)
         try:
             connection.ensure_connection()
-            call_command("migrate", verbosity=0)
+            with alone():
+                call_command("migrate", verbosity=0)
         except DatabaseError as error:
             raise CommandError(
                 f"The database ({connection.vendor}) is away: {_first_line(error)}"
@@ -99,6 +104,28 @@ class Command(BaseCommand):
                 else "",
             )
         )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other processes that start on the same PostgreSQL waiting, so that one migrates.
+
+    The lock is a transaction's, on a connection of its own: behind PgBouncer, one of a session's
+    would be left with whoever is lent that session next.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    guard = connection.copy()
+    guard.set_autocommit(False)
+    try:
+        with guard.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+        yield
+    finally:
+        guard.close()
 
 
 def url_of(host: str, port: int) -> str:

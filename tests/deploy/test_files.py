@@ -1,0 +1,125 @@
+"""The files that containers are built and started from: sound, closed, and complete."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.production import PRODUCTION
+from tests.test_docs import DOCUMENTED
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOOLS = Path(sys.executable).parent
+COMPOSE = YAML(typ="safe").load(ROOT / "compose.yaml")
+SERVICES = COMPOSE["services"]
+
+
+@pytest.mark.parametrize("path", ["Dockerfile", "deploy/pgbouncer/Dockerfile"])
+def test_dockerfile_passes_the_linter(path):
+    subprocess.check_call([TOOLS / "hadolint", ROOT / path])
+
+
+def test_compose_file_follows_the_specification():
+    schema = ["--builtin-schema", "vendor.compose-spec"]
+    subprocess.check_call([TOOLS / "check-jsonschema", *schema, ROOT / "compose.yaml"])
+
+
+@pytest.mark.parametrize("script", ["make-secrets.sh", "render.sh", "portal-code.envsh"])
+def test_script_can_be_run(script):
+    path = ROOT / "deploy" / script
+    subprocess.check_call(["sh", "-n", path])
+
+    assert os.access(path, os.X_OK)
+
+
+def test_only_nginx_can_be_reached():
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+    assert {"inside", "data"} == {n for n, net in COMPOSE["networks"].items() if net}
+    assert set(SERVICES["nginx"]["networks"]) & set(SERVICES["database"]["networks"]) == set()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_container_may_do_no_more_than_it_needs(name):
+    service = SERVICES[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"cap_add", "privileged", "network_mode", "pid"} & service.keys()
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"database"}))
+def test_container_waits_until_what_it_needs_is_healthy(name):
+    needed = SERVICES[name]["depends_on"]
+
+    assert {condition["condition"] for condition in needed.values()} == {"service_healthy"}
+    # The service's own is in its image.
+    assert all("healthcheck" in SERVICES[other] or other == "service" for other in needed)
+    assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
+
+
+def test_image_is_given_no_secret_and_no_root():
+    text = (ROOT / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text().split()
+
+    assert {f"!{path}" for line in copied for path in line.split()} == {
+        line for line in ignored if line.startswith("!")
+    }
+    assert "*" in ignored
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
+
+
+def test_every_setting_of_the_service_is_documented():
+    names = SERVICES["service"]["environment"]
+
+    assert {name.removesuffix("_FILE") for name in names} <= set(DOCUMENTED)
+
+
+def test_every_variable_of_the_compose_file_is_in_the_example():
+    asked = re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text())
+    given = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+
+    assert set(asked) == set(given)
+
+
+@pytest.fixture(scope="module")
+def secret_directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("made") / "secrets"
+    subprocess.check_call([ROOT / "deploy/make-secrets.sh", directory])
+    return directory
+
+
+def test_every_secret_is_made_and_wanted(secret_directory):
+    own = {"tls_certificate", "tls_certificate_key"}  # the operator's to give
+
+    assert {path.name for path in secret_directory.iterdir()} == set(COMPOSE["secrets"]) - own
+    used = {secret for service in SERVICES.values() for secret in service["secrets"]}
+    assert used == set(COMPOSE["secrets"])
+
+
+def test_secrets_that_are_there_stay(secret_directory):
+    before = {path.name: path.read_text() for path in secret_directory.iterdir()}
+
+    subprocess.check_call([ROOT / "deploy/make-secrets.sh", secret_directory])
+
+    assert {path.name: path.read_text() for path in secret_directory.iterdir()} == before
+    assert secret_directory.stat().st_mode & 0o077 == 0
+
+
+def test_secrets_that_were_made_are_good_enough_for_production(secret_directory):
+    files = {
+        name: str(secret_directory / Path(path).name)
+        for name, path in SERVICES["service"]["environment"].items()
+        if name.endswith("_FILE")
+    }
+    base = {n: PRODUCTION[n] for n in ("DJANGO_SETTINGS_MODULE", "ENV_FILE", "ALLOWED_HOSTS")}
+    subprocess.check_call(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        env={"PATH": os.environ["PATH"]} | base | files,
+        cwd=ROOT,
+    )
