@@ -122,9 +122,10 @@ class Service(Process):
 class Nginx(Process):
     """Nginx with the shipped template, filled in as docs/deployment.md says."""
 
-    def __init__(self, service_port: int, directory: Path, **variables: str) -> None:
+    def __init__(self, service_port: int, directory: Path, port: int = 0, **variables: str) -> None:
         directory.mkdir()
-        self.directory, self.internal_port, port = directory, free_port(), free_port()
+        self.directory, self.internal_port = directory, free_port()
+        port = port or free_port()
         self.access_log = directory / "access.log"
         variables = {
             "PUBLIC_LISTEN": f"127.0.0.1:{port}",

@@ -1,13 +1,18 @@
 """What Nginx adds to a request, takes away from it, and answers by itself."""
 
+import http.client
 import json
 import re
+import socket
+import ssl
+import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
 from config.settings import API_VERSION, MAX_BODY_BYTES
-from tests.deploy.chain import PORTAL, ROOT, Nginx
+from tests.deploy.chain import HOST, PORTAL, ROOT, Nginx, free_port
 
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
 
@@ -189,3 +194,37 @@ def test_service_that_is_away_is_502_in_the_envelope(chain, tmp_path):
     nginx.stop()
     assert_envelope(answer, 502, "5030", "Service unavailable, try again")
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.fixture
+def tls_nginx(chain, tmp_path):
+    """Nginx with a certificate, made up on the spot."""
+    files = {"TLS_CERTIFICATE": tmp_path / "certificate", "TLS_CERTIFICATE_KEY": tmp_path / "key"}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+    command += ["-out", str(files["TLS_CERTIFICATE"]), "-keyout", str(files["TLS_CERTIFICATE_KEY"])]
+    subprocess.check_call(command, stderr=subprocess.DEVNULL)
+    port = free_port()
+    variables = {name: str(path) for name, path in files.items()}
+    variables["PUBLIC_LISTEN"] = f"127.0.0.1:{port} ssl"
+    nginx = Nginx(chain.service.port, tmp_path / "tls", port=port, **variables)
+    yield nginx
+    nginx.stop()
+
+
+def test_tls_ends_here(chain, tls_nginx):
+    context = ssl.create_default_context(cafile=str(tls_nginx.directory.parent / "certificate"))
+    address = ("127.0.0.1", tls_nginx.port)
+    connection = http.client.HTTPSConnection(*address, context=context)
+    connection.sock = context.wrap_socket(socket.create_connection(address), server_hostname=HOST)
+    with closing(connection):
+        answer = chain.send(connection, {"connectionBizId": "sc_abc123", "connectionName": "TLS"})
+
+    assert (answer.status, answer.json["data"]["connectionName"]) == (200, "TLS")
+
+
+def test_request_without_tls_is_refused(chain, tls_nginx):
+    answer = chain.rename("In the clear", port=tls_nginx.port)
+
+    assert_envelope(answer, 400, "4000", "Invalid request")
+    assert chain.audited_names("In the clear") == {}
