@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 
 from config.settings import API_VERSION, MAX_BODY_BYTES
-from tests.deploy.chain import HOST, PORTAL, ROOT, Nginx, free_port
+from tests.deploy.chain import HOST, PORTAL, ROOT, Nginx, free_port, wait_for
 
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
 
@@ -28,6 +28,15 @@ def assert_envelope(answer, status, code, message):
     assert answer.headers["cache-control"] == "no-store"
     assert UUID(answer.headers["x-request-id"])
     assert not re.search(r"\d", answer.headers["server"])
+
+
+def logged(nginx, request_id):
+    """The line of the access log for a request; it is written after the answer."""
+
+    def lines():
+        return [line for line in nginx.access_log.read_text().splitlines() if request_id in line]
+
+    return json.loads(wait_for(lines, f"A line for {request_id}")[0])
 
 
 def test_portal_code_is_injected(chain):
@@ -61,8 +70,7 @@ def test_request_id_of_the_gateway_reaches_response_log_and_audit(chain):
     assert answer.headers["x-request-id"] == sent
     audited = chain.rows(f"SELECT count(*) FROM auditlog_logentry WHERE cid = '{sent}'")
     assert audited == [(1,)]
-    (line,) = [line for line in chain.nginx.access_log.read_text().splitlines() if sent in line]
-    assert json.loads(line)["status"] == 200
+    assert logged(chain.nginx, sent)["status"] == 200
 
 
 @pytest.mark.parametrize("sent", ["", " ", "a b", "a" * 129, "<script>", "{}", "ü", "a,b"])
@@ -75,8 +83,9 @@ def test_malformed_request_id_is_replaced(chain, sent):
 
 
 def test_access_log_has_no_query_string(chain):
-    chain.ask({}, path="/web/v1/nothing?token=canary-7351")
+    chain.ask({}, path="/web/v1/nothing?token=canary-7351", X_Request_Id="no-query")
 
+    assert logged(chain.nginx, "no-query")["path"] == "/web/v1/nothing"
     assert "canary-7351" not in chain.nginx.access_log.read_text()
 
 
@@ -101,10 +110,12 @@ def test_forwarded_headers_of_the_client_decide_nothing(chain):
 def test_address_that_a_trusted_gateway_names_is_believed(chain, tmp_path):
     nginx = Nginx(chain.service.port, tmp_path / "behind", GATEWAY="127.0.0.0/8")
 
-    chain.rename("From afar", port=nginx.port, X_Forwarded_For="203.0.113.1, 198.51.100.7")
+    forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7", "X-Request-Id": "from-afar"}
+    chain.rename("From afar", port=nginx.port, **forwarded)
 
+    line = logged(nginx, "from-afar")
     nginx.stop()
-    assert json.loads(nginx.access_log.read_text())["client"] == "198.51.100.7"
+    assert line["client"] == "198.51.100.7"
 
 
 def test_template_knows_the_version_and_the_limit():
@@ -164,6 +175,11 @@ def test_many_requests_are_429_in_the_envelope(chain, tmp_path):
 @pytest.mark.parametrize("path", ["/", "/admin/", "/metrics", "/healthz", "/readyz", "/static/x"])
 def test_public_listener_serves_the_api_alone(chain, path):
     assert_envelope(chain.ask(None, method="GET", path=path), 404, "4040", "Not found")
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs/", "/static/openapi/docs.js"])
+def test_public_listener_describes_the_api(chain, path):
+    assert chain.ask(None, method="GET", path=path).status == 200
 
 
 def test_internal_listener_has_the_admin(chain):
