@@ -11,6 +11,7 @@ make secret_key "$(random 48)"
 make jwt_signing_key "$(random 48)"
 make fernet_keys "$(random 32)"
 make portal_access_code "$(random 48)"
+make metrics_token "$(random 48)"
 make database_admin_password "$(openssl rand -hex 24)"
 make database_password "$(openssl rand -hex 24)"
 password=$(cat database_password)

@@ -227,12 +227,13 @@ class Chain:
             return self.send(connection, body, **kwargs)
 
     def recover(self, port: int | None = None) -> None:
-        """Return when no connection of a pool is one to a database that is gone."""
-        headers = {} if port is None else PORTAL
+        """Return when no worker has a connection left to a database that is gone.
+
+        Each of these requests has a connection of its own, and meets either worker.
+        """
+        port = port or self.service.port
         wait_for(
-            lambda: all(
-                self.rename("After", port=port, **headers).status == 200 for _ in range(60)
-            ),
+            lambda: all(self.rename("After", port=port, **PORTAL).status == 200 for _ in range(80)),
             "The recovery",
         )
 

@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 
 from config.settings import API_VERSION, MAX_BODY_BYTES
-from tests.deploy.chain import HOST, PORTAL, ROOT, Nginx, free_port, wait_for
+from tests.deploy.chain import HOST, PORTAL, ROOT, UPDATE, Nginx, free_port, wait_for
 
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
 
@@ -70,7 +70,9 @@ def test_request_id_of_the_gateway_reaches_response_log_and_audit(chain):
     assert answer.headers["x-request-id"] == sent
     audited = chain.rows(f"SELECT count(*) FROM auditlog_logentry WHERE cid = '{sent}'")
     assert audited == [(1,)]
-    assert logged(chain.nginx, sent)["status"] == 200
+    line = logged(chain.nginx, sent)
+    assert (line["status"], line["path"]) == (200, UPDATE)
+    assert sent in chain.service.log.read_text()
 
 
 @pytest.mark.parametrize("sent", ["", " ", "a b", "a" * 129, "<script>", "{}", "ü", "a,b"])
@@ -82,10 +84,11 @@ def test_malformed_request_id_is_replaced(chain, sent):
     assert chain.rows(f"SELECT count(*) FROM auditlog_logentry WHERE cid = '{given}'") == [(1,)]
 
 
-def test_access_log_has_no_query_string(chain):
-    chain.ask({}, path="/web/v1/nothing?token=canary-7351", X_Request_Id="no-query")
+@pytest.mark.parametrize("path", [f"{UPDATE}?token=canary-7351", "/web/canary-7351"])
+def test_access_log_has_nothing_that_could_be_a_secret(chain, path):
+    answer = chain.ask({"connectionBizId": "sc_abc123"}, path=path)
 
-    assert logged(chain.nginx, "no-query")["path"] == "/web/v1/nothing"
+    assert logged(chain.nginx, answer.headers["x-request-id"])["status"] == answer.status
     assert "canary-7351" not in chain.nginx.access_log.read_text()
 
 
@@ -187,6 +190,13 @@ def test_internal_listener_has_the_admin(chain):
 
     assert answer.status == 200
     assert b"csrfmiddlewaretoken" in answer.body
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_internal_listener_has_health(chain, path):
+    answer = chain.ask(None, method="GET", path=path, port=chain.nginx.internal_port)
+
+    assert answer.status == 200
 
 
 def test_internal_listener_does_not_have_the_api(chain):
