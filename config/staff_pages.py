@@ -1,10 +1,12 @@
 """What every page outside `/web/` passes: the pages of staff."""
 
 import logging
+import sys
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import add_never_cache_headers
+from django.views import defaults
 
 from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
 
@@ -37,5 +39,16 @@ class StaffPagesMiddleware:
         """A 503 for a database that is away or a lock that lasts; None leaves a crash to Django."""
         if not isinstance(error, DATABASE_AWAY):
             return None
-        logger.error("The database is away", exc_info=error)
-        return HttpResponse(BUSY, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return busy(error)
+
+
+def busy(error: Exception) -> HttpResponse:
+    """The page for a database that is away; what it said is for the log alone."""
+    logger.error("The database is away", exc_info=error)
+    return HttpResponse(BUSY, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer for a crash, also in a middleware: the one of sessions asks the database again."""
+    error = sys.exception()
+    return busy(error) if isinstance(error, DATABASE_AWAY) else defaults.server_error(request)

@@ -13,6 +13,7 @@ admin.site.site_url = None
 # The lists need the room.
 admin.site.enable_nav_sidebar = False
 
+handler500 = "config.staff_pages.server_error"
 urlpatterns = [
     path("openapi.json", openapi.openapi_json, name="openapi"),
     path("docs/", openapi.docs, name="docs"),

@@ -7,6 +7,8 @@ from axes.models import AccessAttempt
 from django.conf import settings as project
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
+from django.db import connection as database
 from django.utils import timezone
 
 from tests.admin.conftest import AUDIT, FIND, LIST, StaffClient, text
@@ -164,3 +166,21 @@ def test_posting_without_the_forms_token_is_refused(person):
     client.handler.enforce_csrf_checks = True
 
     assert client.post(LOGIN, person).status_code == 403
+
+
+@pytest.mark.parametrize("table", ["", "django_session"])
+def test_database_away_is_a_503_that_says_so(superuser, table):
+    def refuse(execute, sql, *args):
+        if table in sql:
+            raise OperationalError("no such host: do not show")
+        return execute(sql, *args)
+
+    superuser.raise_request_exception = False
+    with database.execute_wrapper(refuse):
+        response = superuser.get(LIST)
+
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert "no-store" in response.headers["Cache-Control"]
+    assert "Try again in a moment" in text(response)
+    assert "do not show" not in text(response)
