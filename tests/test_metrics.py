@@ -6,6 +6,8 @@ from django.db import connections
 from prometheus_client import REGISTRY
 
 from config.observability import metrics
+from stripe_connections import services
+from stripe_connections.audit import Actor, Source
 from tests.admin.conftest import StaffClient
 from tests.conftest import ApiClient, random_api_key, update_path
 
@@ -86,6 +88,17 @@ def test_updates_are_counted_by_field(manager, connection, rise, field, rises):
     found = rise(lambda: manager.update(body), "connection_updates_total", field=field)
 
     assert found == rises
+
+
+def test_updates_by_staff_are_counted_too(workspace, connection, rise):
+    def update():
+        changes = {"connection_name": "New"}
+        actor = Actor(None, Source.ADMIN)
+        services.update_connection(
+            workspace=workspace, biz_id="sc_abc123", changes=changes, actor=actor
+        )
+
+    assert rise(update, "connection_updates_total", field="connection_name") == 1
 
 
 @pytest.mark.parametrize("body", [NAMED | {"nonsense": 1}, {"connectionBizId": "sc_abc123"}])

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.db import connection as database
 from django.db.backends.signals import connection_created
@@ -145,6 +146,16 @@ def test_line_of_an_admin_page(admin_user, connection, line_of):
     assert line["user"] == admin_user.pk
     assert line["queries"] > 1
     assert "code" not in line
+
+
+def test_refused_page_has_one_line(make_user, connection, line_of):
+    user = make_user("clerk")
+    User.objects.update(is_staff=True)
+    client = StaffClient(user)
+    line = line_of(lambda: client.get(change_url(connection)))
+
+    assert (line["status"], line["user"], line["level"]) == (403, user.pk, "info")
+    assert "path" not in line
 
 
 def test_session_is_not_asked_for_the_line(db, line_of):
