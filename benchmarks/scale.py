@@ -1,0 +1,118 @@
+"""Does the update call stay as cheap as it is, with a million connections and after hours?
+
+    python -m benchmarks.scale
+
+Drives the product on two databases in turn, one with 1,000 connections in one workspace, one with
+a million in 100,000 workspaces, and compares what a request costs. Then sends one server 200,000
+requests and watches the memory of its worker, and leaves it alone and counts its connections to
+the database.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from benchmarks import driver
+from benchmarks.servers import Bench, Figures, figures
+
+ROWS = 1_000
+MANY_ROWS = 1_000_000
+MANY_WORKSPACES = 100_000
+MADE = 20_000
+STEPS = 10
+# One statement each. The manager is a member everywhere, as a support account may be.
+MANY = (
+    f"""INSERT INTO workspaces_workspace (biz_id, name, is_active, tenant_id)
+    SELECT 'ws_many' || n, 'Many', true, (SELECT min(id) FROM workspaces_tenant)
+    FROM generate_series(1, {MANY_WORKSPACES}) AS n""",  # noqa: S608
+    """INSERT INTO workspaces_membership (role, user_id, workspace_id)
+    SELECT 'manager', (SELECT id FROM auth_user WHERE username = 'demo-manager'), id
+    FROM workspaces_workspace WHERE biz_id LIKE 'ws_many%'""",
+    # The copies, which are not driven, are spread over them.
+    f"""UPDATE stripe_connections_stripeconnection SET workspace_id =
+    (SELECT min(id) FROM workspaces_workspace WHERE biz_id LIKE 'ws_many%')
+    + id % {MANY_WORKSPACES} WHERE biz_id LIKE '%x%' AND id % 2 = 0""",  # noqa: S608
+    "VACUUM (ANALYZE, FREEZE)",
+)
+
+
+def compare(small: Bench, large: Bench, rounds: int, seconds: float) -> dict[str, Any]:
+    """The figures of both, and the medians of the ratios within a round."""
+    small.prepare(ROWS, 1)
+    large.prepare(MADE, 1)
+    large.multiply(MANY_ROWS // MADE - 1)
+    for statement in MANY:
+        large.sql(statement)
+    results: list[tuple[Figures, Figures]] = []
+    for number in range(rounds + 1):
+        print(f"Round {number} of {rounds} ...", file=sys.stderr)
+        one, two = (
+            figures([bench.run("product", body, seconds) for body in driver.bodies()])
+            for bench in (small, large)
+        )
+        results.append((one, two))
+    # The first round warms up.
+    pairs = results[1:]
+    return {
+        "small": {name: median(one[name] for one, _ in pairs) for name in pairs[0][0]},
+        "large": {name: median(two[name] for _, two in pairs) for name in pairs[0][0]},
+        "ratios": {
+            name: median(two[name] / one[name] for one, two in pairs) for name in pairs[0][0]
+        },
+    }
+
+
+def memory(bench: Bench, requests: int) -> list[float]:
+    """MiB of the server's processes, after each tenth of the requests."""
+    steps = []
+    for _ in range(STEPS):
+        bench.run("product", "all", 3_600, requests=requests // STEPS)
+        server = psutil.Process(bench.processes["product"].pid)
+        processes = [server, *server.children(recursive=True)]
+        steps.append(sum(process.memory_info().rss for process in processes) / 2**20)
+    return steps
+
+
+def connections(bench: Bench) -> int:
+    """How many the server has to the database."""
+    ((count,),) = bench.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    return int(count)
+
+
+def main() -> int:
+    """Measure and print; 1 where an answer was wrong."""
+    parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--idle", type=float, default=660, help="seconds, past every time-out")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as directory,
+        Bench(Path(directory, "small")) as small,
+        Bench(Path(directory, "large")) as large,
+    ):
+        result = compare(small, large, options.rounds, options.seconds)
+        result["memory_mib"] = memory(large, options.requests)
+        result["connections"] = [connections(large)]
+        time.sleep(options.idle)
+        result["connections"].append(connections(large))
+        large.run("product", "name", 2)
+        result["connections"].append(connections(large))
+        wrong = small.wrong + large.wrong
+    print(json.dumps(result | {"wrong": wrong}, indent=2))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

