@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help run test check bench schema requirements
+.PHONY: help run test check bench schema client requirements
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -31,6 +31,9 @@ bench: .venv/installed ## Measure the update call beside a floor and a textbook 
 schema: .venv/installed ## Keep the description of the API, after a change of it, in docs/openapi/
 	$(BIN)/python -m tests.production spectacular --format openapi-json --validate --fail-on-warn | \
 	  $(BIN)/python -m tests.openapi_changes
+
+client: ## Generate the TypeScript client from docs/openapi/, and compile it (needs npm)
+	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent build
 
 requirements: .venv/installed ## Compile the pinned requirements from the .in files
 	cd requirements && export UV_CUSTOM_COMPILE_COMMAND="make requirements" && \

@@ -1,0 +1,117 @@
+"""The TypeScript client: current, strict, and able to update a connection."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.openapi.views import document
+from tests.site import ROOT
+
+CLIENT = ROOT / "clients" / "typescript"
+NPM = shutil.which("npm")
+PREAMBLE = """
+declare const process: { env: Record<string, string | undefined> };
+const { BASE_URL: baseUrl = "", USERNAME: username = "", PASSWORD: password = "" } = process.env;
+"""
+# A `@ts-expect-error` above a line without an error is an error.
+MISTAKES = """
+import { connect, type UpdateConnection } from "./index.js";
+const client = connect("", () => undefined);
+const update = "/web/v1/workspaces/{workspaceId}/stripe/connections/update";
+const params = { path: { workspaceId: "ws_demo" } };
+client.POST(update, { params, body: { connectionBizId: "sc_1", configJson: null } });
+// @ts-expect-error a misspelt field
+const misspelt: UpdateConnection = { connectionBizId: "sc_1", apikey: "" };
+// @ts-expect-error a secret that is wiped
+client.POST(update, { params, body: { connectionBizId: "sc_1", apiKey: null } });
+// @ts-expect-error no connection
+client.POST(update, { params, body: { connectionName: "x" } });
+// @ts-expect-error no workspace
+client.POST(update, { body: { connectionBizId: "sc_1" } });
+// @ts-expect-error another method
+client.GET(update, { params });
+const { data } = await client.POST(update, { params, body: { connectionBizId: "sc_1" } });
+// @ts-expect-error a secret in an answer
+data?.data.apiKey;
+"""
+
+pytestmark = [
+    pytest.mark.xdist_group("live"),
+    pytest.mark.skipif(
+        NPM is None and not os.environ.get("CI"),
+        reason="There is no npm here: apt-get install npm",
+    ),
+]
+
+
+def run(directory: Path, *command: str, **environment: str) -> str:
+    finished = subprocess.run(
+        command,
+        cwd=directory,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: Any) -> Path:
+    """A copy of the client with its packages, so that nothing in the work tree changes."""
+    copy = tmp_path_factory.mktemp("client") / "clients" / "typescript"
+    shutil.copytree(CLIENT, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    shutil.copytree(ROOT / "docs" / "openapi", copy.parent.parent / "docs" / "openapi")
+    run(copy, "npm", "ci", "--silent")
+    return copy
+
+
+def test_generated_types_are_current(client):
+    run(client, "npm", "run", "--silent", "generate")
+
+    assert (client / "src" / "schema.ts").read_text() == (CLIENT / "src" / "schema.ts").read_text()
+
+
+def test_version_is_the_one_of_the_api():
+    package = json.loads((CLIENT / "package.json").read_text())
+
+    assert package["version"] == json.loads(document())["info"]["version"]
+
+
+def test_lock_file_names_no_registry():
+    assert "registry" not in (CLIENT / "package-lock.json").read_text()
+
+
+def test_example_of_the_readme_updates_a_connection(client, live):
+    example = re.search(r"```ts\n(.*?)```", (client / "README.md").read_text(), re.DOTALL)[1]
+    portal = f", {{ ...{live.portal} }})"
+    source = example.replace('"stripe-connections-client"', '"./index.js"')
+    source = source.replace("undefined)", f"undefined{portal}")
+    source = source.replace("data.accessToken)", f"data.accessToken{portal}")
+    (client / "src" / "example.ts").write_text(PREAMBLE.strip() + "\n" + source)
+    run(client, "npm", "run", "--silent", "build")
+
+    said = run(
+        client,
+        "node",
+        "dist/example.js",
+        BASE_URL=live.url,
+        USERNAME="demo-manager",
+        PASSWORD=live.passwords["demo-manager"],
+    )
+
+    assert re.fullmatch(r'By TypeScript "\d+"\n', said)
+
+
+def test_mistakes_do_not_compile(client):
+    (client / "src" / "mistakes.ts").write_text(MISTAKES)
+
+    run(client, "npx", "tsc", "--noEmit")
