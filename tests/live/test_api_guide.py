@@ -1,0 +1,147 @@
+"""docs/api.md: its programs run as they stand, and its tables say what the service does."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from config.web_chain import envelope
+from stripe_connections.serializers import UpdateConnectionSerializer
+from tests.site import ROOT
+from tests.test_openapi import ANSWER, DOCUMENT
+from tests.test_update_fields import VALID
+
+GUIDE = (ROOT / "docs" / "api.md").read_text()
+SHELL, LOST_UPDATES = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+[PYTHON] = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+[FETCH] = re.findall(r"```js\n(.*?)```", GUIDE, re.DOTALL)
+[SUCCESS, FAILURE] = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
+CELLS = [
+    (field, sent, cell)
+    for fields, *cells in re.findall(
+        r"^\| (`.+?`) \| (.+) \| (.+) \| (.+) \|$", GUIDE, re.MULTILINE
+    )
+    for field in re.findall(r"`(\w+)`", fields)
+    for sent, cell in zip(["omitted", None, ""], cells, strict=True)
+    if field in DOCUMENT["components"]["schemas"]["UpdateConnection"]["properties"]
+]
+CALL = {"connectionBizId": "sc_abc123"}
+
+pytestmark = pytest.mark.xdist_group("live")
+
+
+def run(live, command, program):
+    """What the program says, with the service behind a portal, which adds its code."""
+    environment = {
+        "BASE_URL": live.url,
+        "USERNAME": "demo-manager",
+        "PASSWORD": live.passwords["demo-manager"],
+        "TOKEN": live.token(),
+        "PORTAL": live.environment["PORTAL_ACCESS_CODE"],
+    }
+    return subprocess.run(
+        command,
+        input=program,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def through_nginx(program):
+    return 'curl() { command curl -H "X-PORTAL-ACCESS-CODE: $PORTAL" "$@"; }\n' + program
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_curl_updates_the_connection(live):
+    said = run(live, ["sh"], through_nginx(SHELL))
+
+    assert said.startswith("HTTP/1.1 200 ")
+    assert "Updated Stripe Connection" in said
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_somebody_who_was_slower_is_refused(live):
+    said = run(live, ["sh"], through_nginx(LOST_UPDATES))
+
+    assert re.findall(r"^HTTP/1.1 (\d+)", said, re.MULTILINE) == ["200", "412"]
+    assert json.loads(said.splitlines()[-1])["code"] == "4120"
+
+
+def test_python_updates_the_connection(live):
+    before = "import os\nbase_url, token = os.environ['BASE_URL'], os.environ['TOKEN']\n"
+    portal = "request.add_header('X-PORTAL-ACCESS-CODE', os.environ['PORTAL'])\n"
+    program = before + PYTHON.replace("with urlopen", f"{portal}with urlopen")
+
+    assert re.fullmatch(
+        r'Updated Stripe Connection "\d+"\n', run(live, [sys.executable, "-"], program)
+    )
+
+
+@pytest.mark.skipif(
+    not shutil.which("node") and not os.environ.get("CI"),
+    reason="There is no node here: apt-get install nodejs",
+)
+def test_fetch_updates_the_connection(live):
+    before = "const { BASE_URL: baseUrl, TOKEN: token, PORTAL: portal } = process.env;\n"
+    program = before + FETCH.replace("headers: {", 'headers: { "X-PORTAL-ACCESS-CODE": portal,')
+
+    said = run(live, ["node", "--input-type=module", "-"], program)
+
+    assert re.fullmatch(r'Updated Stripe Connection "\d+"\n', said)
+
+
+def test_answer_is_the_documented_one():
+    assert f"{json.dumps(ANSWER, indent=2)}\n" == SUCCESS
+    assert json.loads(FAILURE).keys() == (envelope.failure(400) | {"errors": []}).keys()
+
+
+def test_every_error_has_its_row():
+    rows = re.findall(r"^\| (\d{3}) \| (\d{4}) \| .+ \| .+ \|$", GUIDE, re.MULTILINE)
+
+    assert rows == [(str(status), code) for status, (code, _) in envelope.ERRORS.items()]
+
+
+def test_every_code_of_a_bad_field_has_its_row():
+    rows = re.findall(r"^\| `([a-z_]+)` \| [^|]+ \|$", GUIDE, re.MULTILINE)
+
+    assert rows == DOCUMENT["components"]["schemas"]["FieldError"]["properties"]["code"]["enum"]
+
+
+def test_table_names_every_field():
+    assert len(CELLS) == 8 * 3
+    assert sum(cell == "stays" for _, _, cell in CELLS) == 7
+
+
+@pytest.mark.parametrize(("field", "sent", "cell"), [c for c in CELLS if "400" in c[2]])
+def test_what_the_table_refuses_is_refused(field, sent, cell, manager, assert_refused):
+    body = {name: value for name, value in (CALL | {field: sent}).items() if value != "omitted"}
+
+    errors = assert_refused(manager.update(body), 400, "4000")["errors"]
+
+    assert [(error["field"], error["code"]) for error in errors] == [(field, cell.split("`")[1])]
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "cell"), [c for c in CELLS if c[2].startswith(("stored", "cleared"))]
+)
+def test_what_the_table_stores_is_stored(field, sent, cell, manager, connection):
+    response = manager.update(CALL | {field: sent})
+
+    assert cell == {None: "cleared to `null`", "": 'stored as `""`'}[sent]
+    assert response.json()["data"][field] == sent
+
+
+@pytest.mark.parametrize("field", [field for field, sent, cell in CELLS if cell == "stays"])
+def test_what_is_omitted_stays(field, manager, connection, stored):
+    others = {name: value for name, value in VALID.items() if name != field}
+    column = UpdateConnectionSerializer().fields[field].source
+    before = stored(connection)[column]
+
+    assert manager.update(others).status_code == 200
+    assert stored(connection)[column] == before
