@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -32,12 +33,14 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        directory.mkdir(exist_ok=True)
         self.database = get_server(directory / "data", cleanup_mode="stop")
         self.environment = os.environ | PRODUCTION
         self.environment |= {
             "DATABASE_URL": self.database.get_uri(),
             "ALLOWED_HOSTS": "127.0.0.1",
             "PYTHONPATH": str(ROOT),
+            "METRICS_TOKEN": secrets.token_urlsafe(32),
             # Counted as in production, and never reached.
             "THROTTLE_USER": "1000000/min",
             "THROTTLE_WORKSPACE": "5000000/min",
