@@ -6,6 +6,7 @@ always do, and the statements pass through Django's cursors, where tests and log
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar
@@ -147,7 +148,10 @@ def _prepared(columns: Columns, values: Iterable[Any]) -> list[Any]:
 def _prepared_by_field(column: Any, value: Any) -> Any:
     if type(column) is models.JSONField and column.encoder is None:
         return orjson.dumps(value).decode()
-    return column.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
+    database = connections[DEFAULT_DB_ALIAS]
+    if type(value) is datetime and database.vendor == "postgresql":
+        return value
+    return column.get_db_prep_save(value, database)
 
 
 @lru_cache(maxsize=512)

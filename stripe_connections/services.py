@@ -96,7 +96,8 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
             )
             locked = prepared.instance(StripeConnection, READ_FIELDS, values) if values else None
             connection = _found(locked, workspace, expected_versions)
-            _update(connection, changes, actor)
+            if not _update(connection, changes, actor):
+                raise RuntimeError("A locked row has changed.")
     count_update(changes)
     return connection
 

@@ -73,7 +73,7 @@ def expected_versions(request: Request | HttpRequest) -> frozenset[int] | None:
     A weak tag counts as the strong one, because a compressing proxy makes the one of the other;
     what is no tag of ours matches nothing.
     """
-    header = request.headers.get("If-Match")
+    header = request.META.get("HTTP_IF_MATCH")
     if header is None or header.strip() == "*":
         return None
     tags = (_entity_tag(part) for part in header.split(","))

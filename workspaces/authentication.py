@@ -7,7 +7,7 @@ from typing import Any, cast
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Field, QuerySet
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
@@ -44,7 +44,8 @@ class JWTAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, Membership | None] | None:
         """The user and the membership; None where no bearer token was sent."""
-        parts = get_authorization_header(request).split()
+        # Not `request.headers`, which is made from all of them; the bytes as WSGI hands them over.
+        parts = request.META.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace").split()
         if not parts or parts[0].lower() != b"bearer":
             return None
         if len(parts) != BEARER_PARTS:

@@ -77,7 +77,11 @@ def finish(  # noqa: PLR0913
         "address": request.META.get("REMOTE_ADDR"),
     }
     fields = {name: value for name, value in line.items() if value is not None}
-    logger.log(level, "request", extra={"fields": fields})
+    # Not `log`, which looks through the stack for the caller's file and line.
+    record = logger.makeRecord(
+        logger.name, level, "", 0, "request", (), None, extra={"fields": fields}
+    )
+    logger.handle(record)
 
 
 def _code(request: HttpRequest, status: int) -> str | None:

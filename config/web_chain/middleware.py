@@ -4,6 +4,7 @@ import hmac
 import logging
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
@@ -17,6 +18,9 @@ from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
 logger = logging.getLogger(__name__)
 
 PREFIX = "/web/"
+
+# Clients call the same few paths again and again.
+_resolve = lru_cache(maxsize=1_000)(resolve)
 
 
 class WebChainMiddleware:
@@ -48,7 +52,7 @@ class WebChainMiddleware:
             if request.method == "POST":
                 # A query means nothing here, and one of too many names would be an error.
                 request.META["QUERY_STRING"] = ""
-            request.resolver_match = match = resolve(request.path_info)
+            request.resolver_match = match = _resolve(request.path_info, settings.ROOT_URLCONF)
             response: HttpResponse = match.func(request, *match.args, **match.kwargs)
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is in the envelope
@@ -87,8 +91,12 @@ def portal_admits(request: HttpRequest) -> bool:
     if not settings.PORTAL_ACCESS_CODE:
         return True
     # WSGI hands over a header's bytes as Latin-1 (PEP 3333).
-    sent = request.headers.get("X-Portal-Access-Code", "").encode("latin-1", "replace")
-    codes = [code.strip().encode() for code in settings.PORTAL_ACCESS_CODE.split(",")]
-    # An empty entry is no code: a stray comma must not admit a request without the header.
-    matches = [hmac.compare_digest(sent, code) for code in codes if code]
+    sent = request.META.get("HTTP_X_PORTAL_ACCESS_CODE", "").encode("latin-1", "replace")
+    matches = [hmac.compare_digest(sent, code) for code in _codes(settings.PORTAL_ACCESS_CODE)]
     return any(matches)
+
+
+@lru_cache(maxsize=8)
+def _codes(setting: str) -> list[bytes]:
+    # An empty entry is no code: a stray comma must not admit a request without the header.
+    return [code.strip().encode() for code in setting.split(",") if code.strip()]
