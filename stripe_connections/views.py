@@ -63,7 +63,7 @@ class StripeConnectionViewSet(ViewSet):
             raise NotFoundError("Stripe tenant connection not found") from None
         except services.VersionConflictError:
             raise PreconditionFailedError from None
-        data = StripeConnectionSerializer(connection).data
+        data = StripeConnectionSerializer.shown(connection)
         return Response(data, headers={"ETag": connection.etag})
 
 

@@ -73,10 +73,14 @@ class SharedFieldsSerializer(serializers.Serializer[Any]):
         return shared
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        """As Django REST Framework, for attributes that are all there."""
+        return self.shown(instance)
+
+    @classmethod
+    def shown(cls, instance: Any) -> dict[str, Any]:
+        """As `data` of a serializer of `instance`, whose attributes are all there."""
         return {
             name: None if (value := get(instance)) is None else represent(value)
-            for name, get, represent in self._getters()
+            for name, get, represent in cls._getters()
         }
 
     @classmethod
