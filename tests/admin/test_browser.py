@@ -19,10 +19,13 @@ user = User.objects.create_user("demo-support", password="{password}", is_staff=
 user.user_permissions.set(Permission.objects.filter(codename="view_stripeconnection"))
 """
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"),
-    reason="There is no chromium here: apt-get install chromium",
-)
+pytestmark = [
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("CI"),
+        reason="There is no chromium here: apt-get install chromium",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
