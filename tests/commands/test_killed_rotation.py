@@ -37,12 +37,12 @@ class Scene:
             "SCENE_LOG": str(log),
         }
 
-    def start(self, *command, keys=(NEW, OLD), stderr=None):
+    def start(self, *command, keys=(NEW, OLD), stdout=subprocess.PIPE, stderr=None):
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
             env=self.environment | {"FERNET_KEYS": ",".join(keys)},
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
             text=True,
         )
@@ -52,9 +52,10 @@ class Scene:
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
-    def rotate(self):
+    def rotate(self, **options):
         arguments = ("--apply", "--workers", "2", "--batch-size", "20", "--format", "json")
-        return self.start("manage.py", "rotate_secrets", *arguments, stderr=subprocess.PIPE)
+        command = ("manage.py", "rotate_secrets", *arguments)
+        return self.start(*command, stderr=subprocess.PIPE, **options)
 
 
 @pytest.fixture
@@ -78,9 +79,21 @@ def scene(database_url, tmp_path):
     return scene
 
 
-def test_killed_rotation_loses_nothing(scene):
+@pytest.fixture
+def full_pipe():
+    """Takes nothing more: a command that has its last line to say waits, and does not end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    os.write(writer, bytes(2**24))
+    os.set_blocking(writer, True)
+    yield writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_killed_rotation_loses_nothing(scene, full_pipe):
     updating = scene.start("-m", "tests.commands.scene", "update", str(UPDATES))
-    killed = scene.rotate()
+    killed = scene.rotate(stdout=full_pipe)
     # After so many tenths of the work.
     for _ in range(random.randint(1, 7)):
         assert killed.stderr.readline()
