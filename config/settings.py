@@ -118,7 +118,11 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
         server_side_binding=True,
         prepare_threshold=1 if env.bool("PREPARED_STATEMENTS", True) else None,
     )
-    DATABASE["OPTIONS"].setdefault("pool", {"min_size": 1, "max_size": 16, "timeout": 5})
+    # It has more than the server has threads, so whoever waits for one waits for a database that
+    # is away, and keeps a thread from others. The pool itself would try ever more seldom, and after
+    # an outage of minutes be the last to notice its end; here the next request makes it try again.
+    pool = {"min_size": 1, "max_size": 16, "timeout": 2, "reconnect_timeout": 1}
+    DATABASE["OPTIONS"].setdefault("pool", pool)
 
 # ── Secrets at rest ───────────────────────────────────────────────────────────────────────────
 # Newest first: the first key encrypts, all of them decrypt. Each is a Fernet key as it stands.

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
+from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
@@ -66,9 +67,20 @@ class WebChainMiddleware:
             return failure_response(400)
         if isinstance(error, DATABASE_AWAY):
             logger.error("The database is away", exc_info=error)
+            discard_broken_connections()
             return failure_response(503, **{"Retry-After": str(RETRY_AFTER_SECONDS)})
         logger.error("Unexpected error", exc_info=error)
         return failure_response(500)
+
+
+def discard_broken_connections() -> None:
+    """Where this request's connection to the database is broken, look at the idle ones, too.
+
+    After a restart of the database all of them are, and each would cost a request.
+    """
+    pool = getattr(connection, "pool", None)
+    if pool and connection.connection and connection.connection.closed:
+        pool.check()
 
 
 def body_length(request: HttpRequest) -> int:

@@ -75,7 +75,7 @@ class Command(BaseCommand):
         server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
         # HTTP/2 would hand over a body without a length, and headers of up to 16 MB. Without the
         # time-out, a client that never ends its body would keep the server from ever stopping; the
-        # pool may keep another request waiting for 5 seconds, and then a lock.
+        # pool may keep another request waiting for 2 seconds, and then a lock.
         arguments = (
             f"--interface wsgi --http 1 --no-ws --host {host} --port {port} "
             f"--workers {options['workers']} --workers-kill-timeout 12 --respawn-failed-workers "
