@@ -92,6 +92,32 @@ def test_access_log_has_nothing_that_could_be_a_secret(chain, path):
     assert "canary-7351" not in chain.nginx.access_log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (f"{UPDATE}?token=canary-7352", {"connectionName": "x" * MAX_BODY_BYTES}, 413),
+        (f"{UPDATE}?token=canary-7352", {}, 502),
+    ],
+)
+def test_error_log_has_no_query_string(chain, tmp_path, path, body, status):
+    nginx = Nginx(9, tmp_path / "alone")
+
+    answer = chain.ask(body, path=path, port=nginx.port)
+
+    nginx.stop()
+    assert answer.status == status
+    assert "canary-7352" not in nginx.log.read_text()
+
+
+def test_other_headers_do_not_reach_the_service(chain):
+    """It would refuse so many, or such characters, without the envelope."""
+    headers = {f"X-Padding-{number}": "x" for number in range(150)}
+
+    answer = chain.rename("Padded", **headers, X_Odd="\1")
+
+    assert answer.status == 200
+
+
 def test_forwarded_headers_of_the_client_decide_nothing(chain):
     """The throttle on log-ins counts the address that Nginx saw, whatever the client claims."""
     answers = [
