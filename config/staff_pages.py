@@ -44,7 +44,7 @@ class StaffPagesMiddleware:
 
 def busy(error: Exception) -> HttpResponse:
     """The page for a database that is away; what it said is for the log alone."""
-    logger.error("The database is away", exc_info=error)
+    logger.error("The database is away or busy", exc_info=error)
     return HttpResponse(BUSY, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
