@@ -1,4 +1,5 @@
--- Read once, by the PostgreSQL image, when the database is new: the service's own role and database.
+-- The service's own role and database. The PostgreSQL image reads it once, when the database is new.
+-- Without the file, the role gets no password, and comes over the socket of this machine.
 \set password `cat /run/secrets/database_password`
 CREATE ROLE connections LOGIN PASSWORD :'password';
 -- On every connection, also of PgBouncer's. A statement that outlasts this belongs to a caller whom
