@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import contextmanager
+from threading import Thread
 
 import pytest
 from cryptography.fernet import Fernet
@@ -123,6 +124,39 @@ def test_one_damaged_secret_is_no_reason_to_serve_nobody(workspace, connection, 
         )
 
     assert probe("/readyz").status_code == 200
+
+
+@pytest.fixture
+def probed_meanwhile():
+    """Probe while another probe is looking; its answer, and the ones that came meanwhile."""
+
+    def run():
+        answers, late = [], []
+
+        def meanwhile(execute, *args):
+            other = Thread(target=lambda: answers.append(probe("/readyz").status_code))
+            other.start()
+            other.join(timeout=1)
+            late.append(other.is_alive())
+            return execute(*args)
+
+        with database.execute_wrapper(meanwhile):
+            answer = probe("/readyz").status_code
+        assert late
+        return answer, set(answers), any(late)
+
+    return run
+
+
+def test_probe_does_not_wait_for_another_one(connection, a_second_later, probed_meanwhile):
+    assert probe("/readyz").status_code == 200
+    a_second_later()
+
+    assert probed_meanwhile() == (200, {200}, False)
+
+
+def test_nobody_is_sent_here_before_the_first_look(connection, probed_meanwhile):
+    assert probed_meanwhile() == (200, {503}, False)
 
 
 def test_result_is_kept_for_a_second(connection, a_second_later):

@@ -29,17 +29,23 @@ class Readiness:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._failed: str | None = None
+        self._failed: str | None = "database"
         self._expires_at = float("-inf")
         self._is_migrated = False
 
     def failed(self) -> str | None:
-        """The first check that fails, because each needs what the ones before it look at."""
-        with self._lock:
-            if monotonic() >= self._expires_at:
+        """The first check that fails, because each needs what the ones before it look at.
+
+        Whoever comes while somebody else is looking gets what was found before: a database that
+        does not answer keeps one thread waiting, and not one for every probe.
+        """
+        if monotonic() >= self._expires_at and self._lock.acquire(blocking=False):
+            try:
                 self._failed = self._check()
                 self._expires_at = monotonic() + RESULT_SECONDS
-            return self._failed
+            finally:
+                self._lock.release()
+        return self._failed
 
     def _check(self) -> str | None:
         try:
