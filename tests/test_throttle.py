@@ -251,6 +251,62 @@ def test_windows_that_are_over_are_swept_away(manager, connection, limits, later
     assert len(throttles.counter._leases) == 2
 
 
+def test_sweep_goes_on_while_there_is_much(manager, connection, limits, later):
+    limits(user="1/s")
+    CallCount.objects.bulk_create(
+        CallCount(key=f"over-{number}", window_end=1, calls=1)
+        for number in range(throttles.SWEEP_ROWS + 9)
+    )
+    later(throttles.SWEEP_SECONDS * 2)
+    statuses(manager, 1)
+    assert CallCount.objects.filter(key__startswith="over").count() == 9
+    later(1)
+    statuses(manager, 1)
+
+    assert not CallCount.objects.filter(key__startswith="over").exists()
+
+
+def test_window_that_a_fast_clock_swept_away_begins_anew(manager, connection, limits):
+    """This process knows a later window than the next count is in; it must not count for ever."""
+    later_end = int(throttles.time()) + 120
+    CallCount.objects.create(key="workspace:ws_demo/60", window_end=later_end, calls=0)
+    limits(workspace="300/min")
+    assert statuses(manager, 3) == [200, 200, 200]
+    CallCount.objects.all().delete()
+    counts = []
+
+    def count(execute, sql, *args):
+        counts.extend([sql] if "workspaces_callcount" in sql else [])
+        if len(counts) > 5:
+            raise OperationalError("asked without end")
+        return execute(sql, *args)
+
+    with database.execute_wrapper(count):
+        assert statuses(manager, 1) == [200]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", 429),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", 401),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", 401),
+        ("192.0.2.1", "192.0.2.2", 401),
+        ("unknown", "unknown", 429),
+    ],
+)
+def test_addresses_of_one_customer_count_together(db, limits, first, second, status):
+    limits(token="1/min")
+
+    def log_in(address):
+        body = {"username": f"nobody at {address}", "password": "wrong"}
+        client = ApiClient(REMOTE_ADDR=address)
+        return client.post(LOGIN, body, content_type="application/json").status_code
+
+    assert log_in(first) == 401
+    assert log_in(second) == status
+
+
 def test_no_user_name_is_kept_in_the_clear(db, limits):
     limits(token="5/min")
     client = ApiClient()

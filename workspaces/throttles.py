@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from time import time
 from typing import Any, NamedTuple, cast
@@ -112,11 +112,12 @@ class Counter:
 
     def _add(self, bucket: Bucket, window_end: int, calls: int) -> None:
         lease = self._leases.get(bucket.key)
-        if lease is None or lease.window_end < window_end:
+        # Also an earlier one, where a machine with a fast clock has swept away the window that
+        # this one knows: what was taken must be given out, or it would be taken for ever.
+        if lease is None or lease.window_end != window_end:
             lease = self._leases[bucket.key] = Lease(window_end)
-        if lease.window_end == window_end:
-            lease.remaining += min(bucket.portion, max(0, bucket.limit - calls + bucket.portion))
-            lease.is_last = lease.is_last or calls >= bucket.limit
+        lease.remaining += min(bucket.portion, max(0, bucket.limit - calls + bucket.portion))
+        lease.is_last = lease.is_last or calls >= bucket.limit
 
     def _sweep(self, now: float) -> None:
         """Forget windows that are over, here and in the database."""
@@ -128,7 +129,10 @@ class Counter:
             # A row that somebody is counting in is left: two statements that wait for each
             # other's rows would be a deadlock.
             over = CallCount.objects.filter(window_end__lt=now).select_for_update(skip_locked=True)
-            CallCount.objects.filter(pk__in=over.values("pk")[:SWEEP_ROWS]).delete()
+            swept, _ = CallCount.objects.filter(pk__in=over.values("pk")[:SWEEP_ROWS]).delete()
+        if swept == SWEEP_ROWS:
+            # Made-up user names may come faster than one sweep in ten minutes takes away.
+            self._sweep_at = now
 
 
 counter = Counter()
@@ -167,7 +171,8 @@ class AddressThrottle(_Throttle):
     """By client address; NUM_PROXIES says how far X-Forwarded-For is to be believed."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        return self.admit(("token", f"{view.action}:{_digest('address', self.get_ident(request))}"))
+        address = _digest("address", _customer(self.get_ident(request)))
+        return self.admit(("token", f"{view.action}:{address}"))
 
 
 class LoginThrottle(AddressThrottle):
@@ -190,6 +195,16 @@ def client_address(request: HttpRequest) -> str | None:
         return str(ip_address(address))
     except ValueError:  # a proxy of another make, which adds a port or a name
         return request.META.get("REMOTE_ADDR")
+
+
+def _customer(address: str) -> str:
+    """Who stands behind `address`: with IPv6, one has all of a /64 at least (RFC 6177)."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    is_wide = isinstance(found, IPv6Address) and not found.ipv4_mapped
+    return f"{int(found) >> 64:x}" if is_wide else address
 
 
 def _window_end(bucket: Bucket, now: float) -> int:
