@@ -60,6 +60,23 @@ def test_links_lead_somewhere(path):
     assert missing == []
 
 
+@pytest.mark.parametrize("path", ["README.md", *(f"docs/{name}" for name in PAGES)])
+def test_links_to_a_heading_find_it(path):
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", (ROOT / path).read_text())
+    pages = [(ROOT / path).parent / target if target else ROOT / path for target, _ in links]
+
+    missing = [
+        name for page, (_, name) in zip(pages, links, strict=True) if name not in anchors(page)
+    ]
+    assert missing == []
+
+
+def anchors(page: Path) -> list[str]:
+    """What a link can name of the headings of `page`."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^a-z0-9_ -]", "", text.lower()).replace(" ", "-") for text in headings]
+
+
 def test_every_command_of_operations_is_there():
     text = (ROOT / "docs" / "operations.md").read_text()
     named = set(re.findall(r"manage.py ([a-z_]+)", text))
