@@ -38,7 +38,7 @@ def run(live, command, program):
     """What the program says, with the service behind a portal, which adds its code."""
     environment = {
         "BASE_URL": live.url,
-        "USERNAME": "demo-manager",
+        "USER_NAME": "demo-manager",
         "PASSWORD": live.passwords["demo-manager"],
         "TOKEN": live.token(),
         "PORTAL": live.environment["PORTAL_ACCESS_CODE"],
