@@ -119,7 +119,10 @@ def test_other_headers_do_not_reach_the_service(chain):
 
 
 def test_forwarded_headers_of_the_client_decide_nothing(chain):
-    """The throttle on log-ins counts the address that Nginx saw, whatever the client claims."""
+    """The throttle on log-ins counts the address that Nginx saw, whatever the client claims.
+
+    Of 21 within two minutes, one minute has more than ten.
+    """
     answers = [
         chain.ask(
             {"username": f"nobody-{number}", "password": "wrong"},
@@ -129,11 +132,12 @@ def test_forwarded_headers_of_the_client_decide_nothing(chain):
             X_Real_IP=f"198.51.100.{number}",
             Forwarded=f"for=198.51.100.{number}",
         )
-        for number in range(12)
+        for number in range(21)
     ]
 
-    assert answers[-1].status == 429
-    assert int(answers[-1].headers["retry-after"]) >= 1
+    refused = [answer for answer in answers if answer.status == 429]
+    assert refused
+    assert int(refused[0].headers["retry-after"]) >= 1
 
 
 def test_address_that_a_trusted_gateway_names_is_believed(chain, tmp_path):
