@@ -11,7 +11,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
-from config.web_chain.wsgi import ChunkedBodies, WebRequest
+from config.web_chain.wsgi import WebRequest, WholeBodies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -27,4 +27,4 @@ handler.request_class = WebRequest
 request_started.disconnect(close_old_connections)
 request_started.disconnect(reset_queries)
 request_finished.disconnect(close_caches)
-application = ChunkedBodies(handler)
+application = WholeBodies(handler)

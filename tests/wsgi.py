@@ -51,7 +51,6 @@ def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Answer:
     with connection_kept():
         response = application(environ, lambda status, headers: started.extend([status, headers]))
         content = b"".join(response)
-        response.close()
     answer = Answer(int(started[0].split()[0]), dict(started[1]), content)
     described().check(environ["REQUEST_METHOD"], environ["PATH_INFO"], *answer)
     return answer

@@ -1,4 +1,4 @@
-"""What Django needs of a request before it can read it."""
+"""What stands between the server and Django."""
 
 from collections.abc import Iterable
 from io import BytesIO
@@ -7,27 +7,36 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
 from django.utils.http import parse_header_parameters
 
 MAX_CONTENT_TYPE_LENGTH = 256
 
 
-class ChunkedBodies:
-    """Give a body that came without Content-Length one, so that Django reads it.
+class WholeBodies:
+    """Bodies in one piece, from the server to Django and back.
 
-    Django takes a missing length for 0. Where the server marks the end of the input
-    (`wsgi.input_terminated`), reading is safe; one byte over the limit is enough for a 413.
+    A request's body that came without Content-Length gets one, because Django takes a missing
+    length for 0. Where the server marks the end of the input (`wsgi.input_terminated`), reading is
+    safe; one byte over the limit is enough for a 413.
+
+    An answer that is no stream is a list, which Granian sends at once; anything else it asks for
+    piece by piece, from another thread.
     """
 
     def __init__(self, application: WSGIApplication) -> None:
         self.application = application
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[Any]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"):
             body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
             environ["wsgi.input"] = BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
-        return self.application(environ, start_response)
+        response = self.application(environ, start_response)
+        if not isinstance(response, HttpResponse):
+            return response
+        response.close()
+        return [response.content]
 
 
 class WebRequest(WSGIRequest):
