@@ -1,12 +1,15 @@
 """The OpenAPI document: what it says, how it is served, and that it is held against the code."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from django.conf import settings
 from drf_spectacular.validation import validate_schema
 from jsonschema_rs import Draft202012Validator, Registry
 
+from config.openapi import views
 from config.openapi.views import document
 from config.web_chain import envelope
 from stripe_connections.serializers import StripeConnectionSerializer, UpdateConnectionSerializer
@@ -205,7 +208,7 @@ def test_page_has_nothing_inline_and_nothing_of_another_host(client):
 
 @pytest.mark.django_db
 def test_document_needs_no_query(client, django_assert_num_queries):
-    document.cache_clear()
+    views._made.cache_clear()
 
     with django_assert_num_queries(0):
         client.get("/openapi.json", secure=True)
@@ -269,3 +272,24 @@ def test_every_answer_of_a_test_client_is_checked(db, monkeypatch):
 
     with pytest.raises(UndocumentedAnswerError, match="401, undocumented"):
         ApiClient().update({})
+
+
+def test_document_is_made_once_for_all_who_ask_at_once(monkeypatch):
+    """Two threads that make it for the first time break each other."""
+    start, made = Barrier(8), []
+    get_schema = views.SchemaGenerator.get_schema
+
+    def counted(generator, **options):
+        made.append(generator)
+        return get_schema(generator, **options)
+
+    def ask(_):
+        start.wait(timeout=30)
+        return views.document()
+
+    monkeypatch.setattr(views.SchemaGenerator, "get_schema", counted)
+    views._made.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(ask, range(8)))
+
+    assert (len(made), len(answers)) == (1, 1)

@@ -2,6 +2,7 @@
 
 import hashlib
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -10,10 +11,18 @@ from django.shortcuts import render
 from django.views.decorators.http import condition, require_safe
 from drf_spectacular.generators import SchemaGenerator
 
+# drf-spectacular fails where two threads begin at once.
+_making = Lock()
 
-@lru_cache(maxsize=1)
+
 def document() -> bytes:
     """The description as JSON, made once in each process."""
+    with _making:
+        return _made()
+
+
+@lru_cache(maxsize=1)
+def _made() -> bytes:
     generator: Any = SchemaGenerator(urlconf="config.urls")  # type: ignore[no-untyped-call]
     return orjson.dumps(generator.get_schema(request=None, public=True))
 
