@@ -8,8 +8,9 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
+from config.web_chain import middleware
 from stripe_connections.models import StripeConnection
-from tests.conftest import random_api_key, random_webhook_secret
+from tests.conftest import ApiClient, random_api_key, random_webhook_secret
 
 NAME = {"connectionName": "New"}
 PLAIN = NAME | {
@@ -189,3 +190,11 @@ def test_counting_notices_a_decryption(connection, fernet_calls):
 def test_refused_call_performs_no_cryptography(manager, connection, fernet_calls, body, status):
     assert manager.update(body).status_code == status
     assert fernet_calls == []
+
+
+@pytest.mark.parametrize(("workspace_id", "known"), [("ws_demo", 1), ("ws_" + "x" * 5_000, 0)])
+def test_long_paths_do_not_fill_the_memory(workspace_id, known):
+    middleware._known.cache_clear()
+
+    assert ApiClient().update({}, workspace_id=workspace_id).status_code == 401
+    assert middleware._known.cache_info().currsize == known

@@ -20,8 +20,10 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "/web/"
 
-# Clients call the same few paths again and again.
-_resolve = lru_cache(maxsize=1_000)(resolve)
+# Clients call the same few paths again and again. A longer one is no client's, and anybody could
+# fill the memory with such.
+MAX_KNOWN_PATH = 256
+_known = lru_cache(maxsize=1_000)(resolve)
 
 
 class WebChainMiddleware:
@@ -53,7 +55,8 @@ class WebChainMiddleware:
             if request.method == "POST":
                 # A query means nothing here, and one of too many names would be an error.
                 request.META["QUERY_STRING"] = ""
-            request.resolver_match = match = _resolve(request.path_info, settings.ROOT_URLCONF)
+            find = _known if len(request.path_info) <= MAX_KNOWN_PATH else resolve
+            request.resolver_match = match = find(request.path_info, settings.ROOT_URLCONF)
             response: HttpResponse = match.func(request, *match.args, **match.kwargs)
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is in the envelope
