@@ -9,7 +9,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from stripe_connections.models import StripeConnection
-from tests.conftest import ApiClient, random_api_key
+from tests.conftest import ApiClient, random_api_key, set_columns
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 FORBIDDEN = b'{"version":"1.3.0","timestamp":0,"success":false,"code":"4030","message":"Forbidden"}'
@@ -236,3 +236,36 @@ def test_connection_stays_where_it_is(manager, connections, world):
     assert response.json()["data"]["tenantBizId"] == "tn_xyz789"
     assert connections["own"].workspace == world["own"]
     assert StripeConnection.objects.get(biz_id="sc_other").connection_name == "Stripe Connection"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"createdAt": {"connectionBizId": "sc_sister"}, "connectionBizId": "sc_abc123", %s}',
+        b'{"createdAt":{"connectionBizId":"sc_sister"},"connectionB\\u0069zId":"sc_abc123",%s}',
+    ],
+)
+@pytest.mark.parametrize("change", [b'"connectionName": "New"', b'"status": 0'])
+def test_connection_that_an_ignored_field_names_is_not_meant(
+    manager, connection, workspace, make_connection, stored, body, change
+):
+    """The connection is looked for before the body is read, and may be another one."""
+    sister = make_connection(workspace, "sc_sister")
+    before = stored(sister)
+
+    response = manager.update(body % change)
+
+    assert (response.status_code, response.json()["data"]["bizId"]) == (200, "sc_abc123")
+    assert stored(sister) == before
+
+
+def test_version_of_a_connection_that_an_ignored_field_names_does_not_count(
+    manager, connection, workspace, make_connection, assert_refused
+):
+    sister = make_connection(workspace, "sc_sister")
+    set_columns(sister, version=7)
+    body = {"createdAt": {"connectionBizId": "sc_sister"}, "connectionBizId": "sc_abc123"}
+
+    response = manager.update(body | {"connectionName": "New"}, headers={"If-Match": '"7"'})
+
+    assert_refused(response, 412, "4120")
