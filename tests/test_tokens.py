@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -14,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import User
+from rest_framework_simplejwt import tokens
 from rest_framework_simplejwt.settings import api_settings
 
 from tests.conftest import ApiClient
@@ -238,6 +240,20 @@ def test_refused_token_gives_the_documented_body(authorization, user, connection
     assert response.status_code == 401
     assert re.sub(rb'"timestamp":\d+', b'"timestamp":0', response.content) == REFUSAL
     assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert stored(connection) == before
+
+
+def test_token_that_was_good_before_expires(user, connection, stored, monkeypatch):
+    """Its signature is remembered as good, and its time is looked at again."""
+    authorization = good(user)
+    assert update_with(authorization).status_code == 200
+    before = stored(connection)
+    later = tokens.aware_utcnow() + timedelta(minutes=15, seconds=1)
+    monkeypatch.setattr(tokens, "aware_utcnow", lambda: later)
+
+    response = update_with(authorization)
+
+    assert (response.status_code, response.json()["code"]) == (401, "4010")
     assert stored(connection) == before
 
 
