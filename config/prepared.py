@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
+from django.db.models.base import ModelState
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
@@ -88,9 +89,19 @@ class _Compiled:
         return values
 
 
-def instance(model: type[ModelT], names: Sequence[str], values: Sequence[Any]) -> ModelT:
-    """The object of a row; `names` are attribute names in the model's order, others deferred."""
-    return model.from_db(DEFAULT_DB_ALIAS, names, values)
+def instance(
+    model: type[ModelT], names: Sequence[str], values: Sequence[Any], **related: models.Model
+) -> ModelT:
+    """The object of a row: `names` are attribute names; other fields are deferred.
+
+    As `Model.from_db`, which asks every field of the model, and every signal.
+    """
+    loaded = model.__new__(model)
+    loaded.__dict__.update(zip(names, values, strict=True))
+    state = vars(loaded)["_state"] = ModelState()
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    state.fields_cache = related
+    return loaded
 
 
 def insert(row: NewRow) -> None:

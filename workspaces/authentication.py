@@ -99,15 +99,19 @@ def membership_of(row: Sequence[Any]) -> Membership:
     ]
     tenant = prepared.instance(Tenant, ("id", "biz_id"), (tenant_pk, tenant_biz_id))
     workspace = prepared.instance(
-        Workspace, ("id", "biz_id", "tenant_id"), (workspace_pk, biz_id, tenant_pk)
+        Workspace,
+        ("id", "biz_id", "tenant_id"),
+        (workspace_pk, biz_id, tenant_pk),
+        tenant=tenant,
     )
-    workspace.tenant = tenant
     user = prepared.instance(User, ("id", "password", "username"), (user_pk, password, username))
-    membership = prepared.instance(
-        Membership, ("id", "user_id", "workspace_id", "role"), (pk, user_pk, workspace_pk, role)
+    return prepared.instance(
+        Membership,
+        ("id", "user_id", "workspace_id", "role"),
+        (pk, user_pk, workspace_pk, role),
+        user=user,
+        workspace=workspace,
     )
-    membership.user, membership.workspace = user, workspace
-    return membership
 
 
 def stand_in_for_user_id() -> Any:

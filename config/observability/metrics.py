@@ -23,8 +23,15 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    # The library asks the system for the process id at every count, which takes longer than the
+    # counting. A worker of the server loads this module itself and never forks.
+    _pid = os.getpid()
+    values.ValueClass = values.MultiProcessValue(lambda: _pid)  # type: ignore[no-untyped-call]
 
 REQUESTS = Counter(
     "http_requests", "Requests; refused and throttled ones by their code.",
