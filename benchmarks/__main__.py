@@ -24,7 +24,7 @@ from benchmarks.servers import ROOT, Bench, Figures, figures
 SERVERS = ("floor", "product", "textbook")
 BODIES = tuple(driver.bodies())
 ADMIN_ROWS = 100_000
-ROTATION_ROWS = 100_000
+ROTATION_ROWS = 300_000
 
 
 def summarise(rounds: list[dict[str, Figures]]) -> dict[str, dict[str, Figures]]:
