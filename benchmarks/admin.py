@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.servers import Bench
 
-MADE = 20_000
 CONNECTIONS = "/admin/stripe_connections/stripeconnection/"
 TURNS = 7
 
@@ -51,8 +50,7 @@ class Cookies(urllib.request.HTTPCookieProcessor):
 
 def measure(bench: Bench, rows: int) -> dict[str, Any]:
     """The median milliseconds of each page, from request to last byte."""
-    bench.prepare(MADE, 1)
-    bench.multiply(rows // MADE - 1)
+    bench.fill(rows)
     staff = Staff(bench)
     pages = {
         "list": CONNECTIONS,

@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg
 from cryptography.fernet import Fernet, MultiFernet
+from psycopg import sql
 
 KEYS = [Fernet.generate_key().decode() for _ in range(3)]
 ENVIRONMENT = {
@@ -48,22 +49,32 @@ def fill(rows: int) -> None:
         sys.exit("There are connections in this database already; give an empty one.")
     made = min(rows, MADE)
     call_command("load_demo", connections=made, force=True, stdout=StringIO())
-    columns = [str(field.column) for field in StripeConnection._meta.fields[2:]]
-    with connection.cursor() as cursor:
-        # The rest are copies: to make a million takes longer than to rotate them.
-        names = ", ".join(columns)
-        cursor.execute(
-            f"INSERT INTO stripe_connections_stripeconnection (biz_id, {names}) "  # noqa: S608
-            f"SELECT biz_id || 'x' || n, {names} "
-            "FROM stripe_connections_stripeconnection, generate_series(1, %s) AS n",
-            [rows // made - 1],
-        )
     connection.close()
+    multiply(os.environ["DATABASE_URL"], rows // made - 1)
 
 
-def vacuum() -> None:
+def multiply(database_url: str, copies: int) -> None:
+    """Add so many copies of every connection: to make a million takes longer than to rotate them.
+
+    Each has a business id of its own.
+    """
+    table = sql.Identifier("stripe_connections_stripeconnection")
+    with psycopg.connect(database_url, autocommit=True) as database:
+        described = database.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description
+        names = [column.name for column in described or () if column.name not in {"id", "biz_id"}]
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        database.execute(
+            sql.SQL(
+                "INSERT INTO {table} (biz_id, {columns}) SELECT biz_id || 'x' || n, {columns} "
+                "FROM {table}, generate_series(1, {copies}) AS n"
+            ).format(table=table, columns=columns, copies=copies)
+        )
+    vacuum(database_url)
+
+
+def vacuum(database_url: str) -> None:
     """Tidy up, as autovacuum has long done when keys are rotated the next time."""
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
+    with psycopg.connect(database_url, autocommit=True) as database:
         database.execute("VACUUM ANALYZE")
 
 
@@ -107,7 +118,7 @@ def measure(rows: int) -> dict[str, Any]:
         sys.exit(1)
     runs = []
     for workers in (1, 2):
-        vacuum()
+        vacuum(os.environ["DATABASE_URL"])
         floor = cryptography_alone()
         speed, memory = rotate([KEYS[workers], KEYS[workers - 1]], workers)
         runs.append(

