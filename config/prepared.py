@@ -1,8 +1,8 @@
 """Statements whose SQL Django builds once, for the calls that must be fast.
 
 Building the SQL of a query takes Django several times as long as sending it and reading the
-answer. So the text is built once for each database and kept; fields prepare the values as they
-always do, and the statements pass through Django's cursors, where tests and logs see them.
+answer. So the text is built once for each database and kept. Fields prepare the values that they
+would change, and the statements pass through Django's cursors, where tests and logs see them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -85,21 +85,21 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
         return _found(unchanged, workspace, expected_versions)
     row = (workspace.pk, biz_id)
     with held_rows.remembered(row):
-        if read is not None:
-            connection = _found(read, workspace, expected_versions)
-            if _update(connection, changes, actor):
-                count_update(changes)
-                return connection
-        with transaction.atomic():
-            values = _lock.first(
-                workspace_id=workspace.pk, biz_id=biz_id, timeout=lock_timeout(row)
-            )
-            locked = prepared.instance(StripeConnection, READ_FIELDS, values) if values else None
-            connection = _found(locked, workspace, expected_versions)
-            if not _update(connection, changes, actor):
-                raise RuntimeError("A locked row has changed.")
+        connection = None if read is None else _found(read, workspace, expected_versions)
+        if connection is None or not _update(connection, changes, actor):
+            with transaction.atomic():
+                connection = _found(_locked(row), workspace, expected_versions)
+                if not _update(connection, changes, actor):
+                    raise RuntimeError("A locked row has changed.")
     count_update(changes)
     return connection
+
+
+def _locked(row: held_rows.Row) -> StripeConnection | None:
+    """The connection, locked for the rest of the transaction, if there is one."""
+    workspace_id, biz_id = row
+    values = _lock.first(workspace_id=workspace_id, biz_id=biz_id, timeout=lock_timeout(row))
+    return prepared.instance(StripeConnection, READ_FIELDS, values) if values else None
 
 
 def _update(connection: StripeConnection, changes: Mapping[str, Any], actor: Actor) -> bool:

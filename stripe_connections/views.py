@@ -47,10 +47,10 @@ class StripeConnectionViewSet(ViewSet):
         """
         serializer = UpdateConnectionSerializer(data=json_object(request), partial=True)
         serializer.is_valid(raise_exception=True)
-        logs.note_connection(serializer.validated_data["biz_id"])
+        named = serializer.validated_data["biz_id"]
+        logs.note_connection(named)
         membership = cast("Membership", request.auth)
         read = self.read_connection
-        named = serializer.validated_data["biz_id"]
         try:
             connection = services.update_connection(
                 workspace=membership.workspace,

@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from config.web_chain import envelope, request_id
+from config.web_chain.middleware import PREFIX
 
 logger = logging.getLogger("config.request")
 
@@ -86,7 +87,7 @@ def finish(  # noqa: PLR0913
 
 def _code(request: HttpRequest, status: int) -> str | None:
     """The envelope's code, which follows from the status."""
-    if not request.path_info.startswith("/web/"):
+    if not request.path_info.startswith(PREFIX):
         return None
     return envelope.ERRORS[status][0] if status in envelope.ERRORS else envelope.SUCCESS
 
