@@ -1,10 +1,11 @@
 """The Stripe connection of a workspace."""
 
-from typing import Any, ClassVar, Self
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple, Self
 
 from django.core.exceptions import FieldError
 from django.db import connections, models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from stripe_connections import search
@@ -23,6 +24,7 @@ ACCOUNT_ID_LENGTH = 255
 SECRET_LENGTH = 255
 ENDPOINT_LENGTH = 2_048
 CONFIG_LENGTH = 16 * 1024
+PERMISSION_LENGTH = 64
 
 
 class Status(models.IntegerChoices):
@@ -39,9 +41,44 @@ class Mode(models.TextChoices):
     TEST = "test", "Test"
 
 
+class Verification(models.TextChoices):
+    """What Stripe said of an API key when it was asked."""
+
+    VERIFIED = "verified", "Verified"
+    REJECTED = "rejected", "Rejected"
+    NARROW = "narrow", "Narrow"
+    UNVERIFIED = "unverified", "Unverified"
+
+
+class Outcome(NamedTuple):
+    """What is known of the API key that a connection has now, and since when."""
+
+    verification: str = Verification.UNVERIFIED.value
+    at: datetime | None = None
+    account_id: str | None = None
+    missing_permission: str | None = None
+
+
 def in_mode(mode: str) -> Q:
     """Connections whose API key is of `mode`: hints read "sk_live_…4242"."""
     return Q(api_key_hint__contains=f"_{mode}_…")
+
+
+def with_verification(verification: str) -> Q:
+    """Connections whose `outcome` is `verification`."""
+    asked = Q(verification_fingerprint=F("api_key_fingerprint"))
+    same_account = Q(stripe_account_id=F("verification_account_id"))
+    known = {
+        Verification.VERIFIED: same_account | Q(stripe_account_id__isnull=True),
+        Verification.REJECTED: Q(verification_account_id__isnull=True)
+        | Q(stripe_account_id__isnull=False) & ~same_account,
+        Verification.NARROW: Q(),
+    }
+    conditions = {name: asked & Q(verification=name) & more for name, more in known.items()}
+    if verification in conditions:
+        return conditions[Verification(verification)]
+    verified, rejected, narrow = conditions.values()
+    return ~verified & ~rejected & ~narrow
 
 
 class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
@@ -141,6 +178,19 @@ class StripeConnection(models.Model):
         max_length=FINGERPRINT_LENGTH, null=True, editable=False
     )
     webhook_secret_replaced_at = models.DateTimeField(null=True, editable=False)
+    # What Stripe said, and of which key, by its fingerprint. Nobody resets it: of another key or
+    # account it says nothing (`outcome`), also where a process of an older version wrote that.
+    verification = models.CharField(
+        max_length=10, choices=Verification, null=True, blank=True, editable=False
+    )
+    verification_at = models.DateTimeField(null=True, editable=False)
+    verification_fingerprint = models.CharField(
+        max_length=FINGERPRINT_LENGTH, null=True, editable=False
+    )
+    verification_account_id = models.CharField(
+        max_length=ACCOUNT_ID_LENGTH, null=True, editable=False
+    )
+    missing_permission = models.CharField(max_length=PERMISSION_LENGTH, null=True, editable=False)
     partner_endpoint = models.CharField(max_length=ENDPOINT_LENGTH, null=True, blank=True)
     # A text and not a JSON column: it is returned to the letter.
     config_json = models.TextField("configuration", null=True, blank=True)
@@ -187,6 +237,10 @@ class StripeConnection(models.Model):
             ),
             models.CheckConstraint(name="connection_status", condition=Q(status__in=Status.values)),
             models.CheckConstraint(name="connection_version", condition=Q(version__gte=1)),
+            models.CheckConstraint(
+                name="connection_verification",
+                condition=Q(verification__isnull=True) | Q(verification__in=Verification.values),
+            ),
             models.CheckConstraint(name="connection_api_key", condition=_traces_beside("api_key")),
             models.CheckConstraint(
                 name="connection_webhook_secret", condition=_traces_beside("webhook_secret")
@@ -209,6 +263,32 @@ class StripeConnection(models.Model):
     def mode(self) -> str:
         """What the prefix of the API key tells: "live", "test", or "" for nothing."""
         return next((mode for mode in Mode.values if f"_{mode}_…" in (self.api_key_hint or "")), "")
+
+    @property
+    def outcome(self) -> Outcome:
+        """What Stripe said of this API key for this account; unverified if that is not known."""
+        if not self._is_asked:
+            return Outcome()
+        return Outcome(
+            self.verification or Verification.UNVERIFIED.value,
+            self.verification_at,
+            self.verification_account_id,
+            self.missing_permission,
+        )
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether what Stripe said is about the key and the account that are stored now."""
+        fingerprint, answered = self.verification_fingerprint, self.verification_account_id
+        if fingerprint is None or fingerprint != self.api_key_fingerprint:
+            return False
+        match self.verification:
+            case Verification.VERIFIED:
+                return self.stripe_account_id in {None, answered}
+            case Verification.REJECTED:
+                return answered is None or self.stripe_account_id not in {None, answered}
+            case _:
+                return True
 
     def is_unreadable(self, name: str) -> bool:
         """Whether a secret is stored that no key of ours can decrypt; needs `with_tokens`.
@@ -237,9 +317,18 @@ class StripeConnection(models.Model):
         return list(values)
 
 
+# What the last asking of Stripe left; `outcome` needs `api_key_fingerprint` besides.
+VERIFICATION_FIELDS = (
+    "verification",
+    "verification_at",
+    "verification_fingerprint",
+    "verification_account_id",
+    "missing_permission",
+)
 # What is read of a connection to change and show it, in the model's order.
 READ_FIELDS = tuple(
     field.attname
     for field in StripeConnection._meta.concrete_fields
-    if not field.name.endswith(("_fingerprint", "_replaced_at")) and field.name not in SECRET_FIELDS
+    if not field.name.endswith(("_fingerprint", "_replaced_at"))
+    and field.name not in (*SECRET_FIELDS, *VERIFICATION_FIELDS)
 )

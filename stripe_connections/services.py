@@ -150,7 +150,7 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
 
     Returns whether there were any; a secret under the first key is left byte for byte. Hint, date
     and version stay: to those who read the connection nothing has changed, and an edit that is
-    under way must not fail for it. The fingerprint is the new key's.
+    under way must not fail for it. The fingerprint is the new key's, also that of what Stripe said.
 
     Raises ConnectionNotFoundError, and UndecryptableSecretError, which leaves both secrets as
     they are.
@@ -166,11 +166,15 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
             for name, token in tokens.items()
             if token is not None and ring.position_of(token) != 0
         }
+        is_asked = connection.verification_fingerprint == connection.api_key_fingerprint
         for name, secret in stale.items():
             setattr(connection, name, secret)
             setattr(connection, f"{name}_fingerprint", ring.fingerprint(secret))
+        if is_asked:
+            connection.verification_fingerprint = connection.api_key_fingerprint
         if stale:
             columns = [column for name in stale for column in (name, f"{name}_fingerprint")]
+            columns.append("verification_fingerprint")
             connection.save(update_fields=columns, force_update=True)
             log = {name: connection.shown(name) for name in stale}
             changes = {n: (h, f"{audit.REENCRYPTED} {h}") for n, h in log.items()}
