@@ -155,7 +155,10 @@ class StripeConnection(models.Model):
     """
 
     biz_id = business_ids.field("sc")
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="connections")
+    # Found by the index that lists a workspace's connections.
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.PROTECT, related_name="connections", db_index=False
+    )
     connection_name = models.CharField("name", max_length=NAME_LENGTH)
     connection_description = models.CharField(
         "description", max_length=DESCRIPTION_LENGTH, null=True, blank=True
@@ -204,6 +207,7 @@ class StripeConnection(models.Model):
     class Meta:
         permissions: ClassVar = [("replace_secrets", "Can replace the secrets of a connection")]
         indexes: ClassVar = [
+            models.Index("workspace", "id", name="connection_of_workspace"),
             models.Index(search.BIZ_ID, name="connection_search_biz_id"),
             models.Index(search.ACCOUNT_ID, name="connection_search_account"),
             models.Index(search.NAME, name="connection_search_name"),

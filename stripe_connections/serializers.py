@@ -1,8 +1,11 @@
-"""The update call's body and its answer."""
+"""The bodies, queries and answers of the calls on connections."""
 
+import re
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from rest_framework import serializers
+from rest_framework.serializers import empty
 
 from config.web_chain.serializers import (
     SharedFieldsSerializer,
@@ -24,6 +27,8 @@ from stripe_connections.validators import (
 )
 from workspaces import business_ids
 
+MAX_PAGE = 100
+
 
 class StripeConnectionSerializer(SharedFieldsSerializer):
     """A connection as the API shows it: these eleven keys, in this order, and never a secret."""
@@ -42,6 +47,74 @@ class StripeConnectionSerializer(SharedFieldsSerializer):
 
     def get_statusName(self, connection: models.StripeConnection) -> str:  # noqa: N802
         return Status(connection.status).name
+
+
+class VerificationSerializer(SharedFieldsSerializer):
+    """What Stripe said of the API key, by `models.Outcome`."""
+
+    outcome = serializers.CharField(source="verification")
+    at = UTCField()
+    accountId = serializers.CharField(source="account_id")
+    missingPermission = serializers.CharField(source="missing_permission")
+
+
+class ExtraSerializer(SharedFieldsSerializer):
+    """What a settings page shows besides the eleven keys; of a secret the hint."""
+
+    version = serializers.IntegerField()
+    mode = serializers.SerializerMethodField()
+    apiKeyHint = serializers.CharField(source="api_key_hint")
+    webhookSecretHint = serializers.CharField(source="webhook_secret_hint")
+    hasWebhookSecret = serializers.SerializerMethodField()
+    verification = VerificationSerializer(source="outcome")
+
+    def get_mode(self, connection: models.StripeConnection) -> str | None:
+        return connection.mode or None
+
+    def get_hasWebhookSecret(self, connection: models.StripeConnection) -> bool:  # noqa: N802
+        return connection.webhook_secret_hint is not None
+
+
+class ConnectionDetailSerializer(StripeConnectionSerializer):
+    """A connection as the update call shows it, and `extra` apart from that."""
+
+    extra = ExtraSerializer(source="*")
+
+
+class ConnectionPageSerializer(SharedFieldsSerializer):
+    """A page of connections, by `selectors.Page`."""
+
+    items = ConnectionDetailSerializer(many=True)
+    nextAfter = serializers.CharField(source="next_after")
+
+
+class LimitField(StrictCharField):
+    """How many a page may have, in a query."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        text = super().run_validation(data)
+        if not re.fullmatch("[0-9]{1,3}", text or "") or not 1 <= int(text or 0) <= MAX_PAGE:
+            raise ValidationError(f"This must be a number from 1 to {MAX_PAGE}.", code="invalid")
+        return int(text or 0)
+
+
+class StatusField(StrictCharField):
+    """The name of a status."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        name = str(data).upper()
+        if name not in Status.names:
+            raise ValidationError(f"This must be {' or '.join(Status.names)}.", code="invalid")
+        return Status[name]
+
+
+class PageSerializer(StrictSerializer):
+    """The query of a list of connections, by the names of `selectors.page_of_connections`."""
+
+    status = StatusField(required=False)
+    search = StrictCharField(required=False, allow_blank=True, max_length=models.NAME_LENGTH)
+    limit = LimitField(required=False)
+    after = StrictCharField(required=False, max_length=business_ids.MAX_LENGTH)
 
 
 class UpdateConnectionSerializer(StrictSerializer):

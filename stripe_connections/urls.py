@@ -1,12 +1,18 @@
-"""Paths under /web/v1/workspaces/<workspace_id>/."""
+"""Paths under /web/v1/workspaces/<workspace_id>/, and what a call needs there."""
 
 from django.urls import path
 
-from stripe_connections.views import StripeConnectionViewSet
+from stripe_connections.views import StripeConnectionViewSet as ViewSet
+from workspaces.permissions import CanReadWorkspace
+
+READ = {"permission_classes": (CanReadWorkspace,)}
 
 urlpatterns = [
+    path("stripe/connections", ViewSet.as_view({"get": "list_connections"}, **READ)),
+    # Before what takes any id: none of ours is a word without "sc_" in front.
+    path("stripe/connections/update", ViewSet.as_view({"post": "update_connection"})),
     path(
-        "stripe/connections/update",
-        StripeConnectionViewSet.as_view({"post": "update_connection"}),
+        "stripe/connections/<str:connection_biz_id>",
+        ViewSet.as_view({"get": "get_connection"}, **READ),
     ),
 ]

@@ -11,24 +11,40 @@ from rest_framework.viewsets import ViewSet
 
 from config.observability import logs
 from config.web_chain import request_id
-from config.web_chain.exceptions import NotFoundError, PreconditionFailedError
-from config.web_chain.parsers import json_object
-from stripe_connections import services
+from config.web_chain.envelope import FieldError
+from config.web_chain.exceptions import (
+    InvalidFieldsError,
+    NotFoundError,
+    PreconditionFailedError,
+)
+from config.web_chain.parsers import json_object, query
+from stripe_connections import selectors, services
 from stripe_connections.audit import Actor, Source
 from stripe_connections.authentication import ConnectionAuthentication
 from stripe_connections.models import StripeConnection
-from stripe_connections.serializers import StripeConnectionSerializer, UpdateConnectionSerializer
-from workspaces.models import Membership
+from stripe_connections.serializers import (
+    ConnectionDetailSerializer,
+    ConnectionPageSerializer,
+    PageSerializer,
+    StripeConnectionSerializer,
+    UpdateConnectionSerializer,
+)
+from workspaces.models import Membership, Workspace
 from workspaces.permissions import CanManageWorkspace
 from workspaces.throttles import WorkspaceThrottle
+
+DEFAULT_PAGE = 50
 
 _entity_tag = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,18})"\s*').fullmatch
 
 
 class StripeConnectionViewSet(ViewSet):
-    """The Stripe connections of the workspace in the path."""
+    """The Stripe connections of the workspace in the path.
 
-    http_method_names = ["post"]
+    A call needs `workspace:manage` where urls.py does not say otherwise.
+    """
+
+    http_method_names = ["get", "post"]
     authentication_classes = (ConnectionAuthentication,)
     permission_classes = (CanManageWorkspace,)
     throttle_classes = (WorkspaceThrottle,)
@@ -60,11 +76,50 @@ class StripeConnectionViewSet(ViewSet):
                 expected_versions=expected_versions(request),
             )
         except services.ConnectionNotFoundError:
-            raise NotFoundError("Stripe tenant connection not found") from None
+            raise ConnectionNotFoundError from None
         except services.VersionConflictError:
             raise PreconditionFailedError from None
         data = StripeConnectionSerializer.shown(connection)
         return Response(data, headers={"ETag": connection.etag})
+
+    @extend_schema(operation_id="list_connections", responses=ConnectionPageSerializer)
+    def list_connections(self, request: Request, workspace_id: str) -> Response:
+        """A page of the workspace's connections, newest first."""
+        serializer = PageSerializer(data=query(request))
+        serializer.is_valid(raise_exception=True)
+        page = {"limit": DEFAULT_PAGE} | serializer.validated_data
+        try:
+            found = selectors.page_of_connections(_workspace(request), **page)
+        except selectors.UnknownConnectionError:
+            raise InvalidFieldsError(
+                [FieldError(field="after", code="invalid", message="There is no such connection.")]
+            ) from None
+        return Response(ConnectionPageSerializer.shown(found))
+
+    @extend_schema(operation_id="get_connection", responses=ConnectionDetailSerializer)
+    def get_connection(
+        self, request: Request, workspace_id: str, connection_biz_id: str
+    ) -> Response:
+        """One connection, its version in `ETag`."""
+        logs.note_connection(connection_biz_id)
+        connection = selectors.find_connection(_workspace(request), connection_biz_id)
+        if connection is None:
+            raise ConnectionNotFoundError
+        return _shown(connection)
+
+
+class ConnectionNotFoundError(NotFoundError):
+    """The workspace of the path has no such connection."""
+
+    default_detail = "Stripe tenant connection not found"
+
+
+def _workspace(request: Request) -> Workspace:
+    return cast("Membership", request.auth).workspace
+
+
+def _shown(connection: StripeConnection) -> Response:
+    return Response(ConnectionDetailSerializer.shown(connection), headers={"ETag": connection.etag})
 
 
 def expected_versions(request: Request | HttpRequest) -> frozenset[int] | None:

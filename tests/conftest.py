@@ -55,6 +55,10 @@ class ApiClient(Client):
         kwargs.setdefault("content_type", "application/json")
         return self.post(update_path(workspace_id), body, **kwargs)
 
+    def read(self, path: str = "", query: Any = None, workspace_id: str = "ws_demo") -> Any:
+        """Call list, or what is at `path` below it."""
+        return self.get(f"{connections_path(workspace_id)}{path}", query)
+
 
 @contextmanager
 def written_log() -> Iterator[io.StringIO]:
@@ -72,8 +76,12 @@ def log_lines(log: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
+def connections_path(workspace_id: str = "ws_demo") -> str:
+    return f"/web/v1/workspaces/{workspace_id}/stripe/connections"
+
+
 def update_path(workspace_id: str = "ws_demo") -> str:
-    return f"/web/v1/workspaces/{workspace_id}/stripe/connections/update"
+    return f"{connections_path(workspace_id)}/update"
 
 
 def set_columns(connection: StripeConnection, **columns: Any) -> None:

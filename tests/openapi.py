@@ -42,7 +42,8 @@ class Described:
         self.registry = Registry([(ROOT, strict)])
         self.calls = [
             (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), path, operations)
-            for path, operations in root["paths"].items()
+            # One that is spelled out goes before one that takes any name in its place.
+            for path, operations in sorted(root["paths"].items(), key=lambda p: p[0].count("{"))
         ]
         self.validators: dict[str, Any] = {}
 

@@ -191,7 +191,7 @@ def test_404_of_a_connection_is_as_documented(manager, workspace):
         "/web/v1/unknown?x=1",
         "/web/v1/auth/token/",
         "/web/v1/workspaces//stripe/connections/update",
-        "/web/v1/workspaces/ws_demo/stripe/connections",
+        "/web/v1/workspaces/ws_demo/stripe/connection",
         "/web/v1/workspaces/ws_demo/stripe/connections/update/",
         "/web/v1/workspaces/ws%2Fdemo/stripe/connections/update",
         "/web/%00",

@@ -17,8 +17,13 @@ from tests.conftest import ApiClient, update_path
 from tests.openapi import ROOT, Described, UndocumentedAnswerError, described
 
 DOCUMENT = json.loads(document())
-UPDATE = "/web/v1/workspaces/{workspaceId}/stripe/connections/update"
-OPERATIONS = [(path, operation["post"]) for path, operation in DOCUMENT["paths"].items()]
+CONNECTIONS = "/web/v1/workspaces/{workspaceId}/stripe/connections"
+UPDATE = f"{CONNECTIONS}/update"
+OPERATIONS = [
+    (f"{method} {path}", operation)
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+]
 ANSWER = {
     "version": "1.3.0",
     "timestamp": 1709337600000,
@@ -49,13 +54,18 @@ def field(name):
 
 def examples():
     """Every example with the schema that it must keep to."""
+    operations = [
+        (f"#/paths/{call.split()[1].replace('/', '~1')}/{call.split()[0]}", operation)
+        for call, operation in OPERATIONS
+    ]
     bodies = [
-        (f"#/paths/{path.replace('/', '~1')}/post/requestBody", operation["requestBody"])
-        for path, operation in OPERATIONS
+        (f"{pointer}/requestBody", operation["requestBody"])
+        for pointer, operation in operations
+        if "requestBody" in operation
     ]
     answers = [
-        (f"#/paths/{path.replace('/', '~1')}/post/responses/{status}", answer)
-        for path, operation in OPERATIONS
+        (f"{pointer}/responses/{status}", answer)
+        for pointer, operation in operations
         for status, answer in operation["responses"].items()
         if "$ref" not in answer
     ]
@@ -77,12 +87,13 @@ def test_document_is_openapi_3_1():
 
 
 def test_every_call_is_in_it():
-    assert [path for path, _ in OPERATIONS] == [
-        "/web/v1/auth/token",
-        "/web/v1/auth/token/refresh",
-        UPDATE,
-    ]
-    assert {method for path in DOCUMENT["paths"].values() for method in path} == {"post"}
+    assert {call: operation["operationId"] for call, operation in OPERATIONS} == {
+        "post /web/v1/auth/token": "obtainToken",
+        "post /web/v1/auth/token/refresh": "refreshToken",
+        f"get {CONNECTIONS}": "listConnections",
+        f"get {CONNECTIONS}/{{connectionBizId}}": "getConnection",
+        f"post {UPDATE}": "updateConnection",
+    }
 
 
 def test_documented_example_is_in_it_to_the_letter():
@@ -102,10 +113,16 @@ def test_example_keeps_to_its_schema(pointer, value):
     Draft202012Validator(schema, registry=Registry([(ROOT, DOCUMENT)])).validate(value)
 
 
-@pytest.mark.parametrize(("path", "operation"), OPERATIONS)
-@pytest.mark.parametrize("status", sorted(envelope.ERRORS.keys() - {412}))
-def test_every_error_is_in_every_call(path, operation, status):
+@pytest.mark.parametrize(("call", "operation"), OPERATIONS)
+@pytest.mark.parametrize("status", sorted(envelope.ERRORS.keys() - {404, 412}))
+def test_every_error_is_in_every_call(call, operation, status):
     assert str(status) in operation["responses"]
+
+
+def test_calls_that_find_nothing_have_a_404():
+    without = [call for call, operation in OPERATIONS if "404" not in operation["responses"]]
+
+    assert without == [f"get {CONNECTIONS}"]
 
 
 def test_update_has_the_precondition():
@@ -120,9 +137,9 @@ def test_update_has_the_precondition():
     assert "ETag" in operation["responses"]["200"]["headers"]
 
 
-@pytest.mark.parametrize(("path", "operation"), OPERATIONS)
-def test_every_call_names_the_request_id_and_its_security(path, operation):
-    needed = {} if "/auth/" in path else {"token": []}
+@pytest.mark.parametrize(("call", "operation"), OPERATIONS)
+def test_every_call_names_the_request_id_and_its_security(call, operation):
+    needed = {} if "/auth/" in call else {"token": []}
 
     assert {"$ref": "#/components/parameters/X-Request-Id"} in operation["parameters"]
     assert operation["security"] == [needed, needed | {"portal": []}]

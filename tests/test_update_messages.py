@@ -112,7 +112,7 @@ def test_a_refused_header_is_not_repeated(manager, connection, headers, status):
 def test_a_path_is_not_repeated(manager, connection, path):
     response = manager.post(path, {}, content_type="application/json")
 
-    assert response.status_code in {403, 404}
+    assert response.status_code in {403, 404, 405}
     assert CANARY not in response.serialize().decode()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from workspaces.models import MANAGE, Membership
+from workspaces.models import MANAGE, READ, Membership
 
 
 class HasWorkspacePermission(BasePermission):
@@ -20,6 +20,12 @@ class HasWorkspacePermission(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         membership = request.auth
         return isinstance(membership, Membership) and membership.allows(self.permission)
+
+
+class CanReadWorkspace(HasWorkspacePermission):
+    """The caller has `workspace:read`."""
+
+    permission = READ
 
 
 class CanManageWorkspace(HasWorkspacePermission):

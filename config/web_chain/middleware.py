@@ -9,7 +9,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.db import connection
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
@@ -19,6 +19,7 @@ from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
 logger = logging.getLogger(__name__)
 
 PREFIX = "/web/"
+NO_QUERY = QueryDict()
 
 # Clients call the same few paths again and again. A longer one is no client's, and anybody could
 # fill the memory with such.
@@ -52,9 +53,9 @@ class WebChainMiddleware:
             request.get_host()
             if body_length(request) > settings.MAX_BODY_BYTES:
                 return failure_response(413)
-            if request.method == "POST":
-                # A query means nothing here, and one of too many names would be an error.
-                request.META["QUERY_STRING"] = ""
+            # A call that takes a query reads it by `parsers.query`. To anybody else it means
+            # nothing, and one of too many names would be an error wherever it is looked at.
+            request.GET = NO_QUERY
             find = _known if len(request.path_info) <= MAX_KNOWN_PATH else resolve
             request.resolver_match = match = find(request.path_info, settings.ROOT_URLCONF)
             response: HttpResponse = match.func(request, *match.args, **match.kwargs)

@@ -3,11 +3,14 @@
 import json
 import re
 from typing import IO, Any, Never
+from urllib.parse import parse_qsl
 
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.utils.mediatypes import _MediaType
+
+MAX_QUERY_NAMES = 20
 
 _bad_character = re.compile("[\0\ud800-\udfff]").search
 
@@ -97,6 +100,22 @@ def json_object(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ParseError("The body must be a JSON object.")
     return data
+
+
+def query(request: Request) -> dict[str, str]:
+    """The query of `request`: each name once, in UTF-8."""
+    # WSGI hands over a query's bytes as Latin-1 (PEP 3333).
+    sent = request.META.get("QUERY_STRING", "").encode("latin-1", "replace")
+    try:
+        pairs = parse_qsl(
+            sent.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_NAMES
+        )
+    except ValueError:
+        raise ParseError("The query is not UTF-8, or has too many names.") from None
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ParseError("The query has a name twice.")
+    return values
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

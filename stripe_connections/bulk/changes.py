@@ -3,13 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import OperationalError, transaction
-from rest_framework.serializers import empty
 
 from config.web_chain.exceptions import InvalidFieldsError
-from config.web_chain.serializers import StrictCharField, StrictSerializer
+from config.web_chain.serializers import StrictSerializer
 from stripe_connections import services
 from stripe_connections.audit import Actor
 from stripe_connections.bulk import selection
@@ -22,21 +20,11 @@ from stripe_connections.models import (
     StripeConnection,
     StripeConnectionQuerySet,
 )
-from stripe_connections.serializers import UpdateConnectionSerializer
+from stripe_connections.serializers import StatusField, UpdateConnectionSerializer
 
 
 class RefusedError(CommandError):
     """A value or a row that cannot be used; the text says why and repeats nothing of it."""
-
-
-class StatusField(StrictCharField):
-    """The name of a status."""
-
-    def run_validation(self, data: Any = empty) -> Any:
-        name = str(data).upper()
-        if name not in Status.names:
-            raise ValidationError(f"This must be {' or '.join(Status.names)}.", code="invalid")
-        return Status[name]
 
 
 class ChangesSerializer(UpdateConnectionSerializer):

@@ -44,6 +44,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List connections
+         * @description The connections of the workspace, newest first, a page at a time. `nextAfter` of a page is `after` of the next one, and null on the last. A name that the query has twice, or that is none of these, is 400. Needs `workspace:read` on the workspace.
+         */
+        get: operations["listConnections"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections/{connectionBizId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a connection
+         * @description One connection. Change a field of `data` and send it to `updateConnection` as it is: what cannot be changed is ignored there, `extra` among it. Needs `workspace:read` on the workspace.
+         */
+        get: operations["getConnection"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/web/v1/workspaces/{workspaceId}/stripe/connections/update": {
         parameters: {
             query?: never;
@@ -68,10 +108,55 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        ConnectionDetail: {
+            bizId: string;
+            tenantBizId: string;
+            connectionName: string;
+            connectionDescription: string | null;
+            stripeAccountId: string | null;
+            partnerEndpoint: string | null;
+            /** @description A string that holds one JSON object. */
+            configJson: string | null;
+            /** @enum {integer} */
+            status: 0 | 1;
+            /** @enum {string} */
+            statusName: "INACTIVE" | "ACTIVE";
+            /**
+             * Format: date-time
+             * @description UTC, in whole seconds.
+             */
+            createdAt: string;
+            /**
+             * Format: date-time
+             * @description UTC, in whole seconds.
+             */
+            updatedAt: string;
+            extra: components["schemas"]["Extra"];
+        };
+        ConnectionPage: {
+            items: components["schemas"]["ConnectionDetail"][];
+            /** @description What `after` is for the next page; null on the last. */
+            nextAfter: string | null;
+        };
         Credentials: {
             username: string;
             /** Format: password */
             password: string;
+        };
+        /** @description What a settings page shows besides. Of a secret it is the hint. */
+        Extra: {
+            /** @description The number in the `ETag`. */
+            version: number;
+            /**
+             * @description Whether the API key moves real money, as far as its prefix tells.
+             * @enum {string|null}
+             */
+            mode: "live" | "test" | null;
+            /** @description Null where no API key is stored. */
+            apiKeyHint: string | null;
+            webhookSecretHint: string | null;
+            hasWebhookSecret: boolean;
+            verification: components["schemas"]["Verification"];
         };
         RefreshToken: {
             /** @description Of the last answer; it can be used once. */
@@ -144,6 +229,23 @@ export interface components {
             tenantBizId?: unknown;
             /** @description Ignored, so that an answer can be sent back as it is. */
             updatedAt?: unknown;
+        };
+        /** @description What Stripe said of the API key that is stored. */
+        Verification: {
+            /**
+             * @description `rejected`: Stripe refuses the key, or it is another account's. `narrow`: the key is good and may not read its account. `unverified`: Stripe was not asked, or could not tell.
+             * @enum {string}
+             */
+            outcome: "verified" | "rejected" | "narrow" | "unverified";
+            /**
+             * Format: date-time
+             * @description When Stripe was asked; UTC, in whole seconds.
+             */
+            at: string | null;
+            /** @description The account that answered. */
+            accountId: string | null;
+            /** @description What a `narrow` key lacks. */
+            missingPermission: string | null;
         };
         /** @description What every answer under /web/ begins with. */
         Envelope: {
@@ -488,6 +590,199 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             /** @description An identity provider issues the tokens, not this service. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"] & {
+                        /** @constant */
+                        code?: "4040";
+                    };
+                };
+            };
+            405: components["responses"]["MethodNotAllowed"];
+            406: components["responses"]["NotAcceptable"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    listConnections: {
+        parameters: {
+            query?: {
+                /** @description Only those in use, or only the others. */
+                status?: "ACTIVE" | "INACTIVE";
+                /**
+                 * @description A part of the name, in upper or lower case.
+                 * @example Stripe
+                 */
+                search?: string;
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The business ID of the last connection of the page before. */
+                after?: string;
+            };
+            header?: {
+                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of connections. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "items": [
+                     *           {
+                     *             "bizId": "sc_abc123",
+                     *             "tenantBizId": "tn_xyz789",
+                     *             "connectionName": "Updated Stripe Connection",
+                     *             "connectionDescription": "Updated description",
+                     *             "stripeAccountId": "acct_1234567890",
+                     *             "partnerEndpoint": "https://partner.example.com/webhook",
+                     *             "configJson": null,
+                     *             "status": 1,
+                     *             "statusName": "ACTIVE",
+                     *             "createdAt": "2026-03-21T00:00:00Z",
+                     *             "updatedAt": "2026-03-21T01:00:00Z",
+                     *             "extra": {
+                     *               "version": 7,
+                     *               "mode": "live",
+                     *               "apiKeyHint": "sk_live_…4242",
+                     *               "webhookSecretHint": "whsec_…9f1c",
+                     *               "hasWebhookSecret": true,
+                     *               "verification": {
+                     *                 "outcome": "verified",
+                     *                 "at": "2026-03-21T01:00:00Z",
+                     *                 "accountId": "acct_1234567890",
+                     *                 "missingPermission": null
+                     *               }
+                     *             }
+                     *           }
+                     *         ],
+                     *         "nextAfter": null
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Success"] & {
+                        data: components["schemas"]["ConnectionPage"];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["MethodNotAllowed"];
+            406: components["responses"]["NotAcceptable"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getConnection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+                /**
+                 * @description The business ID of the connection.
+                 * @example sc_abc123
+                 */
+                connectionBizId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The connection. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "bizId": "sc_abc123",
+                     *         "tenantBizId": "tn_xyz789",
+                     *         "connectionName": "Updated Stripe Connection",
+                     *         "connectionDescription": "Updated description",
+                     *         "stripeAccountId": "acct_1234567890",
+                     *         "partnerEndpoint": "https://partner.example.com/webhook",
+                     *         "configJson": null,
+                     *         "status": 1,
+                     *         "statusName": "ACTIVE",
+                     *         "createdAt": "2026-03-21T00:00:00Z",
+                     *         "updatedAt": "2026-03-21T01:00:00Z",
+                     *         "extra": {
+                     *           "version": 7,
+                     *           "mode": "live",
+                     *           "apiKeyHint": "sk_live_…4242",
+                     *           "webhookSecretHint": "whsec_…9f1c",
+                     *           "hasWebhookSecret": true,
+                     *           "verification": {
+                     *             "outcome": "verified",
+                     *             "at": "2026-03-21T01:00:00Z",
+                     *             "accountId": "acct_1234567890",
+                     *             "missingPermission": null
+                     *           }
+                     *         }
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Success"] & {
+                        data: components["schemas"]["ConnectionDetail"];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            /** @description The workspace has no such connection. */
             404: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];

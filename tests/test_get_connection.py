@@ -1,0 +1,179 @@
+"""One connection, as a settings page shows it."""
+
+import json
+
+import pytest
+from auditlog.models import LogEntry
+from django.utils import timezone
+
+from stripe_connections.models import Verification
+from tests.conftest import random_api_key, set_columns
+
+ELEVEN = [
+    "bizId", "tenantBizId", "connectionName", "connectionDescription", "stripeAccountId",
+    "partnerEndpoint", "configJson", "status", "statusName", "createdAt", "updatedAt",
+]  # fmt: skip
+
+
+def extra(response):
+    return response.json()["data"]["extra"]
+
+
+@pytest.mark.parametrize("who", ["manager", "viewer"])
+def test_members_see_the_connection(request, connection, who):
+    response = request.getfixturevalue(who).read("/sc_abc123")
+
+    assert response.status_code == 200
+    assert list(response.json()["data"]) == [*ELEVEN, "extra"]
+    assert response["ETag"] == '"1"'
+
+
+def test_the_eleven_keys_are_those_of_the_update_call(manager, connection):
+    shown = manager.read("/sc_abc123").json()["data"]
+    del shown["extra"]
+
+    answer = manager.update({"connectionBizId": "sc_abc123"}).json()["data"]
+
+    assert json.dumps(shown) == json.dumps(answer)
+
+
+def test_etag_and_version_are_those_of_the_last_update(manager, connection):
+    updated = manager.update({"connectionBizId": "sc_abc123", "connectionName": "New"})
+
+    response = manager.read("/sc_abc123")
+
+    assert response["ETag"] == updated["ETag"] == '"2"'
+    assert extra(response)["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("prefix", "mode"),
+    [
+        ("sk_live_", "live"),
+        ("rk_test_", "test"),
+        ("sk_org_live_", "live"),
+        ("sk_", None),
+    ],
+)
+def test_mode_is_that_of_the_prefix(manager, connection, prefix, mode):
+    key = random_api_key(prefix)
+    manager.update({"connectionBizId": "sc_abc123", "apiKey": key})
+
+    shown = extra(manager.read("/sc_abc123"))
+
+    assert (shown["mode"], shown["apiKeyHint"]) == (mode, f"{prefix}…{key[-4:]}")
+
+
+def test_hints_are_those_that_are_stored(manager, connection):
+    shown = extra(manager.read("/sc_abc123"))
+
+    assert shown["apiKeyHint"] == connection.api_key_hint
+    assert shown["webhookSecretHint"] == connection.webhook_secret_hint
+    assert shown["hasWebhookSecret"] is True
+
+
+def test_missing_secrets_are_null(manager, connection):
+    names = [f"{n}{t}" for n in ("api_key", "webhook_secret") for t in TRACES]
+    set_columns(connection, **dict.fromkeys(names))
+
+    shown = extra(manager.read("/sc_abc123"))
+
+    assert (shown["mode"], shown["apiKeyHint"], shown["webhookSecretHint"]) == (None, None, None)
+    assert shown["hasWebhookSecret"] is False
+
+
+TRACES = ("", "_hint", "_fingerprint", "_replaced_at")
+UNVERIFIED = {
+    "outcome": "unverified",
+    "at": None,
+    "accountId": None,
+    "missingPermission": None,
+}
+
+
+def test_connection_nobody_asked_about_is_unverified(manager, connection):
+    assert extra(manager.read("/sc_abc123"))["verification"] == UNVERIFIED
+
+
+@pytest.fixture
+def asked(connection):
+    """What Stripe said of the key that is stored."""
+    connection.verification = Verification.NARROW
+    connection.verification_at = timezone.now().replace(microsecond=0)
+    connection.verification_fingerprint = connection.api_key_fingerprint
+    connection.missing_permission = "rak_accounts_kyc_basic_read"
+    connection.save()
+    return connection
+
+
+def test_what_stripe_said_is_shown(manager, asked):
+    assert extra(manager.read("/sc_abc123"))["verification"] == {
+        "outcome": "narrow",
+        "at": f"{asked.verification_at:%Y-%m-%dT%H:%M:%SZ}",
+        "accountId": None,
+        "missingPermission": "rak_accounts_kyc_basic_read",
+    }
+
+
+def test_of_another_key_it_says_nothing(manager, asked):
+    manager.update({"connectionBizId": "sc_abc123", "apiKey": random_api_key()})
+
+    assert extra(manager.read("/sc_abc123"))["verification"] == UNVERIFIED
+
+
+def test_unreadable_secret_does_not_matter(manager, connection):
+    set_columns(connection, api_key=b"garbage")
+
+    assert manager.read("/sc_abc123").status_code == 200
+
+
+def test_reading_changes_nothing(manager, connection, stored):
+    before = stored(connection)
+
+    manager.read("/sc_abc123")
+    manager.read()
+
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "biz_id",
+    [
+        "sc_nothere",
+        "sc_ABC123",
+        "sc_abc12",
+        "x",
+        "%00",
+        "%FF",
+        "%ED%A0%80",
+        "x" * 300,
+        "sc_abc123%0A",
+    ],
+)
+def test_connection_that_is_not_there_is_not_found(manager, connection, biz_id):
+    response = manager.read(f"/{biz_id}")
+
+    assert (response.status_code, response.json()["code"]) == (404, "4040")
+    assert response.json()["message"] == "Stripe tenant connection not found"
+
+
+@pytest.mark.parametrize(
+    "query", ["format=xml", "a=1&a=2", "%00=%FF", "x" * 3_000, "&".join("a" * 2_000)]
+)
+def test_a_query_means_nothing(manager, connection, query):
+    response = manager.get(f"{PATH}?{query}", headers={"Accept": "application/json, text/plain"})
+
+    assert response.status_code == 200
+
+
+PATH = "/web/v1/workspaces/ws_demo/stripe/connections/sc_abc123"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("path", [PATH, PATH.rpartition("/")[0]], ids=["detail", "list"])
+def test_other_methods_are_refused(manager, assert_refused, path, method):
+    response = manager.generic(method, path, "{}", "application/json")
+
+    assert response.status_code == 405
+    assert response["Allow"] == "GET"
