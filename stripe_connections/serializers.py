@@ -124,7 +124,7 @@ class UpdateConnectionSerializer(StrictSerializer):
     """
 
     ignored_names: ClassVar[frozenset[str]] = frozenset(
-        {"bizId", "tenantBizId", "status", "statusName", "createdAt", "updatedAt"}
+        {"bizId", "tenantBizId", "status", "statusName", "createdAt", "updatedAt", "extra"}
     )
 
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
@@ -181,7 +181,19 @@ class UpdateConnectionSerializer(StrictSerializer):
         """As everywhere, and nothing that may be a key pasted in the wrong place."""
         return super().may_repeat(name) and not looks_like_a_key(name)
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """`{"biz_id": …, "changes": {…}}`."""
-        values = super().to_internal_value(data)
-        return {"biz_id": values.pop("biz_id"), "changes": values}
+
+class SentBackConnectionSerializer(UpdateConnectionSerializer):
+    """An object of list or detail, sent to the update call: `bizId` says which connection."""
+
+    ignored_names = UpdateConnectionSerializer.ignored_names - {"bizId"}
+
+    connectionBizId = None  # type: ignore[assignment]  # takes the field away
+    bizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
+
+
+def update_serializer(body: dict[str, Any]) -> UpdateConnectionSerializer:
+    """What validates the `body` of an update; only list and detail show `extra`."""
+    is_sent_back = "extra" in body and "bizId" in body and "connectionBizId" not in body
+    return (SentBackConnectionSerializer if is_sent_back else UpdateConnectionSerializer)(
+        data=body, partial=True
+    )

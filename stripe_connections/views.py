@@ -4,7 +4,7 @@ import re
 from typing import cast
 
 from django.http import HttpRequest
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -26,8 +26,10 @@ from stripe_connections.serializers import (
     ConnectionDetailSerializer,
     ConnectionPageSerializer,
     PageSerializer,
+    SentBackConnectionSerializer,
     StripeConnectionSerializer,
     UpdateConnectionSerializer,
+    update_serializer,
 )
 from workspaces.models import Membership, Workspace
 from workspaces.permissions import CanManageWorkspace
@@ -52,7 +54,11 @@ class StripeConnectionViewSet(ViewSet):
 
     @extend_schema(
         operation_id="update_connection",
-        request=UpdateConnectionSerializer,
+        request=PolymorphicProxySerializer(
+            component_name="UpdateBody",
+            serializers=[UpdateConnectionSerializer, SentBackConnectionSerializer],
+            resource_type_field_name=None,
+        ),
         responses=StripeConnectionSerializer,
     )
     def update_connection(self, request: Request, workspace_id: str) -> Response:
@@ -61,16 +67,18 @@ class StripeConnectionViewSet(ViewSet):
         Answers with the connection as it is now, its version in `ETag`. 404 where the workspace
         has no such connection, 412 where `If-Match` does not match.
         """
-        serializer = UpdateConnectionSerializer(data=json_object(request), partial=True)
+        serializer = update_serializer(json_object(request))
         serializer.is_valid(raise_exception=True)
-        named = serializer.validated_data["biz_id"]
+        changes = serializer.validated_data
+        named = changes.pop("biz_id")
         logs.note_connection(named)
         membership = cast("Membership", request.auth)
         read = self.read_connection
         try:
             connection = services.update_connection(
                 workspace=membership.workspace,
-                **serializer.validated_data,
+                biz_id=named,
+                changes=changes,
                 read=read if read and read.biz_id == named else None,
                 actor=Actor(membership.user, Source.API, request_id.current()),
                 expected_versions=expected_versions(request),

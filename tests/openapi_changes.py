@@ -175,6 +175,12 @@ def _one(schemas: list[Pair]) -> dict[str, Any]:
     return Pair(schemas[0].root, {"allOf": [schema.value for schema in schemas]}).flat()
 
 
+def _choices(schemas: list[Pair]) -> list[list[Pair]]:
+    """The branches of a `oneOf`; of anything else, the one that it is."""
+    branches = schemas[0].get("oneOf") if len(schemas) == 1 else None
+    return [[Pair(schemas[0].root, branch)] for branch in branches] if branches else [schemas]
+
+
 def _types(schema: dict[str, Any]) -> set[str]:
     found = schema.get("type", ["anything"])
     return {found} if isinstance(found, str) else set(found)
@@ -187,6 +193,11 @@ def _values(schema: dict[str, Any]) -> set[str] | None:
 
 def _narrower(where: str, old_pairs: list[Pair], new_pairs: list[Pair]) -> Iterator[str]:
     """What was good to send, and is no more."""
+    before, after = _choices(old_pairs), _choices(new_pairs)
+    if len(before) > 1 or len(after) > 1:
+        for choice in before:
+            yield from min((list(_narrower(where, choice, other)) for other in after), key=len)
+        return
     old, new = _one(old_pairs), _one(new_pairs)
     yield from _narrower_value(where, old, new)
     for name in sorted({*new["required"]} - {*old["required"]}):

@@ -51,6 +51,7 @@ BREAKING = {
     ),
     "security": changed("paths", UPDATE, "post", "security", to=[{"token": [], "portal": []}]),
     "body gone": changed("paths", UPDATE, "post", "requestBody"),
+    "kind of body gone": changed(*SCHEMAS, "UpdateBody", "oneOf", 1),
     "field gone": changed(*BODY, "properties", "configJson"),
     "field required": changed(*BODY, "required", to=["connectionBizId", "connectionName"]),
     "field not null": changed(*BODY, "properties", "configJson", "type", to="string"),
@@ -81,6 +82,10 @@ COMPATIBLE = {
     "parameter": changed(
         "paths", UPDATE, "post", "parameters",
         to=[*CALL["parameters"], {"name": "x", "in": "query", "schema": {}}],
+    ),
+    "kind of body": changed(
+        *SCHEMAS, "UpdateBody", "oneOf",
+        to=[*DOCUMENT["components"]["schemas"]["UpdateBody"]["oneOf"], {"type": "array"}],
     ),
     "field": changed(*BODY, "properties", "new", to={"type": "string"}),
     "longer field": changed(*BODY, "properties", "connectionName", "maxLength", to=200),

@@ -88,6 +88,8 @@ def _complete_call(operation: Description, shared: Description, call: Descriptio
     operation["parameters"] = [*call.get("parameters", []), request_id]
     operation |= {name: call[name] for name in ("tags", "summary", "description")}
     if "requestBody" in operation:
+        # Not of a body that is one of several, if drf-spectacular had its way.
+        operation["requestBody"]["required"] = True
         body = operation["requestBody"]["content"]["application/json"]
         body["examples"] = {name: {"value": value} for name, value in call["examples"].items()}
     [(status, found)] = operation["responses"].items()

@@ -7,7 +7,6 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, transaction
 
 from config.web_chain.exceptions import InvalidFieldsError
-from config.web_chain.serializers import StrictSerializer
 from stripe_connections import services
 from stripe_connections.audit import Actor
 from stripe_connections.bulk import selection
@@ -34,10 +33,6 @@ class ChangesSerializer(UpdateConnectionSerializer):
 
     connectionBizId = None  # type: ignore[assignment]  # noqa: N815 - takes the field away
     status = StatusField(required=False)
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Columns and their new values."""
-        return StrictSerializer.to_internal_value(self, data)
 
 
 # Column to the API's name.

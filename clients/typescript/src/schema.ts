@@ -95,7 +95,7 @@ export interface paths {
         put?: never;
         /**
          * Update a connection
-         * @description Changes the fields that are in the body and no other, all of them or none. Outer white space is trimmed and does not count, except in `connectionDescription` and `configJson`. A body without any field to change answers the current state and writes nothing. Needs `workspace:manage` on the workspace.
+         * @description Changes the fields that are in the body and no other, all of them or none. Outer white space is trimmed and does not count, except in `connectionDescription` and `configJson`. A body without any field to change answers the current state and writes nothing. An object of list or detail may be sent as it is, with a field changed: where there is `extra` and no `connectionBizId`, `bizId` says which connection. Needs `workspace:manage` on the workspace.
          */
         post: operations["updateConnection"];
         delete?: never;
@@ -162,6 +162,51 @@ export interface components {
             /** @description Of the last answer; it can be used once. */
             refreshToken: string;
         };
+        /** @description An item of list, or the data of detail, with any of its fields changed; `bizId` says which connection is meant. */
+        SentBackConnection: {
+            /** @description The name that people see, without control characters. Omitted, it stays. */
+            connectionName?: string;
+            /** @description No control characters but tab and line ends. Omitted, it stays; null clears it; "" is stored. */
+            connectionDescription?: string | null;
+            /**
+             * @description Omitted, it stays; null clears it.
+             * @example acct_1234567890
+             */
+            stripeAccountId?: string | null;
+            /** @description A secret, restricted or organisation key of Stripe's. Omitted, it stays. It can be replaced, never cleared, and no answer shows it. */
+            apiKey?: string;
+            /** @description The signing secret of a webhook endpoint. Omitted, it stays. It can be replaced, never cleared, and no answer shows it. */
+            webhookSecret?: string;
+            /**
+             * Format: iri
+             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Omitted, it stays; null clears it.
+             * @example https://partner.example.com/webhook
+             */
+            partnerEndpoint?: string | null;
+            /**
+             * Format: json-object
+             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Omitted, it stays; null clears it.
+             * @example {"currency": "eur"}
+             */
+            configJson?: string | null;
+            /**
+             * @description Which connection to update.
+             * @example sc_abc123
+             */
+            bizId: string;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            createdAt?: unknown;
+            /** @description Ignored; by it an object of list or detail is known. */
+            extra: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            status?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            statusName?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            tenantBizId?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            updatedAt?: unknown;
+        };
         StripeConnection: {
             bizId: string;
             tenantBizId: string;
@@ -186,6 +231,7 @@ export interface components {
              */
             updatedAt: string;
         };
+        UpdateBody: components["schemas"]["UpdateConnection"] | components["schemas"]["SentBackConnection"];
         UpdateConnection: {
             /**
              * @description Which connection to update.
@@ -221,6 +267,8 @@ export interface components {
             bizId?: unknown;
             /** @description Ignored, so that an answer can be sent back as it is. */
             createdAt?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            extra?: unknown;
             /** @description Ignored, so that an answer can be sent back as it is. */
             status?: unknown;
             /** @description Ignored, so that an answer can be sent back as it is. */
@@ -825,7 +873,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UpdateConnection"];
+                "application/json": components["schemas"]["UpdateBody"];
             };
         };
         responses: {

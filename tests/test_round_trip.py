@@ -1,0 +1,153 @@
+"""An object of list or detail, with one field changed, can be sent to update as it is."""
+
+import pytest
+from auditlog.models import LogEntry
+
+from stripe_connections.models import Status
+from tests.conftest import random_api_key, set_columns
+
+SECRETS = {
+    f"{secret}{trace}"
+    for secret in ("api_key", "webhook_secret")
+    for trace in ("", "_hint", "_fingerprint", "_replaced_at")
+}
+SENT = {
+    "connectionName": ("connection_name", "New"),
+    "connectionDescription": ("connection_description", ""),
+    "stripeAccountId": ("stripe_account_id", "acct_new"),
+    "partnerEndpoint": ("partner_endpoint", "https://new.example.com/"),
+    "configJson": ("config_json", '{"a": 1}'),
+}
+
+
+@pytest.fixture(params=["list", "detail", "update", "detail by another name"])
+def shown(request, viewer, manager, connection):
+    """What the call shows, as somebody who edits it gets it."""
+    detail = viewer.read("/sc_abc123").json()["data"]
+    return {
+        "list": viewer.read().json()["data"]["items"][0],
+        "detail": detail,
+        "update": manager.update({"connectionBizId": "sc_abc123"}).json()["data"]
+        | {"connectionBizId": "sc_abc123"},
+        "detail by another name": detail | {"connectionBizId": "sc_abc123"},
+    }[request.param]
+
+
+@pytest.mark.parametrize(("field", "sent"), SENT.items(), ids=SENT)
+def test_one_changed_field_is_changed_and_no_other(manager, connection, stored, shown, field, sent):
+    column, value = sent
+    before = stored(connection)
+
+    response = manager.update(shown | {field: value})
+
+    after = stored(connection)
+    assert (response.status_code, response.json()["data"][field]) == (200, value)
+    assert {name for name in after if after[name] != before[name]} == {
+        column, "version", "updated_at",
+    }  # fmt: skip
+    assert {name: after[name] for name in SECRETS} == {name: before[name] for name in SECRETS}
+
+
+def test_nulls_stay_null(manager, viewer, connection, stored):
+    set_columns(
+        connection,
+        **dict.fromkeys(column for column, _ in SENT.values() if column != "connection_name"),
+    )
+    before = stored(connection)
+
+    response = manager.update(viewer.read("/sc_abc123").json()["data"] | {"connectionName": "New"})
+
+    after = stored(connection)
+    assert response.status_code == 200
+    assert {name for name in after if after[name] != before[name]} == {
+        "connection_name", "version", "updated_at",
+    }  # fmt: skip
+
+
+def test_a_new_key_may_be_sent_with_it(manager, connection, stored, shown):
+    before = stored(connection)
+
+    response = manager.update(shown | {"apiKey": random_api_key()})
+
+    after = stored(connection)
+    assert response.status_code == 200
+    assert after["api_key"] != before["api_key"]
+    assert after["webhook_secret"] == before["webhook_secret"]
+
+
+def test_etag_of_detail_is_the_precondition(manager, viewer, connection, stored):
+    response = viewer.read("/sc_abc123")
+    body = response.json()["data"] | {"connectionName": "New"}
+    tag = {"If-Match": response["ETag"]}
+
+    assert manager.update(body, headers=tag).status_code == 200
+    after = stored(connection)
+    assert manager.update(body, headers=tag).status_code == 412
+    assert stored(connection) == after
+
+
+@pytest.mark.parametrize("extra", [None, {}, [], "x", {"version": 99}, {"apiKeyHint": "sk_live_…"}])
+def test_extra_is_ignored(manager, connection, stored, extra):
+    before = stored(connection)
+
+    response = manager.update({"connectionBizId": "sc_abc123", "extra": extra})
+
+    assert response.status_code == 200
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+def test_status_that_is_sent_back_is_ignored(manager, connection, shown):
+    set_columns(connection, status=Status.INACTIVE)
+
+    response = manager.update(shown | {"connectionName": "New"})
+
+    assert response.json()["data"]["status"] == Status.INACTIVE
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "code"),
+    [
+        ({"bizId": "sc_abc123"}, "connectionBizId", "required"),
+        ({"extra": {}}, "connectionBizId", "required"),
+        ({"bizId": None, "extra": {}}, "bizId", "null"),
+        ({"bizId": "", "extra": {}}, "bizId", "blank"),
+        ({"bizId": 1, "extra": {}}, "bizId", "invalid"),
+        ({"bizId": "x" * 65, "extra": {}}, "bizId", "max_length"),
+        ({"bizId": "sc_abc123", "connectionBizId": None, "extra": {}}, "connectionBizId", "null"),
+        ({"bizId": "sc_abc123", "extra": "\0"}, "extra", "invalid"),
+        ({"bizId": "sc_abc123", "extra": {"a": ["\ud800"]}}, "extra", "invalid"),
+        ({"bizId": "sc_abc123", "extras": {}, "extra": {}}, "extras", "unknown"),
+    ],
+)  # fmt: skip
+def test_id_is_asked_for_where_it_names_nothing(manager, assert_refused, body, field, code):
+    response = manager.update(body | {"connectionName": "New"})
+
+    [error] = assert_refused(response, 400, "4000")["errors"]
+    assert (error["field"], error["code"]) == (field, code)
+
+
+def test_connection_biz_id_goes_before_biz_id(
+    manager, connection, workspace, make_connection, stored
+):
+    sister = make_connection(workspace, "sc_sister")
+    before = stored(sister)
+
+    response = manager.update(
+        {"bizId": "sc_sister", "extra": {}, "connectionBizId": "sc_abc123", "connectionName": "N"}
+    )
+
+    assert response.json()["data"]["bizId"] == "sc_abc123"
+    assert stored(sister) == before
+
+
+def test_object_of_another_workspace_is_not_found(
+    manager, connection, other_workspace, make_connection, stored
+):
+    other = make_connection(other_workspace, "sc_other")
+    before = stored(other)
+
+    response = manager.update({"bizId": "sc_other", "extra": {}, "connectionName": "Taken"})
+
+    assert (response.status_code, response.json()["code"]) == (404, "4040")
+    assert stored(other) == before
