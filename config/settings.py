@@ -135,6 +135,11 @@ FERNET_KEYS = [key for key in env.items("FERNET_KEYS") if key]
 FERNET_USE_HKDF = False
 STRIPE_API_KEY_PREFIXES = env.items("STRIPE_API_KEY_PREFIXES", "sk_,rk_")
 
+# ── Asking Stripe ─────────────────────────────────────────────────────────────────────────────
+STRIPE_VERIFY = env.bool("STRIPE_VERIFY", False)
+STRIPE_VERIFY_REQUIRED = env.bool("STRIPE_VERIFY_REQUIRED", False)
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", "") or "https://api.stripe.com"
+
 # ── The WEB chain ─────────────────────────────────────────────────────────────────────────────
 API_VERSION = "1.3.0"
 PORTAL_ACCESS_CODE = env.str("PORTAL_ACCESS_CODE", "")
@@ -157,6 +162,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "user": env.str("THROTTLE_USER", "600/min") or None,
         "workspace": env.str("THROTTLE_WORKSPACE", "3000/min") or None,
         "token": env.str("THROTTLE_TOKEN", "10/min") or None,
+        "stripe": env.str("THROTTLE_STRIPE", "20/hour") or None,
     },
 }
 
@@ -277,6 +283,9 @@ LOGGING: dict[str, Any] = {
         # can stand.
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "CRITICAL"},
+        # Every question to Stripe has a line too, and these could repeat what Stripe says.
+        "stripe": {"level": "CRITICAL"},
+        "urllib3": {"level": "CRITICAL"},
     },
 }
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")

@@ -1,6 +1,7 @@
 """Stripe credentials of workspaces."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class StripeConnectionsConfig(AppConfig):
@@ -10,5 +11,8 @@ class StripeConnectionsConfig(AppConfig):
     verbose_name = "Connections"
 
     def ready(self) -> None:
-        """Register the start-up checks."""
+        """Register the start-up checks, and load now what a request would have to wait for."""
         from stripe_connections import checks  # noqa: F401, PLC0415
+
+        if settings.STRIPE_VERIFY:
+            from stripe_connections import stripe_client  # noqa: F401, PLC0415

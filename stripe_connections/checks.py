@@ -31,6 +31,11 @@ VERIFYING_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 
 _rate = re.compile(r"[1-9][0-9]{0,11}/(s|sec|second|m|min|minute|h|hour|d|day)").fullmatch
 
+_any_base = re.compile(r"https?://[^/?#@\s]+/?").fullmatch
+_safe_base = re.compile(
+    r"(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)/?"
+).fullmatch
+
 RANDOM_KEY = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(50))"'
 FERNET_KEY = (
     'Make one with: python -c "from cryptography.fernet import Fernet; '
@@ -147,6 +152,19 @@ def check_api_key_prefixes(**kwargs: Any) -> Iterator[CheckMessage]:
         text = "STRIPE_API_KEY_PREFIXES holds something that is no prefix."
         hint = "Letters or digits and an underscore, with commas between: sk_,rk_"
         yield _message(Error, "E008", text, hint)
+
+
+@register(Tags.security)
+def check_stripe(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E012: a STRIPE_API_BASE that keys must not be sent to; W004: a setting without effect."""
+    is_address = _any_base if settings.DEBUG else _safe_base
+    if not is_address(settings.STRIPE_API_BASE):
+        text = "STRIPE_API_BASE is not the https address of a host."
+        hint = "Keys are sent there. Leave it unset for https://api.stripe.com."
+        yield _message(Error, "E012", text, hint)
+    if settings.STRIPE_VERIFY_REQUIRED and not settings.STRIPE_VERIFY:
+        text = "STRIPE_VERIFY_REQUIRED is on and STRIPE_VERIFY is not: nobody asks Stripe."
+        yield _message(Warning, "W004", text, "Switch STRIPE_VERIFY on, or the other one off.")
 
 
 @register(Tags.security)

@@ -81,6 +81,11 @@ def with_verification(verification: str) -> Q:
     return ~verified & ~rejected & ~narrow
 
 
+def mode_of(hint: str | None) -> str:
+    """What the hint of an API key tells: "live", "test", or "" for nothing."""
+    return next((mode for mode in Mode.values if f"_{mode}_…" in (hint or "")), "")
+
+
 class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
     """Connections, with what is special about their secrets."""
 
@@ -266,7 +271,7 @@ class StripeConnection(models.Model):
     @property
     def mode(self) -> str:
         """What the prefix of the API key tells: "live", "test", or "" for nothing."""
-        return next((mode for mode in Mode.values if f"_{mode}_…" in (self.api_key_hint or "")), "")
+        return mode_of(self.api_key_hint)
 
     @property
     def outcome(self) -> Outcome:
@@ -279,6 +284,13 @@ class StripeConnection(models.Model):
             self.verification_account_id,
             self.missing_permission,
         )
+
+    def keep_outcome(self, outcome: Outcome) -> None:
+        """Set VERIFICATION_FIELDS to what is known of the key that is set, without saving."""
+        self.verification, self.verification_at = outcome.verification, outcome.at
+        self.verification_fingerprint = self.api_key_fingerprint
+        self.verification_account_id = outcome.account_id
+        self.missing_permission = outcome.missing_permission
 
     @property
     def _is_asked(self) -> bool:

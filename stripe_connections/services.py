@@ -12,11 +12,18 @@ from django.utils import timezone
 from config import prepared
 from config.observability.metrics import count_update
 from config.prepared import PreparedSelect
-from stripe_connections import audit, held_rows, rotation
+from stripe_connections import audit, held_rows, rotation, verification
 from stripe_connections.audit import Actor
 from stripe_connections.encryption.fields import decrypted
 from stripe_connections.encryption.keyring import keyring
-from stripe_connections.models import READ_FIELDS, SECRET_FIELDS, StripeConnection
+from stripe_connections.models import (
+    READ_FIELDS,
+    SECRET_FIELDS,
+    VERIFICATION_FIELDS,
+    Outcome,
+    StripeConnection,
+)
+from stripe_connections.verification import Answer
 from workspaces.models import Workspace
 
 UPDATABLE_FIELDS = frozenset(
@@ -61,6 +68,8 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     actor: Actor,
     expected_versions: Collection[int] | None = None,
     read: StripeConnection | None = None,
+    answer: Answer | None = None,
+    confirms_mode: bool = False,
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
@@ -73,6 +82,11 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     appended, in one transaction and only where the row is still at the version that was read. If
     it is not, or nothing was read, the row is locked first.
 
+    With STRIPE_VERIFY, Stripe is asked first about a new API key or account, unless its `answer`
+    is given (see `verification`); `confirms_mode` lets a live key take a test key's place and the
+    other way round. VerificationError, VerificationUnavailableError and TooManyAttemptsError are
+    then raised besides.
+
     Raises ConnectionNotFoundError and VersionConflictError, a ValueError for a name that is not
     updatable, a TypeError for a secret that is not text, and an OperationalError where somebody
     else keeps the row locked for LOCK_TIMEOUT_SECONDS, or has done so a moment ago.
@@ -83,13 +97,27 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
             read or StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
         )
         return _found(unchanged, workspace, expected_versions)
+    is_asked = settings.STRIPE_VERIFY and not verification.ASKED_FIELDS.isdisjoint(changes)
+    if is_asked and answer is None:
+        stored = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
+        before = _found(stored, workspace, expected_versions)
+        answer = verification.ask_about(before, changes, actor=actor, confirms_mode=confirms_mode)
     row = (workspace.pk, biz_id)
     with held_rows.remembered(row):
-        connection = None if read is None else _found(read, workspace, expected_versions)
+        connection = (
+            None if read is None or is_asked else _found(read, workspace, expected_versions)
+        )
         if connection is None or not _update(connection, changes, actor):
             with transaction.atomic():
                 connection = _found(_locked(row), workspace, expected_versions)
-                if not _update(connection, changes, actor):
+                outcome = None
+                if is_asked and answer:
+                    # One query, where each of these would load itself.
+                    connection.refresh_from_db(fields=("api_key_fingerprint", *VERIFICATION_FIELDS))
+                    outcome = verification.judged(
+                        answer, connection, changes, confirms_mode=confirms_mode
+                    )
+                if not _update(connection, changes, actor, outcome):
                     raise RuntimeError("A locked row has changed.")
     count_update(changes)
     return connection
@@ -102,19 +130,29 @@ def _locked(row: held_rows.Row) -> StripeConnection | None:
     return prepared.instance(StripeConnection, READ_FIELDS, values) if values else None
 
 
-def _update(connection: StripeConnection, changes: Mapping[str, Any], actor: Actor) -> bool:
+def _update(
+    connection: StripeConnection,
+    changes: Mapping[str, Any],
+    actor: Actor,
+    outcome: Outcome | None = None,
+) -> bool:
     """Write and record; False where the row is at another version than `connection`."""
     read_version = connection.version
     before = {name: connection.shown(name) for name in changes}
+    known = outcome and connection.outcome
     columns = _set(connection, changes)
     connection.version += 1
     connection.updated_at = timezone.now()
     after = _recorded(connection, changes)
+    recorded = {n: (before[n], after[n]) for n in changes}
+    if outcome and known:
+        recorded |= _keep_outcome(connection, known, outcome)
+        columns += VERIFICATION_FIELDS
     return prepared.update_and_insert(
         connection,
         ["version", "updated_at", *columns],
         {"version": read_version},
-        audit.update_record(connection, {n: (before[n], after[n]) for n in changes}, actor),
+        audit.update_record(connection, recorded, actor),
         timeout=lock_timeout((connection.workspace_id, connection.biz_id)),
     )
 
@@ -125,11 +163,13 @@ def create_connection(
     values: Mapping[str, Any],
     actor: Actor,
     biz_id: str | None = None,
+    answer: Answer | None = None,
 ) -> StripeConnection:
     """A new connection of `workspace`, saved and recorded in one transaction.
 
     `values` maps names of UPDATABLE_FIELDS to validated values, `connection_name` at least.
-    Without a `biz_id` it gets one of its own.
+    Without a `biz_id` it gets one of its own. With STRIPE_VERIFY, Stripe is asked about an API key
+    as for `update_connection`.
 
     Raises a ValueError for a name that is not updatable, a TypeError for a secret that is not
     text, and an IntegrityError where `biz_id` is taken.
@@ -138,11 +178,76 @@ def create_connection(
     connection = StripeConnection(workspace=workspace)
     if biz_id is not None:
         connection.biz_id = biz_id
-    _set(connection, values)
+    recorded = _set_asked(connection, values, actor, answer)
     with transaction.atomic():
         connection.save(force_insert=True)
-        audit.record_creation(connection, _recorded(connection, values), actor)
+        audit.record_creation(connection, recorded, actor)
     return connection
+
+
+def _set_asked(
+    connection: StripeConnection, values: Mapping[str, Any], actor: Actor, answer: Answer | None
+) -> dict[str, Any]:
+    """Set the values of a new connection and what Stripe says; returns what the audit keeps."""
+    outcome = None
+    if settings.STRIPE_VERIFY and "api_key" in values:
+        if answer is None:
+            answer = verification.ask_about(connection, values, actor=actor)
+        outcome = verification.judged(answer, connection, values)
+    _set(connection, values)
+    recorded = _recorded(connection, values)
+    if outcome:
+        connection.keep_outcome(outcome)
+        recorded["verification"] = outcome.verification
+    return recorded
+
+
+def verify_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> StripeConnection:
+    """Ask Stripe about the stored API key, and keep nothing but what it says.
+
+    Outside of any transaction only. Neither `version` nor `updated_at` change.
+
+    Raises ConnectionNotFoundError, a VerificationError for a key that is missing or cannot be
+    read, TooManyAttemptsError, and VerificationUnavailableError where it could not be told; what
+    was known of this key then stays.
+    """
+    connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
+    before = _found(connections.first(), workspace, None)
+    answer = verification.ask_again(before, actor=actor)
+    connection = record_answer(before.pk, answer, actor)
+    if connection is None or not answer.is_told:
+        raise verification.VerificationUnavailableError
+    return _found(connection, workspace, None)
+
+
+def record_answer(pk: int, answer: Answer, actor: Actor) -> StripeConnection | None:
+    """Keep what Stripe said of the stored key of a connection, which is returned.
+
+    None where nothing is kept: the connection is gone, has another key by now, or Stripe could
+    not tell and more is known already. A changed outcome is recorded in the audit.
+    """
+    with transaction.atomic():
+        connections = StripeConnection.objects.filter(pk=pk).for_update(lock_timeout())
+        connection: StripeConnection | None = connections.filter(
+            api_key_fingerprint__in=answer.fingerprints
+        ).first()
+        outcome = verification.found(answer, connection) if connection else None
+        if connection is None or outcome is None:
+            return None
+        recorded = _keep_outcome(connection, connection.outcome, outcome)
+        connection.save(update_fields=VERIFICATION_FIELDS, force_update=True)
+        if recorded:
+            prepared.insert(audit.update_record(connection, recorded, actor))
+    return connection
+
+
+def _keep_outcome(
+    connection: StripeConnection, known: Outcome, outcome: Outcome
+) -> dict[str, tuple[str, str]]:
+    """Set the outcome without saving; returns what the audit keeps of it."""
+    connection.keep_outcome(outcome)
+    old, new = known.verification, connection.outcome.verification
+    return {} if old == new else {"verification": (old, new)}
 
 
 def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> bool:

@@ -5,6 +5,7 @@ from typing import cast
 
 from django.http import HttpRequest
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -16,6 +17,7 @@ from config.web_chain.exceptions import (
     InvalidFieldsError,
     NotFoundError,
     PreconditionFailedError,
+    WebError,
 )
 from config.web_chain.parsers import json_object, query
 from stripe_connections import selectors, services
@@ -30,6 +32,11 @@ from stripe_connections.serializers import (
     StripeConnectionSerializer,
     UpdateConnectionSerializer,
     update_serializer,
+)
+from stripe_connections.verification import (
+    TooManyAttemptsError,
+    VerificationError,
+    VerificationUnavailableError,
 )
 from workspaces.models import Membership, Workspace
 from workspaces.permissions import CanManageWorkspace
@@ -51,6 +58,19 @@ class StripeConnectionViewSet(ViewSet):
     permission_classes = (CanManageWorkspace,)
     throttle_classes = (WorkspaceThrottle,)
     read_connection: StripeConnection | None = None
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """With an answer of the API's to what asking Stripe came to, whichever call asked."""
+        match exc:
+            case VerificationError():
+                name = {"api_key": "apiKey", "stripe_account_id": "stripeAccountId"}[exc.field]
+                error = FieldError(field=name, code=exc.code, message=exc.message)
+                exc = InvalidFieldsError([error])
+            case VerificationUnavailableError():
+                exc = StripeUnavailableError()
+            case TooManyAttemptsError():
+                exc = Throttled(exc.wait)
+        return super().handle_exception(exc)
 
     @extend_schema(
         operation_id="update_connection",
@@ -120,6 +140,13 @@ class ConnectionNotFoundError(NotFoundError):
     """The workspace of the path has no such connection."""
 
     default_detail = "Stripe tenant connection not found"
+
+
+class StripeUnavailableError(WebError):
+    """A 503: Stripe had to be asked, and could not be."""
+
+    status_code = 503
+    default_detail = "Stripe could not tell whether the key works, try again"
 
 
 def _workspace(request: Request) -> Workspace:

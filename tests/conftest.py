@@ -16,6 +16,7 @@ from django.db import connection as database
 from django.test import Client
 
 from stripe_connections.models import StripeConnection
+from tests.fake_stripe import fake_stripe, stripe  # noqa: F401 - fixtures
 from tests.flush import flush_without_triggers
 from tests.openapi import check_every_answer
 from workspaces.models import Membership, Role, Tenant, Workspace

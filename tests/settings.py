@@ -19,7 +19,9 @@ os.environ["SECRET_KEY"] = secrets.token_urlsafe(50)
 os.environ["JWT_SIGNING_KEY"] = secrets.token_urlsafe(50)
 os.environ["FERNET_KEYS"] = f"{Fernet.generate_key().decode()},{Fernet.generate_key().decode()}"
 os.environ["ALLOWED_HOSTS"] = "testserver,localhost,127.0.0.1"
-os.environ |= dict.fromkeys(("THROTTLE_TOKEN", "THROTTLE_USER", "THROTTLE_WORKSPACE"), "")
+os.environ |= dict.fromkeys(
+    ("THROTTLE_STRIPE", "THROTTLE_TOKEN", "THROTTLE_USER", "THROTTLE_WORKSPACE"), ""
+)
 
 from config.settings import *  # noqa: E402, F403
 

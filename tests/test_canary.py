@@ -319,6 +319,31 @@ def test_crash_shows_no_secret(client, canaries, look_everywhere, monkeypatch):
     assert look_everywhere(response) == set()
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (("rejects",), 400),
+        (("knows", "acct_other"), 400),
+        (("repeats", 200), 200),
+        (("repeats", 400), 200),
+        (("repeats", 403), 200),
+        (("repeats", 429), 200),
+        (("repeats", 500), 200),
+        (("is_silent",), 200),
+    ],
+    ids=str,
+)
+def test_asking_stripe_shows_no_secret(client, canaries, look_everywhere, stripe, answer, status):
+    name, *arguments = answer
+    getattr(stripe, name)(*arguments)
+
+    response = client.update(secret_body(canaries, stripeAccountId="acct_given"))
+
+    assert response.status_code == status
+    assert stripe.keys[0] == canaries.planted["apiKey"]
+    assert look_everywhere(response) == set()
+
+
 @pytest.mark.parametrize(("error", "status"), [(IntegrityError, 500), (OperationalError, 503)])
 def test_failing_database_shows_no_secret(client, canaries, look_everywhere, error, status):
     def refuse(execute, sql, *args):

@@ -96,6 +96,22 @@ CHANGES = [
     ({"STRIPE_API_KEY_PREFIXES": ["sk_", ""]}, ["E008"]),
     ({"STRIPE_API_KEY_PREFIXES": ["sk"]}, ["E008"]),
     ({"STRIPE_API_KEY_PREFIXES": ["sk_", "xk_"]}, []),
+    ({"STRIPE_API_BASE": "https://stripe-proxy.example.com:8443/"}, []),
+    ({"STRIPE_API_BASE": "http://127.0.0.1:9200"}, []),
+    ({"STRIPE_API_BASE": "http://[::1]:9200"}, []),
+    ({"STRIPE_API_BASE": "http://localhost"}, []),
+    ({"STRIPE_API_BASE": "http://stripe.example.com", "DEBUG": True}, []),
+    ({"STRIPE_API_BASE": "http://stripe.example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "http://localhost.example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "http://127.0.0.1:9200@example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://user@example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://example.com/v1"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://example.com?x"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://"}, ["E012"]),
+    ({"STRIPE_API_BASE": "api.stripe.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "ftp://localhost", "DEBUG": True}, ["E012"]),
+    ({"STRIPE_VERIFY": True, "STRIPE_VERIFY_REQUIRED": True}, []),
+    ({"STRIPE_VERIFY_REQUIRED": True}, ["W004"]),
 ]
 JWT_CHANGES = [
     ({"SIGNING_KEY": ""}, ["E004"]),
@@ -131,8 +147,9 @@ def test_token_setting_is_checked(changes, ids, found):
     assert found(changes, {}) == ids
 
 
-@pytest.mark.parametrize("name", ["THROTTLE_USER", "THROTTLE_WORKSPACE", "THROTTLE_TOKEN"])
+@pytest.mark.parametrize("name", ["USER", "WORKSPACE", "TOKEN", "STRIPE"])
 def test_rate_that_is_none_stops_the_start(name):
+    name = f"THROTTLE_{name}"
     ended = start(*SERVER, **{name: "600 per minute"})
 
     assert ended.returncode == 1
@@ -190,6 +207,13 @@ SERVER = ("-c", "import config.wsgi")
 @pytest.mark.parametrize("command", [CHECK, SERVER], ids=["check", "server"])
 def test_process_starts_with_good_settings(command):
     assert start(*command).returncode == 0
+
+
+@pytest.mark.parametrize(("switch", "is_loaded"), [("false", False), ("true", True)])
+def test_stripes_library_is_loaded_at_the_start_or_never(switch, is_loaded):
+    code = "import sys, config.wsgi; print('stripe' in sys.modules)"
+
+    assert start("-c", code, STRIPE_VERIFY=switch).stdout == f"{is_loaded}\n"
 
 
 @pytest.mark.parametrize("key", [PEM, PEM.replace("\n", r"\n")], ids=["lines", "one line"])

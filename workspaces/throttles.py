@@ -138,6 +138,16 @@ class Counter:
 counter = Counter()
 
 
+def take(*counted: tuple[str, str]) -> float | None:
+    """Take a call for each scope of the rates and key; as `Counter.take`."""
+    buckets = [
+        Bucket(f"{key}/{period}", limit, period)
+        for scope, key in counted
+        for limit, period in _rate(api_settings.DEFAULT_THROTTLE_RATES.get(scope))
+    ]
+    return counter.take(buckets)
+
+
 class _Throttle(BaseThrottle):
     """Asked after the permission and before the body is looked at."""
 
@@ -145,12 +155,7 @@ class _Throttle(BaseThrottle):
 
     def admit(self, *counted: tuple[str, str]) -> bool:
         """Whether there is room for a call; `counted` has a scope of the rates and a key each."""
-        buckets = [
-            Bucket(f"{key}/{period}", limit, period)
-            for scope, key in counted
-            for limit, period in _rate(api_settings.DEFAULT_THROTTLE_RATES.get(scope))
-        ]
-        self._wait = counter.take(buckets)
+        self._wait = take(*counted)
         return self._wait is None
 
     def wait(self) -> float | None:

@@ -39,6 +39,7 @@ REQUESTS = Counter(
 )  # fmt: skip
 DURATION = Histogram("http_request_duration_seconds", "Time until the answer.", ["route"])
 UPDATES = Counter("connection_updates", "Connections' fields that were written.", ["field"])
+ASKS = Counter("stripe_asks", "Questions to Stripe whether a key works.", ["outcome"])
 POOL = {
     statistic: Gauge(f"db_pool_{name}", text, multiprocess_mode="livesum")
     for statistic, name, text in (
@@ -70,6 +71,11 @@ def count_update(fields: Iterable[str]) -> None:
     """Count the fields that an update wrote, by their names in the audit."""
     for field in fields:
         _updates(field).inc()
+
+
+def count_ask(outcome: str) -> None:
+    """Count what Stripe said of a key; "unverified" where it could not be told."""
+    ASKS.labels(outcome).inc()
 
 
 def read_pool() -> None:

@@ -330,7 +330,7 @@ export interface components {
              * @description Later versions may add some.
              * @enum {string}
              */
-            code: "required" | "null" | "blank" | "invalid" | "max_length" | "masked" | "wrong_family" | "unknown";
+            code: "required" | "null" | "blank" | "invalid" | "max_length" | "masked" | "wrong_family" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "unreadable";
             message: string;
         };
         TokenPair: {

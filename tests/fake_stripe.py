@@ -1,0 +1,126 @@
+"""A Stripe of our own, over real HTTP, which answers as a test says.
+
+`localstripe` has no accounts, so what is asked of Stripe here it cannot answer.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+STORED, OTHER = "acct_1234567890", "acct_other"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Notes the request, and leaves the answer to the test."""
+
+    def do_GET(self) -> None:
+        fake = self.server.fake  # type: ignore[attr-defined]
+        fake.requests.append((self.path, dict(self.headers)))
+        try:
+            fake.answer(self)
+        except OSError:
+            # Who asked did not wait for the end.
+            self.close_connection = True
+
+    def send(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class FakeStripe:
+    """`answer` is called with the handler of every request; the other methods set it."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.is_over = threading.Event()
+        self.answer: Callable[[Handler], None]
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.fake = self  # type: ignore[attr-defined]
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.knows(STORED)
+
+    @property
+    def keys(self) -> list[str]:
+        """What was asked with, in order."""
+        return [headers["Authorization"].removeprefix("Bearer ") for _, headers in self.requests]
+
+    def sends(self, status: int, body: Any, **headers: str) -> None:
+        """Answer everybody so; what is not bytes goes as JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.answer = lambda handler: handler.send(status, data, **headers)
+
+    def knows(self, account_id: str) -> None:
+        """Every key is of this account."""
+        self.sends(200, {"id": account_id, "object": "account", "email": "owner@example.com"})
+
+    def fails(self, status: int, message: str = "No.", **headers: str) -> None:
+        """Answer with an error as Stripe does."""
+        error = {"type": "invalid_request_error", "message": message}
+        self.sends(status, {"error": error}, **headers)
+
+    def repeats(self, status: int) -> None:
+        """Answer with an error whose text repeats the key wherever there is room for it."""
+
+        def answer(handler: Handler) -> None:
+            key = handler.headers["Authorization"].removeprefix("Bearer ")
+            error = dict.fromkeys(("message", "code", "type", "param", "doc_url"), f"No: {key}")
+            body = json.dumps({"error": error}).encode()
+            handler.send(status, body, Stripe_Notice=key, Request_Id=key, Location=f"/{key}")
+
+        self.answer = answer
+
+    def rejects(self) -> None:
+        """Refuse every key."""
+        self.repeats(401)
+
+    def drips(self, start: bytes) -> None:
+        """Begin with `start`, and go on letter by letter."""
+
+        def answer(handler: Handler) -> None:
+            handler.wfile.write(start)
+            while not self.is_over.wait(0.02):
+                handler.wfile.write(b"a")
+
+        self.answer = answer
+
+    def is_silent(self) -> None:
+        """Take the request and say nothing."""
+        self.answer = lambda _: self.is_over.wait(30) and None
+
+
+@pytest.fixture
+def fake_stripe(settings):
+    """Where questions would go; whether any are asked is the settings' matter."""
+    fake = FakeStripe()
+    thread = threading.Thread(target=fake.server.serve_forever, args=(0.01,))
+    thread.start()
+    settings.STRIPE_API_BASE = fake.url
+    yield fake
+    fake.is_over.set()
+    fake.server.shutdown()
+    fake.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def stripe(fake_stripe, settings, monkeypatch):
+    """Stripe is asked; it knows every key as that of the connection's account."""
+    from stripe_connections import stripe_client  # noqa: PLC0415 - not where it is not asked
+
+    settings.STRIPE_VERIFY = True
+    # A fiftieth of the time.
+    monkeypatch.setattr(stripe_client.stripe.HTTPClient, "INITIAL_DELAY", 0.01)
+    monkeypatch.setattr(stripe_client, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(stripe_client, "DEADLINE_SECONDS", 0.6)
+    return fake_stripe
