@@ -333,6 +333,27 @@ class StripeConnection(models.Model):
         return list(values)
 
 
+class IdempotencyKey(models.Model):
+    """Which connection was created for a client's `Idempotency-Key`; see `idempotency.py`."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_index=False)
+    # Digests, because nothing keeps a client from putting a secret into its key.
+    key_digest = models.CharField(max_length=64)
+    body_fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH)
+    connection = models.ForeignKey(StripeConnection, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                name="idempotency_key_unique", fields=["workspace", "key_digest"]
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key_digest} of {self.created_at}"
+
+
 # What the last asking of Stripe left; `outcome` needs `api_key_fingerprint` besides.
 VERIFICATION_FIELDS = (
     "verification",

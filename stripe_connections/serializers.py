@@ -182,6 +182,17 @@ class UpdateConnectionSerializer(StrictSerializer):
         return super().may_repeat(name) and not looks_like_a_key(name)
 
 
+class CreateConnectionSerializer(UpdateConnectionSerializer):
+    """The create call's body: what an update may set, and a name in any case."""
+
+    connectionBizId = None  # type: ignore[assignment]  # takes the field away
+    connectionName = StrictCharField(
+        source="connection_name",
+        max_length=models.NAME_LENGTH,
+        validator=validate_connection_name,
+    )
+
+
 class SentBackConnectionSerializer(UpdateConnectionSerializer):
     """An object of list or detail, sent to the update call: `bizId` says which connection."""
 

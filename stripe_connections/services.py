@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.db import connection as database
-from django.db import transaction
 from django.utils import timezone
 
 from config import prepared
@@ -16,6 +16,7 @@ from stripe_connections import audit, held_rows, rotation, verification
 from stripe_connections.audit import Actor
 from stripe_connections.encryption.fields import decrypted
 from stripe_connections.encryption.keyring import keyring
+from stripe_connections.idempotency import Once
 from stripe_connections.models import (
     READ_FIELDS,
     SECRET_FIELDS,
@@ -157,22 +158,23 @@ def _update(
     )
 
 
-def create_connection(
+def create_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     *,
     workspace: Workspace,
     values: Mapping[str, Any],
     actor: Actor,
     biz_id: str | None = None,
     answer: Answer | None = None,
+    once: Once | None = None,
 ) -> StripeConnection:
     """A new connection of `workspace`, saved and recorded in one transaction.
 
     `values` maps names of UPDATABLE_FIELDS to validated values, `connection_name` at least.
     Without a `biz_id` it gets one of its own. With STRIPE_VERIFY, Stripe is asked about an API key
-    as for `update_connection`.
+    as for `update_connection`. With `once`, that it was created is kept in the same transaction.
 
     Raises a ValueError for a name that is not updatable, a TypeError for a secret that is not
-    text, and an IntegrityError where `biz_id` is taken.
+    text, and an IntegrityError where `biz_id` is taken or `once` has happened.
     """
     _refuse_unknown(values)
     connection = StripeConnection(workspace=workspace)
@@ -182,7 +184,33 @@ def create_connection(
     with transaction.atomic():
         connection.save(force_insert=True)
         audit.record_creation(connection, recorded, actor)
+        if once:
+            once.remember(connection, lock_timeout())
     return connection
+
+
+def create_connection_once(
+    *, workspace: Workspace, values: Mapping[str, Any], actor: Actor, key: str | None
+) -> tuple[StripeConnection, bool]:
+    """As `create_connection`, where nothing was created with this `key`, if any, within a day.
+
+    Otherwise what was, as it is now. Returns the connection, and whether it was there already.
+    Raises idempotency.KeyReusedError where the `values` were others, and an OperationalError where
+    a twin is under way for LOCK_TIMEOUT_SECONDS.
+    """
+    if key is None:
+        return create_connection(workspace=workspace, values=values, actor=actor), False
+    once = Once.of(workspace, key, values)
+    if created := once.connection():
+        return created, True
+    try:
+        return create_connection(workspace=workspace, values=values, actor=actor, once=once), False
+    except IntegrityError:
+        # A twin that came at the same time was faster.
+        created = once.connection()
+        if created is None:
+            raise
+    return created, True
 
 
 def _set_asked(

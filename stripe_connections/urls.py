@@ -9,8 +9,9 @@ READ = {"permission_classes": (CanReadWorkspace,)}
 
 urlpatterns = [
     path("stripe/connections", ViewSet.as_view({"get": "list_connections"}, **READ)),
-    # Before what takes any id: none of ours is a word without "sc_" in front.
+    path("stripe/connections/create", ViewSet.as_view({"post": "create_connection"})),
     path("stripe/connections/update", ViewSet.as_view({"post": "update_connection"})),
+    # After the words, which are no ids: those begin with "sc_".
     path(
         "stripe/connections/<str:connection_biz_id>",
         ViewSet.as_view({"get": "get_connection"}, **READ),

@@ -15,18 +15,20 @@ from config.web_chain import request_id
 from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import (
     InvalidFieldsError,
+    KeyReusedError,
     NotFoundError,
     PreconditionFailedError,
     WebError,
 )
 from config.web_chain.parsers import json_object, query
-from stripe_connections import selectors, services
+from stripe_connections import idempotency, selectors, services
 from stripe_connections.audit import Actor, Source
 from stripe_connections.authentication import ConnectionAuthentication
 from stripe_connections.models import StripeConnection
 from stripe_connections.serializers import (
     ConnectionDetailSerializer,
     ConnectionPageSerializer,
+    CreateConnectionSerializer,
     PageSerializer,
     SentBackConnectionSerializer,
     StripeConnectionSerializer,
@@ -110,6 +112,31 @@ class StripeConnectionViewSet(ViewSet):
         data = StripeConnectionSerializer.shown(connection)
         return Response(data, headers={"ETag": connection.etag})
 
+    @extend_schema(
+        operation_id="create_connection",
+        request=CreateConnectionSerializer,
+        responses=ConnectionDetailSerializer,
+    )
+    def create_connection(self, request: Request, workspace_id: str) -> Response:
+        """Create a connection; with an `Idempotency-Key` once, however often it is asked for."""
+        serializer = CreateConnectionSerializer(data=json_object(request))
+        serializer.is_valid(raise_exception=True)
+        membership = cast("Membership", request.auth)
+        try:
+            connection, is_replayed = services.create_connection_once(
+                workspace=membership.workspace,
+                values=serializer.validated_data,
+                actor=Actor(membership.user, Source.API, request_id.current()),
+                key=idempotency_key(request),
+            )
+        except idempotency.KeyReusedError:
+            raise KeyReusedError from None
+        logs.note_connection(connection.biz_id)
+        response = _shown(connection)
+        if is_replayed:
+            response["Idempotent-Replayed"] = "true"
+        return response
+
     @extend_schema(operation_id="list_connections", responses=ConnectionPageSerializer)
     def list_connections(self, request: Request, workspace_id: str) -> Response:
         """A page of the workspace's connections, newest first."""
@@ -147,6 +174,17 @@ class StripeUnavailableError(WebError):
 
     status_code = 503
     default_detail = "Stripe could not tell whether the key works, try again"
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The `Idempotency-Key`, taken to the letter; InvalidFieldsError where it is none."""
+    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is not None and not re.fullmatch("[ -~]{1,255}", key):
+        message = "This must be 1 to 255 printable ASCII characters."
+        raise InvalidFieldsError(
+            [FieldError(field="Idempotency-Key", code="invalid", message=message)]
+        )
+    return key
 
 
 def _workspace(request: Request) -> Workspace:

@@ -26,6 +26,7 @@ ERRORS = {
     412: ("4120", "The resource has changed since it was read"),
     413: ("4130", "Request body too large"),
     415: ("4150", "Unsupported media type: send application/json in UTF-8"),
+    422: ("4220", "The Idempotency-Key was used with another body"),
     429: ("4290", "Too many requests"),
     500: ("5000", "Internal server error"),
     503: ("5030", "Service unavailable, try again"),

@@ -53,6 +53,12 @@ class PreconditionFailedError(exceptions.APIException):
     status_code = 412
 
 
+class KeyReusedError(exceptions.APIException):
+    """A 422: the `Idempotency-Key` came with another body before."""
+
+    status_code = 422
+
+
 class UnavailableError(exceptions.APIException):
     """A 503: something that this service needs is away for the moment."""
 

@@ -84,6 +84,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections/create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a connection
+         * @description Takes the fields of the update call, of which only `connectionName` is needed. With an `Idempotency-Key`, the same call within 24 hours answers with the connection that the first one created, as it is now. Needs `workspace:manage` on the workspace.
+         */
+        post: operations["createConnection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/web/v1/workspaces/{workspaceId}/stripe/connections/update": {
         parameters: {
             query?: never;
@@ -95,7 +115,7 @@ export interface paths {
         put?: never;
         /**
          * Update a connection
-         * @description Changes the fields that are in the body and no other, all of them or none. Outer white space is trimmed and does not count, except in `connectionDescription` and `configJson`. A body without any field to change answers the current state and writes nothing. An object of list or detail may be sent as it is, with a field changed: where there is `extra` and no `connectionBizId`, `bizId` says which connection. Needs `workspace:manage` on the workspace.
+         * @description Changes the fields that are in the body, all of them or none; what is omitted stays as it is. Outer white space is trimmed and does not count, except in `connectionDescription` and `configJson`. A body without any field to change answers the current state and writes nothing. An object of list or detail may be sent as it is, with a field changed: where there is `extra` and no `connectionBizId`, `bizId` says which connection. Needs `workspace:manage` on the workspace.
          */
         post: operations["updateConnection"];
         delete?: never;
@@ -138,6 +158,47 @@ export interface components {
             /** @description What `after` is for the next page; null on the last. */
             nextAfter: string | null;
         };
+        CreateConnection: {
+            /** @description The name that people see, without control characters. */
+            connectionName: string;
+            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
+            connectionDescription?: string | null;
+            /**
+             * @description Null clears it.
+             * @example acct_1234567890
+             */
+            stripeAccountId?: string | null;
+            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
+            apiKey?: string;
+            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
+            webhookSecret?: string;
+            /**
+             * Format: iri
+             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
+             * @example https://partner.example.com/webhook
+             */
+            partnerEndpoint?: string | null;
+            /**
+             * Format: json-object
+             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Null clears it.
+             * @example {"currency": "eur"}
+             */
+            configJson?: string | null;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            bizId?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            createdAt?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            extra?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            status?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            statusName?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            tenantBizId?: unknown;
+            /** @description Ignored, so that an answer can be sent back as it is. */
+            updatedAt?: unknown;
+        };
         Credentials: {
             username: string;
             /** Format: password */
@@ -164,28 +225,28 @@ export interface components {
         };
         /** @description An item of list, or the data of detail, with any of its fields changed; `bizId` says which connection is meant. */
         SentBackConnection: {
-            /** @description The name that people see, without control characters. Omitted, it stays. */
+            /** @description The name that people see, without control characters. */
             connectionName?: string;
-            /** @description No control characters but tab and line ends. Omitted, it stays; null clears it; "" is stored. */
+            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
             connectionDescription?: string | null;
             /**
-             * @description Omitted, it stays; null clears it.
+             * @description Null clears it.
              * @example acct_1234567890
              */
             stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. Omitted, it stays. It can be replaced, never cleared, and no answer shows it. */
+            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
             apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. Omitted, it stays. It can be replaced, never cleared, and no answer shows it. */
+            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
             webhookSecret?: string;
             /**
              * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Omitted, it stays; null clears it.
+             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
              * @example https://partner.example.com/webhook
              */
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Omitted, it stays; null clears it.
+             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
@@ -238,28 +299,28 @@ export interface components {
              * @example sc_abc123
              */
             connectionBizId: string;
-            /** @description The name that people see, without control characters. Omitted, it stays. */
+            /** @description The name that people see, without control characters. */
             connectionName?: string;
-            /** @description No control characters but tab and line ends. Omitted, it stays; null clears it; "" is stored. */
+            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
             connectionDescription?: string | null;
             /**
-             * @description Omitted, it stays; null clears it.
+             * @description Null clears it.
              * @example acct_1234567890
              */
             stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. Omitted, it stays. It can be replaced, never cleared, and no answer shows it. */
+            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
             apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. Omitted, it stays. It can be replaced, never cleared, and no answer shows it. */
+            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
             webhookSecret?: string;
             /**
              * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Omitted, it stays; null clears it.
+             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
              * @example https://partner.example.com/webhook
              */
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Omitted, it stays; null clears it.
+             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
@@ -499,6 +560,8 @@ export interface components {
         "Cache-Control": "no-store";
         /** @description The connection's version, which rises with every write. Send it back as `If-Match`. */
         ETag: string;
+        /** @description There, and true, where the connection was created by the same call before. */
+        "Idempotent-Replayed": "true";
         /** @description So many seconds from now. */
         "Retry-After": number;
         "WWW-Authenticate": "Bearer";
@@ -848,6 +911,106 @@ export interface operations {
             406: components["responses"]["NotAcceptable"];
             413: components["responses"]["RequestEntityTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    createConnection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any 1 to 255 printable ASCII characters, such as a UUID that is made when the form is opened. Send it again with the same body where no answer came: nothing is created twice. */
+                "Idempotency-Key"?: string;
+                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateConnection"];
+            };
+        };
+        responses: {
+            /** @description The connection that was created, now or by the same call before. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "Idempotent-Replayed": components["headers"]["Idempotent-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "bizId": "sc_abc123",
+                     *         "tenantBizId": "tn_xyz789",
+                     *         "connectionName": "Updated Stripe Connection",
+                     *         "connectionDescription": "Updated description",
+                     *         "stripeAccountId": "acct_1234567890",
+                     *         "partnerEndpoint": "https://partner.example.com/webhook",
+                     *         "configJson": null,
+                     *         "status": 1,
+                     *         "statusName": "ACTIVE",
+                     *         "createdAt": "2026-03-21T00:00:00Z",
+                     *         "updatedAt": "2026-03-21T01:00:00Z",
+                     *         "extra": {
+                     *           "version": 7,
+                     *           "mode": "live",
+                     *           "apiKeyHint": "sk_live_…4242",
+                     *           "webhookSecretHint": "whsec_…9f1c",
+                     *           "hasWebhookSecret": true,
+                     *           "verification": {
+                     *             "outcome": "verified",
+                     *             "at": "2026-03-21T01:00:00Z",
+                     *             "accountId": "acct_1234567890",
+                     *             "missingPermission": null
+                     *           }
+                     *         }
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Success"] & {
+                        data: components["schemas"]["ConnectionDetail"];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["MethodNotAllowed"];
+            406: components["responses"]["NotAcceptable"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            /** @description The `Idempotency-Key` came with another body before. Nothing was created. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"] & {
+                        /** @constant */
+                        code?: "4220";
+                    };
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError"];
             503: components["responses"]["ServiceUnavailable"];
