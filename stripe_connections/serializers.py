@@ -117,7 +117,17 @@ class PageSerializer(StrictSerializer):
     after = StrictCharField(required=False, max_length=business_ids.MAX_LENGTH)
 
 
-class UpdateConnectionSerializer(StrictSerializer):
+class VerifyConnectionSerializer(StrictSerializer):
+    """The verify call's body: which connection."""
+
+    connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
+
+    def may_repeat(self, name: str) -> bool:
+        """As everywhere, and nothing that may be a key pasted in the wrong place."""
+        return super().may_repeat(name) and not looks_like_a_key(name)
+
+
+class UpdateConnectionSerializer(VerifyConnectionSerializer):
     """The update call's body: which connection, and what to change of it.
 
     Omitted, null and a value are three things: what was omitted is not in `validated_data`.
@@ -127,7 +137,6 @@ class UpdateConnectionSerializer(StrictSerializer):
         {"bizId", "tenantBizId", "status", "statusName", "createdAt", "updatedAt", "extra"}
     )
 
-    connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
     connectionName = StrictCharField(
         source="connection_name",
         required=False,
@@ -176,10 +185,6 @@ class UpdateConnectionSerializer(StrictSerializer):
         trim_whitespace=False,
         validator=validate_config_json,
     )
-
-    def may_repeat(self, name: str) -> bool:
-        """As everywhere, and nothing that may be a key pasted in the wrong place."""
-        return super().may_repeat(name) and not looks_like_a_key(name)
 
 
 class CreateConnectionSerializer(UpdateConnectionSerializer):

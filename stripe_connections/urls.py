@@ -11,6 +11,7 @@ urlpatterns = [
     path("stripe/connections", ViewSet.as_view({"get": "list_connections"}, **READ)),
     path("stripe/connections/create", ViewSet.as_view({"post": "create_connection"})),
     path("stripe/connections/update", ViewSet.as_view({"post": "update_connection"})),
+    path("stripe/connections/verify", ViewSet.as_view({"post": "verify_connection"})),
     # After the words, which are no ids: those begin with "sc_".
     path(
         "stripe/connections/<str:connection_biz_id>",

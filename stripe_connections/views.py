@@ -3,6 +3,7 @@
 import re
 from typing import cast
 
+from django.conf import settings
 from django.http import HttpRequest
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import Throttled
@@ -33,6 +34,7 @@ from stripe_connections.serializers import (
     SentBackConnectionSerializer,
     StripeConnectionSerializer,
     UpdateConnectionSerializer,
+    VerifyConnectionSerializer,
     update_serializer,
 )
 from stripe_connections.verification import (
@@ -160,6 +162,30 @@ class StripeConnectionViewSet(ViewSet):
         connection = selectors.find_connection(_workspace(request), connection_biz_id)
         if connection is None:
             raise ConnectionNotFoundError
+        return _shown(connection)
+
+    @extend_schema(
+        operation_id="verify_connection",
+        request=VerifyConnectionSerializer,
+        responses=ConnectionDetailSerializer,
+    )
+    def verify_connection(self, request: Request, workspace_id: str) -> Response:
+        """Ask Stripe now whether the stored API key works; answers with what is known then."""
+        if not settings.STRIPE_VERIFY:
+            raise NotFoundError("Asking Stripe is switched off")
+        serializer = VerifyConnectionSerializer(data=json_object(request))
+        serializer.is_valid(raise_exception=True)
+        named = serializer.validated_data["biz_id"]
+        logs.note_connection(named)
+        membership = cast("Membership", request.auth)
+        try:
+            connection = services.verify_connection(
+                workspace=membership.workspace,
+                biz_id=named,
+                actor=Actor(membership.user, Source.API, request_id.current()),
+            )
+        except services.ConnectionNotFoundError:
+            raise ConnectionNotFoundError from None
         return _shown(connection)
 
 

@@ -344,6 +344,21 @@ def test_asking_stripe_shows_no_secret(client, canaries, look_everywhere, stripe
     assert look_everywhere(response) == set()
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [("rejects", 200), ("is_silent", 503)],
+)
+def test_verify_call_shows_no_secret(client, canaries, look_everywhere, stripe, answer, status):
+    getattr(stripe, answer)()
+    path = "/web/v1/workspaces/ws_demo/stripe/connections/verify"
+
+    response = client.post(path, {"connectionBizId": "sc_abc123"}, "application/json")
+
+    assert response.status_code == status
+    assert stripe.keys == [canaries.planted["apiKey"]]
+    assert look_everywhere(response) == set()
+
+
 @pytest.mark.parametrize(("error", "status"), [(IntegrityError, 500), (OperationalError, 503)])
 def test_failing_database_shows_no_secret(client, canaries, look_everywhere, error, status):
     def refuse(execute, sql, *args):

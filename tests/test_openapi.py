@@ -94,6 +94,7 @@ def test_every_call_is_in_it():
         f"post {CONNECTIONS}/create": "createConnection",
         f"get {CONNECTIONS}/{{connectionBizId}}": "getConnection",
         f"post {UPDATE}": "updateConnection",
+        f"post {CONNECTIONS}/verify": "verifyConnection",
     }
 
 

@@ -124,6 +124,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask Stripe about a connection
+         * @description Asks Stripe now whether the stored API key works and whose it is, and keeps nothing but the answer: `extra.verification` tells it, also where Stripe refuses the key or it is of another account than `stripeAccountId`. `ETag` and `updatedAt` stay. Takes six seconds at most. Needs `workspace:manage` on the workspace.
+         */
+        post: operations["verifyConnection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -356,6 +376,13 @@ export interface components {
             /** @description What a `narrow` key lacks. */
             missingPermission: string | null;
         };
+        VerifyConnection: {
+            /**
+             * @description Which connection to ask about.
+             * @example sc_abc123
+             */
+            connectionBizId: string;
+        };
         /** @description What every answer under /web/ begins with. */
         Envelope: {
             /** @description The version of the API. */
@@ -533,7 +560,7 @@ export interface components {
                 };
             };
         };
-        /** @description The database is away, or somebody else is changing the same connection. Nothing was written; try again. */
+        /** @description The database is away, somebody else is changing the same connection, or Stripe had to be asked and could not tell. Nothing was written; try again. */
         ServiceUnavailable: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1114,6 +1141,117 @@ export interface operations {
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError"];
             503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    verifyConnection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerifyConnection"];
+            };
+        };
+        responses: {
+            /** @description The connection, with what Stripe said. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "bizId": "sc_abc123",
+                     *         "tenantBizId": "tn_xyz789",
+                     *         "connectionName": "Updated Stripe Connection",
+                     *         "connectionDescription": "Updated description",
+                     *         "stripeAccountId": "acct_1234567890",
+                     *         "partnerEndpoint": "https://partner.example.com/webhook",
+                     *         "configJson": null,
+                     *         "status": 1,
+                     *         "statusName": "ACTIVE",
+                     *         "createdAt": "2026-03-21T00:00:00Z",
+                     *         "updatedAt": "2026-03-21T01:00:00Z",
+                     *         "extra": {
+                     *           "version": 7,
+                     *           "mode": "live",
+                     *           "apiKeyHint": "sk_live_…4242",
+                     *           "webhookSecretHint": "whsec_…9f1c",
+                     *           "hasWebhookSecret": true,
+                     *           "verification": {
+                     *             "outcome": "verified",
+                     *             "at": "2026-03-21T01:00:00Z",
+                     *             "accountId": "acct_1234567890",
+                     *             "missingPermission": null
+                     *           }
+                     *         }
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Success"] & {
+                        data: components["schemas"]["ConnectionDetail"];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            /** @description The workspace has no such connection, or asking Stripe is switched off here. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"] & {
+                        /** @constant */
+                        code?: "4040";
+                    };
+                };
+            };
+            405: components["responses"]["MethodNotAllowed"];
+            406: components["responses"]["NotAcceptable"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            /** @description Stripe could not tell; what was known of this key stays. Or the database is away. Try again. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"] & {
+                        /** @constant */
+                        code?: "5030";
+                    };
+                };
+            };
         };
     };
 }
