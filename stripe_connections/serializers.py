@@ -1,17 +1,14 @@
-"""The bodies, queries and answers of the calls on connections."""
+"""The bodies and queries of the calls on connections."""
 
 import re
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from rest_framework import serializers
 from rest_framework.serializers import empty
 
 from config.web_chain.serializers import (
-    SharedFieldsSerializer,
     StrictCharField,
     StrictSerializer,
-    UTCField,
 )
 from stripe_connections import models
 from stripe_connections.endpoints import validate_partner_endpoint
@@ -30,72 +27,22 @@ from workspaces import business_ids
 MAX_PAGE = 100
 
 
-class StripeConnectionSerializer(SharedFieldsSerializer):
-    """A connection as the API shows it: these eleven keys, in this order, and never a secret."""
+class NumberField(StrictCharField):
+    """A number from 1 to `highest`, in a query."""
 
-    bizId = serializers.CharField(source="biz_id")
-    tenantBizId = serializers.CharField(source="workspace.tenant.biz_id")
-    connectionName = serializers.CharField(source="connection_name")
-    connectionDescription = serializers.CharField(source="connection_description")
-    stripeAccountId = serializers.CharField(source="stripe_account_id")
-    partnerEndpoint = serializers.CharField(source="partner_endpoint")
-    configJson = serializers.CharField(source="config_json")
-    status = serializers.IntegerField()
-    statusName = serializers.SerializerMethodField()
-    createdAt = UTCField(source="created_at")
-    updatedAt = UTCField(source="updated_at")
-
-    def get_statusName(self, connection: models.StripeConnection) -> str:  # noqa: N802
-        return Status(connection.status).name
-
-
-class VerificationSerializer(SharedFieldsSerializer):
-    """What Stripe said of the API key, by `models.Outcome`."""
-
-    outcome = serializers.CharField(source="verification")
-    at = UTCField()
-    accountId = serializers.CharField(source="account_id")
-    missingPermission = serializers.CharField(source="missing_permission")
-
-
-class ExtraSerializer(SharedFieldsSerializer):
-    """What a settings page shows besides the eleven keys; of a secret the hint."""
-
-    version = serializers.IntegerField()
-    mode = serializers.SerializerMethodField()
-    apiKeyHint = serializers.CharField(source="api_key_hint")
-    webhookSecretHint = serializers.CharField(source="webhook_secret_hint")
-    hasWebhookSecret = serializers.SerializerMethodField()
-    verification = VerificationSerializer(source="outcome")
-
-    def get_mode(self, connection: models.StripeConnection) -> str | None:
-        return connection.mode or None
-
-    def get_hasWebhookSecret(self, connection: models.StripeConnection) -> bool:  # noqa: N802
-        return connection.webhook_secret_hint is not None
-
-
-class ConnectionDetailSerializer(StripeConnectionSerializer):
-    """A connection as the update call shows it, and `extra` apart from that."""
-
-    extra = ExtraSerializer(source="*")
-
-
-class ConnectionPageSerializer(SharedFieldsSerializer):
-    """A page of connections, by `selectors.Page`."""
-
-    items = ConnectionDetailSerializer(many=True)
-    nextAfter = serializers.CharField(source="next_after")
-
-
-class LimitField(StrictCharField):
-    """How many a page may have, in a query."""
+    def __init__(self, *, highest: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.highest = highest
 
     def run_validation(self, data: Any = empty) -> Any:
-        text = super().run_validation(data)
-        if not re.fullmatch("[0-9]{1,3}", text or "") or not 1 <= int(text or 0) <= MAX_PAGE:
-            raise ValidationError(f"This must be a number from 1 to {MAX_PAGE}.", code="invalid")
-        return int(text or 0)
+        text = super().run_validation(data) or ""
+        # Python converts no more than 4,300 digits, and those of any script.
+        number = int(text) if re.fullmatch("[0-9]{1,20}", text) else 0
+        if not 1 <= number <= self.highest:
+            raise ValidationError(
+                f"This must be a number from 1 to {self.highest}.", code="invalid"
+            )
+        return number
 
 
 class StatusField(StrictCharField):
@@ -108,23 +55,33 @@ class StatusField(StrictCharField):
         return Status[name]
 
 
-class PageSerializer(StrictSerializer):
+class CarefulSerializer(StrictSerializer):
+    """A strict one that repeats no name that may be a key, pasted in the wrong place."""
+
+    def may_repeat(self, name: str) -> bool:
+        return super().may_repeat(name) and not looks_like_a_key(name)
+
+
+class PageSerializer(CarefulSerializer):
     """The query of a list of connections, by the names of `selectors.page_of_connections`."""
 
     status = StatusField(required=False)
     search = StrictCharField(required=False, allow_blank=True, max_length=models.NAME_LENGTH)
-    limit = LimitField(required=False)
+    limit = NumberField(required=False, highest=MAX_PAGE)
     after = StrictCharField(required=False, max_length=business_ids.MAX_LENGTH)
 
 
-class VerifyConnectionSerializer(StrictSerializer):
+class HistoryPageSerializer(CarefulSerializer):
+    """The query of a connection's history, by the names of `history.page_of_history`."""
+
+    limit = NumberField(required=False, highest=MAX_PAGE)
+    before = NumberField(required=False, highest=10**18)
+
+
+class VerifyConnectionSerializer(CarefulSerializer):
     """The verify call's body: which connection."""
 
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
-
-    def may_repeat(self, name: str) -> bool:
-        """As everywhere, and nothing that may be a key pasted in the wrong place."""
-        return super().may_repeat(name) and not looks_like_a_key(name)
 
 
 class UpdateConnectionSerializer(VerifyConnectionSerializer):

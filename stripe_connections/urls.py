@@ -17,4 +17,8 @@ urlpatterns = [
         "stripe/connections/<str:connection_biz_id>",
         ViewSet.as_view({"get": "get_connection"}, **READ),
     ),
+    path(
+        "stripe/connections/<str:connection_biz_id>/history",
+        ViewSet.as_view({"get": "get_history"}),
+    ),
 ]

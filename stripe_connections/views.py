@@ -22,17 +22,21 @@ from config.web_chain.exceptions import (
     WebError,
 )
 from config.web_chain.parsers import json_object, query
-from stripe_connections import idempotency, selectors, services
+from stripe_connections import history, idempotency, selectors, services
+from stripe_connections.answers import (
+    ConnectionDetailSerializer,
+    ConnectionPageSerializer,
+    HistorySerializer,
+    StripeConnectionSerializer,
+)
 from stripe_connections.audit import Actor, Source
 from stripe_connections.authentication import ConnectionAuthentication
 from stripe_connections.models import StripeConnection
 from stripe_connections.serializers import (
-    ConnectionDetailSerializer,
-    ConnectionPageSerializer,
     CreateConnectionSerializer,
+    HistoryPageSerializer,
     PageSerializer,
     SentBackConnectionSerializer,
-    StripeConnectionSerializer,
     UpdateConnectionSerializer,
     VerifyConnectionSerializer,
     update_serializer,
@@ -158,11 +162,16 @@ class StripeConnectionViewSet(ViewSet):
         self, request: Request, workspace_id: str, connection_biz_id: str
     ) -> Response:
         """One connection, its version in `ETag`."""
-        logs.note_connection(connection_biz_id)
-        connection = selectors.find_connection(_workspace(request), connection_biz_id)
-        if connection is None:
-            raise ConnectionNotFoundError
-        return _shown(connection)
+        return _shown(_found(request, connection_biz_id))
+
+    @extend_schema(operation_id="get_history", responses=HistorySerializer)
+    def get_history(self, request: Request, workspace_id: str, connection_biz_id: str) -> Response:
+        """A page of what became of a connection, newest first."""
+        serializer = HistoryPageSerializer(data=query(request))
+        serializer.is_valid(raise_exception=True)
+        page = {"limit": DEFAULT_PAGE} | serializer.validated_data
+        connection = _found(request, connection_biz_id)
+        return Response(HistorySerializer.shown(history.page_of_history(connection, **page)))
 
     @extend_schema(
         operation_id="verify_connection",
@@ -215,6 +224,14 @@ def idempotency_key(request: Request) -> str | None:
 
 def _workspace(request: Request) -> Workspace:
     return cast("Membership", request.auth).workspace
+
+
+def _found(request: Request, biz_id: str) -> StripeConnection:
+    logs.note_connection(biz_id)
+    connection = selectors.find_connection(_workspace(request), biz_id)
+    if connection is None:
+        raise ConnectionNotFoundError
+    return connection
 
 
 def _shown(connection: StripeConnection) -> Response:

@@ -12,7 +12,8 @@ from jsonschema_rs import Draft202012Validator, Registry
 from config.openapi import views
 from config.openapi.views import document
 from config.web_chain import envelope
-from stripe_connections.serializers import StripeConnectionSerializer, UpdateConnectionSerializer
+from stripe_connections.answers import StripeConnectionSerializer
+from stripe_connections.serializers import UpdateConnectionSerializer
 from tests.conftest import ApiClient, update_path
 from tests.openapi import ROOT, Described, UndocumentedAnswerError, described
 
@@ -91,6 +92,7 @@ def test_every_call_is_in_it():
         "post /web/v1/auth/token": "obtainToken",
         "post /web/v1/auth/token/refresh": "refreshToken",
         f"get {CONNECTIONS}": "listConnections",
+        f"get {CONNECTIONS}/{{connectionBizId}}/history": "getHistory",
         f"post {CONNECTIONS}/create": "createConnection",
         f"get {CONNECTIONS}/{{connectionBizId}}": "getConnection",
         f"post {UPDATE}": "updateConnection",

@@ -32,13 +32,13 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from config.web_chain import request_id
-from stripe_connections import audit, services
-from stripe_connections.admin import history, listing
+from stripe_connections import audit, history, services
+from stripe_connections.admin import listing
 from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
-from stripe_connections.admin.history import Entry
 from stripe_connections.audit import Actor, Source
 from stripe_connections.bulk.exchange import csv_lines, exported
 from stripe_connections.encryption.fields import UndecryptableSecretError
+from stripe_connections.history import Entry
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 from stripe_connections.search import search
 

@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from config.web_chain.exceptions import InvalidFieldsError
-from stripe_connections.admin import history
-from stripe_connections.admin.history import Entry
+from stripe_connections import history
 from stripe_connections.bulk.changes import API_NAMES, ChangesSerializer
+from stripe_connections.history import Entry
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 
 CONFLICT = (

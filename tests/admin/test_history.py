@@ -52,7 +52,7 @@ def test_history_tells_who_from_where_and_what_newest_first(staff, life):
 
 def test_history_tells_old_and_new_values(staff, life):
     told = {
-        change.label: (change.old, change.new)
+        change.label: (change.old_text, change.new_text)
         for entry in entries(staff, life)
         for change in entry.changes
     }

@@ -84,6 +84,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections/{connectionBizId}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what became of a connection
+         * @description The audit of the connection, newest first, a page at a time: who changed what, when and by which way. `nextBefore` of a page is `before` of the next one, and null on the last. Of a secret there are hints. Needs `workspace:manage` on the workspace.
+         */
+        get: operations["getHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/web/v1/workspaces/{workspaceId}/stripe/connections/create": {
         parameters: {
             query?: never;
@@ -148,6 +168,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Change: {
+            /** @description As the update call names it, or `status` or `verification`. */
+            field: string;
+            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
+            old: string | number | null;
+            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
+            new: string | number | null;
+        };
         ConnectionDetail: {
             bizId: string;
             tenantBizId: string;
@@ -224,6 +252,30 @@ export interface components {
             /** Format: password */
             password: string;
         };
+        /** @description One record of the audit. */
+        Entry: {
+            /** @description Counted from the oldest of this connection, which is 1. */
+            number: number;
+            /**
+             * Format: date-time
+             * @description UTC, in whole seconds.
+             */
+            at: string;
+            /**
+             * @description What was done; later versions may add some.
+             * @enum {string}
+             */
+            action: "created" | "changed" | "exported" | "removed";
+            /** @description The user name; null for a program. */
+            actor: string | null;
+            /** @enum {string} */
+            source: "api" | "admin" | "command";
+            /** @description The `X-Request-Id` of the request. */
+            requestId: string | null;
+            /** @description The version of the connection after it. */
+            version: number | null;
+            changes: components["schemas"]["Change"][];
+        };
         /** @description What a settings page shows besides. Of a secret it is the hint. */
         Extra: {
             /** @description The number in the `ETag`. */
@@ -238,6 +290,11 @@ export interface components {
             webhookSecretHint: string | null;
             hasWebhookSecret: boolean;
             verification: components["schemas"]["Verification"];
+        };
+        History: {
+            items: components["schemas"]["Entry"][];
+            /** @description What `before` is for the next page; null on the last. */
+            nextBefore: number | null;
         };
         RefreshToken: {
             /** @description Of the last answer; it can be used once. */
@@ -914,6 +971,103 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["Success"] & {
                         data: components["schemas"]["ConnectionDetail"];
+                    };
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            /** @description The workspace has no such connection. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"] & {
+                        /** @constant */
+                        code?: "4040";
+                    };
+                };
+            };
+            405: components["responses"]["MethodNotAllowed"];
+            406: components["responses"]["NotAcceptable"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getHistory: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description Only entries with a number below this one. */
+                before?: number;
+            };
+            header?: {
+                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+                /**
+                 * @description The business ID of the connection.
+                 * @example sc_abc123
+                 */
+                connectionBizId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "items": [
+                     *           {
+                     *             "number": 2,
+                     *             "at": "2026-03-21T01:00:00Z",
+                     *             "action": "changed",
+                     *             "actor": "demo-manager",
+                     *             "source": "api",
+                     *             "requestId": "5f0c2f6e-3f0b-4a55-8d6c-0e9a6b1f2c3d",
+                     *             "version": 2,
+                     *             "changes": [
+                     *               {
+                     *                 "field": "apiKey",
+                     *                 "old": "sk_live_…4242",
+                     *                 "new": "replaced sk_live_…1881"
+                     *               }
+                     *             ]
+                     *           }
+                     *         ],
+                     *         "nextBefore": 2
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Success"] & {
+                        data: components["schemas"]["History"];
                     };
                 };
             };

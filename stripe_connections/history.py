@@ -1,6 +1,5 @@
-"""The audit of connections, as staff read it."""
+"""The audit of connections, as people read it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,9 +23,24 @@ ACTIONS = {
 class Change:
     """What became of one field; of a secret there are hints."""
 
-    label: str
+    name: str
     old: Any
     new: Any
+
+    @property
+    def label(self) -> str:
+        """What staff call the field."""
+        return field_label(self.name)
+
+    @property
+    def old_text(self) -> Any:
+        """The old value, as staff read it."""
+        return _in_words(self.name, self.old)
+
+    @property
+    def new_text(self) -> Any:
+        """The new value, as staff read it."""
+        return _in_words(self.name, self.new)
 
 
 @dataclass(frozen=True)
@@ -40,10 +54,11 @@ class Entry:
     version: int | None
     action: str
     changes: tuple[Change, ...]
+    number: int | None = None
 
     @classmethod
-    def of(cls, record: LogEntry) -> "Entry":
-        """A record of auditlog's, in words."""
+    def of(cls, record: LogEntry, number: int | None = None) -> "Entry":
+        """A record of auditlog's; which of its connection's it is, 1 being the oldest."""
         data = record.additional_data or {}
         return cls(
             moment=record.timestamp,
@@ -52,8 +67,17 @@ class Entry:
             request_id=record.cid or "",
             version=data.get("version"),
             action=ACTIONS.get(record.action, "removed"),
-            changes=tuple(_changes(record.changes or {})),
+            changes=tuple(Change(name, *values) for name, values in (record.changes or {}).items()),
+            number=number,
         )
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some entries, newest first, and the number that those of the next page are below."""
+
+    items: list[Entry]
+    next_before: int | None
 
 
 def records() -> QuerySet[LogEntry]:
@@ -69,15 +93,23 @@ def records_since(connection: StripeConnection, version: int) -> list[LogEntry]:
     return list(records().filter(object_id=connection.pk, **after))
 
 
+def page_of_history(connection: StripeConnection, *, limit: int, before: int | None = None) -> Page:
+    """At most `limit` entries of `connection`, newest first, those with a number below `before`.
+
+    The numbers are the connection's own: they stay, and tell nothing of other tenants.
+    """
+    found = records().filter(object_id=connection.pk).order_by("pk")
+    count = found.count()
+    end = count if before is None else min(before - 1, count)
+    start = max(0, end - limit)
+    items = [Entry.of(record, number) for number, record in enumerate(found[start:end], start + 1)]
+    return Page(items[::-1], start + 1 if start else None)
+
+
 def field_label(name: str) -> str:
     """What staff call a field of a connection."""
     return capfirst(str(label_for_field(name, StripeConnection)))
 
 
-def _changes(changes: dict[str, list[Any]]) -> Iterator[Change]:
-    for name, (old, new) in changes.items():
-        yield Change(field_label(name), _shown(name, old), _shown(name, new))
-
-
-def _shown(name: str, value: Any) -> Any:
+def _in_words(name: str, value: Any) -> Any:
     return Status(value).label if name == "status" and value is not None else value
