@@ -4,27 +4,32 @@ import os
 import sys
 from io import StringIO
 
+import django
 from django.core.cache import close_caches
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.base import reset_urlconf
 from django.core.management import CommandError, call_command
 from django.core.signals import request_finished, request_started
-from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
-from config.web_chain.wsgi import WebRequest, WholeBodies
+from config import kept_connections
+from config.web_chain.wsgi import WebHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 try:
-    handler = get_wsgi_application()
+    django.setup(set_prefix=False)
     # The server itself runs no checks: a process with a missing or weak secret must not answer.
     call_command("check", stdout=StringIO())
 except (ImproperlyConfigured, CommandError) as error:
     sys.exit(f"Error: {error}")
-handler.request_class = WebRequest
-# At the end of a request its connection goes back to the pool, so that the next one has nothing to
-# close or to forget. There is no cache.
+
+# What was left to do here: kept_connections.py sees to the connection, a request says itself where
+# its URLs are, and there is no cache.
 request_started.disconnect(close_old_connections)
+request_finished.disconnect(close_old_connections)
 request_started.disconnect(reset_queries)
 request_finished.disconnect(close_caches)
-application = WholeBodies(handler)
+request_finished.disconnect(reset_urlconf)
+kept_connections.start()
+application = WebHandler()

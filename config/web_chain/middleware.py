@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
+from config import kept_connections
 from config.web_chain.envelope import failure_response
 from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
 
@@ -84,6 +85,7 @@ def discard_broken_connections() -> None:
     """
     pool = getattr(connection, "pool", None)
     if pool and connection.connection and connection.connection.closed:
+        kept_connections.discard()
         pool.check()
 
 

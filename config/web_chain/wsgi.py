@@ -1,42 +1,19 @@
 """What stands between the server and Django."""
 
-from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.conf import settings
-from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpResponse
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest, get_script_name
+from django.core.signals import request_started
+from django.db import connections
+from django.urls import set_script_prefix
 from django.utils.http import parse_header_parameters
 
+from config import kept_connections
+
 MAX_CONTENT_TYPE_LENGTH = 256
-
-
-class WholeBodies:
-    """Bodies in one piece, from the server to Django and back.
-
-    A request's body that came without Content-Length gets one, because Django takes a missing
-    length for 0. Where the server marks the end of the input (`wsgi.input_terminated`), reading is
-    safe; one byte over the limit is enough for a 413.
-
-    An answer that is no stream is a list, which Granian sends at once; anything else it asks for
-    piece by piece, from another thread.
-    """
-
-    def __init__(self, application: WSGIApplication) -> None:
-        self.application = application
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"):
-            body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
-            environ["wsgi.input"] = BytesIO(body)
-            environ["CONTENT_LENGTH"] = str(len(body))
-        response = self.application(environ, start_response)
-        if not isinstance(response, HttpResponse):
-            return response
-        response.close()
-        return [response.content]
 
 
 class WebRequest(WSGIRequest):
@@ -60,3 +37,39 @@ class WebRequest(WSGIRequest):
         # Django REST Framework would parse it again.
         if not self.content_type:
             meta["CONTENT_TYPE"] = ""
+
+
+class WebHandler(WSGIHandler):
+    """Django's handler, with bodies in one piece, from the server to Django and back.
+
+    A request's body that came without Content-Length gets one, because Django takes a missing
+    length for 0. Where the server marks the end of the input (`wsgi.input_terminated`), reading is
+    safe; one byte over the limit is enough for a 413.
+
+    An answer that is no stream is a list, which Granian sends at once; anything else it asks for
+    piece by piece, from another thread.
+    """
+
+    request_class = WebRequest
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        """The answer, in pieces."""
+        if environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"):
+            body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
+            environ["wsgi.input"] = BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
+        kept_connections.take()
+        set_script_prefix(get_script_name(environ))
+        request_started.send(sender=type(self), environ=environ)
+        response: Any = self.get_response(self.request_class(environ))
+        cookies = [("Set-Cookie", c.output(header="")) for c in response.cookies.values()]
+        # Not `items`, which looks every header up again.
+        headers = [*response.headers._store.values(), *cookies]  # noqa: SLF001
+        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        if response.streaming:
+            # Whichever thread makes the pieces, its connection is not for a next request.
+            response._resource_closers.append(connections.close_all)  # noqa: SLF001
+        else:
+            response.close()
+        kept_connections.keep()
+        return response if response.streaming else [response.content]
