@@ -130,16 +130,19 @@ def _membership(user_id_field: str) -> PreparedSelect:  # noqa: ARG001 - the key
 
 
 def user_id(token: Token) -> Any:
-    """The value that `token` has for the user's id, fit to be looked up; else a TokenError.
-
-    A number beyond 64 bits would be an error of SQLite's, NUL one of PostgreSQL's.
-    """
+    """The value that `token` has for the user's id, fit to be looked up; else a TokenError."""
     claim = token.get(api_settings.USER_ID_CLAIM)
-    if not isinstance(claim, str | int) or isinstance(claim, bool) or is_bad_text(str(claim)):
+    if not isinstance(claim, str | int) or isinstance(claim, bool):
+        raise TokenError("Token names no user")
+    return _clean_user_id(api_settings.USER_ID_FIELD, claim)
+
+
+@lru_cache(maxsize=1_000)
+def _clean_user_id(field: str, claim: str | int) -> Any:
+    """As the field has it. SQLite fails at a number beyond 64 bits, PostgreSQL at NUL."""
+    if is_bad_text(str(claim)):
         raise TokenError("Token names no user")
     try:
-        return cast("Field[Any, Any]", User._meta.get_field(api_settings.USER_ID_FIELD)).clean(
-            claim, None
-        )
+        return cast("Field[Any, Any]", User._meta.get_field(field)).clean(claim, None)
     except ValidationError:
         raise TokenError("Token names no user") from None

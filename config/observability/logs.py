@@ -21,6 +21,9 @@ from config.web_chain import envelope, request_id
 from config.web_chain.middleware import PREFIX
 
 logger = logging.getLogger("config.request")
+# No line names them, and every record would ask for them
+# (https://docs.python.org/3/howto/logging.html#optimization).
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 35}
 # Anybody can write anything into a path. What looks like one of our ids is no secret.
@@ -79,9 +82,8 @@ def finish(  # noqa: PLR0913
     }
     fields = {name: value for name, value in line.items() if value is not None}
     # Not `log`, which looks through the stack for the caller's file and line.
-    record = logger.makeRecord(
-        logger.name, level, "", 0, "request", (), None, extra={"fields": fields}
-    )
+    record = logging.LogRecord(logger.name, level, "", 0, "request", (), None)
+    record.fields = fields
     logger.handle(record)
 
 

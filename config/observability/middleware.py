@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import ResponseHeaders
 
 from config.observability import logs
 from config.observability.health import healthz, readyz
@@ -22,17 +23,18 @@ class ObservabilityMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
         # For those answers that Django's own middlewares and the admin's never see.
-        self.headers = {
+        headers = {
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
             "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
         }
-        self.https_headers = self.headers | {
-            "Strict-Transport-Security": f"max-age={settings.SECURE_HSTS_SECONDS}; "
-            "includeSubDomains; preload"
-        }
+        hsts = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+        # As Django keeps them, because `setdefault` would encode each of them for every answer.
+        self.headers = ResponseHeaders(headers)._store  # noqa: SLF001
+        headers["Strict-Transport-Security"] = hsts
+        self.https_headers = ResponseHeaders(headers)._store  # noqa: SLF001
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started_at = time.perf_counter()
@@ -42,8 +44,8 @@ class ObservabilityMiddleware:
         response = probe(request) if is_probe else self.get_response(request)
         response.headers[request_id.HEADER] = current_id
         is_https = request.is_secure() and settings.SECURE_HSTS_SECONDS
-        for name, value in (self.https_headers if is_https else self.headers).items():
-            response.headers.setdefault(name, value)
+        for name, header in (self.https_headers if is_https else self.headers).items():
+            response.headers._store.setdefault(name, header)  # noqa: SLF001
         # The line of the request says it; Django would write one of its own for every error.
         vars(response)["_has_been_logged"] = True
         seconds = time.perf_counter() - started_at

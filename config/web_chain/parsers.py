@@ -23,9 +23,7 @@ def parse_json(text: str) -> Any:
     them.
     """
     try:
-        return json.loads(
-            text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant
-        )
+        return _decoder.decode(text)
     except RecursionError:
         raise ValueError("It is nested too deeply.") from None
 
@@ -81,6 +79,8 @@ def require_json(media_type: str | None) -> None:
 
     Django REST Framework's own comparison takes a wildcard for it.
     """
+    if media_type == StrictJSONParser.media_type:
+        return
     sent = _MediaType(media_type or "")
     charset = sent.params.get("charset", "utf-8").lower()
     if sent.full_type != StrictJSONParser.media_type or charset not in {"utf-8", "utf8"}:
@@ -127,3 +127,8 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Never:
     raise ValueError(f"{name} is not JSON.")
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant
+)

@@ -12,12 +12,21 @@ from config.web_chain import envelope
 
 
 class Negotiation(DefaultContentNegotiation):
-    """`Accept` without its parameters: none decides anything here, and some break the parser."""
+    """`Accept` without its parameters: none decides anything here, and some break the parser.
+
+    What nearly everybody sends is answered without a comparison, which parses both media types.
+    """
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """As the library."""
+        if request.content_type == parsers[0].media_type:
+            return parsers[0]
+        return super().select_parser(request, parsers)
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[Any, str]:
-        """As the library; what nearly everybody sends is answered without a comparison."""
+        """As the library."""
         if request.META.get("HTTP_ACCEPT", "*/*") in {"*/*", "application/json"}:
             return renderers[0], renderers[0].media_type
         selected: tuple[Any, str] = super().select_renderer(request, renderers, format_suffix)
