@@ -28,6 +28,8 @@ _account_id = re.compile(r"acct_[A-Za-z0-9]{1,250}").fullmatch
 _permission = re.compile(rf"\brak_[a-z0-9_]{{1,{PERMISSION_LENGTH - 4}}}\b").search
 
 stripe.enable_telemetry = False
+# The library loads most of itself when it is first used; no question should wait for that.
+_ = stripe.StripeClient("sk_").v1.accounts
 
 
 class Said(NamedTuple):

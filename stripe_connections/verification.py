@@ -74,6 +74,8 @@ class Answer(NamedTuple):
     missing_permission: str | None = None
     fingerprints: frozenset[str] = frozenset()
     at: datetime | None = None
+    # HTTP's, where there was an answer.
+    status: int | None = None
 
     @property
     def is_told(self) -> bool:
@@ -125,26 +127,22 @@ def ask(api_key: str, account_id: str | None) -> Answer:
 
     Never in a transaction; no database is touched, so any thread can do it.
     """
-    is_of_organisation = _is_of_organisation(api_key)
-    if is_of_organisation and not account_id:
+    if _is_of_organisation(api_key) and not account_id:
         return Answer()
-    started = perf_counter()
-    said = _within_deadline(api_key, account_id if is_of_organisation else None)
-    count_ask(said.verification)
-    milliseconds = round((perf_counter() - started) * 1000, 2)
-    fields = {
-        "outcome": said.verification.value,
-        "status": said.status,
-        "duration_ms": milliseconds,
-    }
-    logger.info("asked Stripe", extra={"fields": fields})
+    said = _within_deadline(api_key, context_of(api_key, account_id))
     return Answer(
         said.verification.value,
         said.account_id,
         said.missing_permission,
         frozenset(keyring().fingerprints(api_key)),
         timezone.now(),
+        said.status,
     )
+
+
+def context_of(api_key: str, account_id: str | None) -> str | None:
+    """The account that Stripe has to be told besides `api_key`, if any."""
+    return account_id if _is_of_organisation(api_key) else None
 
 
 def judged(
@@ -223,19 +221,32 @@ def _stored_key(connection: StripeConnection) -> str | None:
 def _counted(
     connection: StripeConnection, api_key: str | None, account_id: str | None, actor: Actor
 ) -> Answer:
-    """Ask, if there is something to ask with; but for commands, who may ask is limited."""
+    """Ask, if there is something to ask with.
+
+    But for commands, which tell their own figures, it is limited, counted and logged.
+    """
     if not api_key:
         return Answer()
-    if actor.source != Source.COMMAND:
-        # Before the question, so that a found key cannot be tried in many workspaces, nor many
-        # found keys in one.
-        wait = throttles.take(
-            ("stripe", f"stripe:workspace:{connection.workspace_id}"),
-            ("stripe", f"stripe:key:{keyring().fingerprint(api_key)}"),
-        )
-        if wait is not None:
-            raise TooManyAttemptsError(wait)
-    return ask(api_key, account_id)
+    if actor.source == Source.COMMAND:
+        return ask(api_key, account_id)
+    # Before the question, so that a found key cannot be tried in many workspaces, nor many found
+    # keys in one.
+    wait = throttles.take(
+        ("stripe", f"stripe:workspace:{connection.workspace_id}"),
+        ("stripe", f"stripe:key:{keyring().fingerprint(api_key)}"),
+    )
+    if wait is not None:
+        raise TooManyAttemptsError(wait)
+    started = perf_counter()
+    answer = ask(api_key, account_id)
+    fields = {
+        "outcome": answer.verification,
+        "status": answer.status,
+        "duration_ms": round((perf_counter() - started) * 1000, 2),
+    }
+    logger.info("asked Stripe", extra={"fields": fields})
+    count_ask(answer.verification)
+    return answer
 
 
 def _is_of_organisation(api_key: str) -> bool:

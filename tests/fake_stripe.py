@@ -43,6 +43,8 @@ class FakeStripe:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.is_over = threading.Event()
+        # Makes those who ask impatient.
+        self.hurry: Callable[[], None] = lambda: None
         self.answer: Callable[[Handler], None]
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -92,10 +94,12 @@ class FakeStripe:
             while not self.is_over.wait(0.02):
                 handler.wfile.write(b"a")
 
+        self.hurry()
         self.answer = answer
 
     def is_silent(self) -> None:
         """Take the request and say nothing."""
+        self.hurry()
         self.answer = lambda _: self.is_over.wait(30) and None
 
 
@@ -118,9 +122,12 @@ def stripe(fake_stripe, settings, monkeypatch):
     """Stripe is asked; it knows every key as that of the connection's account."""
     from stripe_connections import stripe_client  # noqa: PLC0415 - not where it is not asked
 
+    def hurry():
+        monkeypatch.setattr(stripe_client, "READ_SECONDS", 0.2)
+        monkeypatch.setattr(stripe_client, "DEADLINE_SECONDS", 0.5)
+
+    fake_stripe.hurry = hurry
     settings.STRIPE_VERIFY = True
-    # A fiftieth of the time.
+    # The wait before a second try.
     monkeypatch.setattr(stripe_client.stripe.HTTPClient, "INITIAL_DELAY", 0.01)
-    monkeypatch.setattr(stripe_client, "READ_SECONDS", 0.3)
-    monkeypatch.setattr(stripe_client, "DEADLINE_SECONDS", 0.6)
     return fake_stripe

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from stripe_connections import verification
+from stripe_connections.audit import Actor, Source
 from tests.conftest import log_lines, random_api_key, written_log
 from tests.fake_stripe import STORED
 
@@ -274,6 +275,7 @@ def test_more_than_a_few_at_a_time_are_not_asked(stripe):
         stripe.is_over.wait(30)
 
     stripe.answer = answer
+    stripe.hurry()
     waiting = [threading.Thread(target=ask) for _ in range(verification.MAX_AT_ONCE)]
     for thread in waiting:
         thread.start()
@@ -298,20 +300,26 @@ def test_every_answer_makes_room_for_the_next(stripe):
     [("rejects", "rejected", 401), ("is_silent", "unverified", None)],
 )
 def test_question_is_counted_and_logged_without_a_word_of_the_answer(
-    stripe, answer, outcome, status
+    connection, stripe, answer, outcome, status
 ):
     getattr(stripe, answer)()
     name, labels = "stripe_asks_total", {"outcome": outcome}
     before = REGISTRY.get_sample_value(name, labels) or 0
     with written_log() as log:
-        ask()
+        verification.ask_again(connection, actor=Actor(None, Source.API))
 
     assert REGISTRY.get_sample_value(name, labels) == before + 1
     (line,) = log_lines(log)
-    assert {"time", "level", "event", "logger", "request_id"} < set(line)
     assert (line["event"], line["outcome"], line["status"]) == ("asked Stripe", outcome, status)
     assert set(line) - {"time", "level", "event", "logger", "request_id"} == {
         "outcome",
         "status",
         "duration_ms",
     }
+
+
+def test_command_tells_it_itself(connection, stripe):
+    with written_log() as log:
+        verification.ask_again(connection, actor=Actor(None, Source.COMMAND))
+
+    assert log.getvalue() == ""

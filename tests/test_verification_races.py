@@ -136,6 +136,7 @@ def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, strip
 @pytest.mark.usefixtures("database_file")
 class TestTwoAtOnce:
     def test_one_that_waits_for_stripe_keeps_no_other_waiting(self, stripe, request, monkeypatch):
+        # Longer than anybody waits for a lock.
         for name in ("READ_SECONDS", "DEADLINE_SECONDS"):
             monkeypatch.setattr(stripe_client, name, 30)
         manager = request.getfixturevalue("manager")

@@ -18,6 +18,7 @@ COMMANDS = (
     "import_connections",
     "export_connections",
     "check_connections",
+    "verify_connections",
 )
 RENAME = ("update_connections", "--set", "connectionName=New")
 
