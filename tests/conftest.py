@@ -41,6 +41,17 @@ def access_token(user: User) -> str:
     return str(RefreshToken.for_user(user).access_token)
 
 
+# Every call on connections: method, path below the list, and body.
+CALLS: dict[str, tuple[str, str, dict[str, str] | None]] = {
+    "list": ("GET", "", None),
+    "detail": ("GET", "/{biz_id}", None),
+    "history": ("GET", "/{biz_id}/history", None),
+    "create": ("POST", "/create", {"connectionName": "Created"}),
+    "verify": ("POST", "/verify", {"connectionBizId": "{biz_id}"}),
+    "update": ("POST", "/update", {"connectionBizId": "{biz_id}", "connectionName": "Updated"}),
+}
+
+
 class ApiClient(Client):
     """Django's client, which sends JSON with a bearer token."""
 
@@ -55,6 +66,13 @@ class ApiClient(Client):
         """Call update with `body`: an object goes as JSON, bytes as they are."""
         kwargs.setdefault("content_type", "application/json")
         return self.post(update_path(workspace_id), body, **kwargs)
+
+    def call(self, call: str, biz_id: str = "sc_abc123", workspace_id: str = "ws_demo") -> Any:
+        """Make a call of CALLS about the connection `biz_id`."""
+        method, path, body = CALLS[call]
+        sent = json.dumps({n: v.format(biz_id=biz_id) for n, v in body.items()}) if body else ""
+        path = connections_path(workspace_id) + path.format(biz_id=biz_id)
+        return self.generic(method, path, sent, "application/json")
 
     def read(self, path: str = "", query: Any = None, workspace_id: str = "ws_demo") -> Any:
         """Call list, or what is at `path` below it."""

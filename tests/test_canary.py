@@ -266,6 +266,7 @@ def test_secret_as_a_precondition_is_not_repeated(client, canaries, look_everywh
 
 # Where a client can put a secret that has no business there, and what it gets.
 UPDATE = "/web/v1/workspaces/{}/stripe/connections/update"
+CONNECTIONS = "/web/v1/workspaces/ws_demo/stripe/connections"
 ASTRAY = {
     "path": ("POST", 404, "/web/{apiKey}", {}),
     "path of the admin": ("GET", 302, "/admin/{apiKey}", {}),
@@ -284,6 +285,29 @@ ASTRAY = {
     "scheme of the token": ("POST", 401, UPDATE.format("ws_demo"), {"Authorization": "{apiKey} x"}),
     "origin": ("POST", 403, "/admin/login/", {"Origin": "https://{apiKey}.example"}),
     "host": ("POST", 400, "/web/v1/nothing", {"Host": "{apiKey}"}),
+    "query of a list": ("GET", 400, f"{CONNECTIONS}?search=a&search={{apiKey}}", {}),
+    "name in a query": ("GET", 400, f"{CONNECTIONS}?{{apiKey}}=1", {}),
+    "limit of a list": ("GET", 400, f"{CONNECTIONS}?limit={{apiKey}}", {}),
+    "status of a list": ("GET", 400, f"{CONNECTIONS}?status={{apiKey}}", {}),
+    "page of a list": ("GET", 400, f"{CONNECTIONS}?after={{apiKey}}", {}),
+    "search": ("GET", 200, f"{CONNECTIONS}?search={{apiKey}}", {}),
+    "query of a detail": ("GET", 200, f"{CONNECTIONS}/sc_abc123?{{apiKey}}={{apiKey}}", {}),
+    "id of a detail": ("GET", 404, f"{CONNECTIONS}/{{apiKey}}", {}),
+    "id with our prefix": ("GET", 404, f"{CONNECTIONS}/sc_{{apiKey}}", {}),
+    "id of a history": ("GET", 404, f"{CONNECTIONS}/{{apiKey}}/history", {}),
+    "name in the query of a history": (
+        "GET",
+        400,
+        f"{CONNECTIONS}/sc_abc123/history?{{webhookSecret}}=1",
+        {},
+    ),
+    "number in a history": ("GET", 400, f"{CONNECTIONS}/sc_abc123/history?before={{apiKey}}", {}),
+    "key of an empty creation": (
+        "POST",
+        415,
+        f"{CONNECTIONS}/create",
+        {"Idempotency-Key": "{apiKey}"},
+    ),
     "host of the admin": ("POST", 400, "/admin/login/", {"Host": "{apiKey}"}),
 }
 
@@ -305,6 +329,79 @@ def test_secret_astray_is_not_logged(canaries, client, method, status, path, hea
     assert response.status_code == status
     assert [line["status"] for line in log_lines(log) if line["event"] == "request"] == [status]
     assert canaries.found() == set()
+
+
+def create(client, body, key):
+    headers = {"Idempotency-Key": key}
+    path = f"{CONNECTIONS}/create"
+    return client.post(path, body, content_type="application/json", headers=headers)
+
+
+def new_secrets(canaries, **more):
+    body = {name: canaries.planted[name] for name in ("apiKey", "webhookSecret")}
+    return {"connectionName": "New"} | body | more
+
+
+def test_creation_and_replay_show_no_secret(client, canaries, look_everywhere):
+    """Not even one that is sent as the key."""
+    key = canaries.planted["apiKey"]
+    responses = [create(client, new_secrets(canaries), key) for _ in range(2)]
+    responses.append(create(client, new_secrets(canaries, connectionName="Other"), key))
+
+    assert [response.status_code for response in responses] == [200, 200, 422]
+    assert look_everywhere(*responses) == set()
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ({"stripeAccountId": "nonsense"}, "key"),
+        ({"connectionBizId": "sc_abc123"}, "key"),
+        ({}, "{apiKey}{apiKey}{apiKey}{apiKey}{apiKey}"),
+        ({"partnerEndpoint": "https://{apiKey}@example.com/"}, "key"),
+        ({"{apiKey}": 1}, "key"),
+    ],
+)
+def test_refused_creation_shows_no_secret(client, canaries, look_everywhere, body, key):
+    body = {name.format(**canaries.planted): value for name, value in body.items()}
+    body = json.dumps(new_secrets(canaries) | body).replace("{apiKey}", canaries.planted["apiKey"])
+
+    response = create(client, body, key.format(**canaries.planted))
+
+    assert response.status_code == 400
+    assert look_everywhere(response) == set()
+
+
+def test_creation_that_fails_shows_no_secret(client, canaries, look_everywhere):
+    def refuse(execute, sql, *args):
+        if "INSERT" in sql:
+            raise IntegrityError("refused")
+        return execute(sql, *args)
+
+    with database.execute_wrapper(refuse):
+        response = create(client, new_secrets(canaries), canaries.planted["webhookSecret"])
+
+    assert response.status_code == 500
+    assert look_everywhere(response) == set()
+
+
+@pytest.mark.parametrize("call", ["list", "detail", "history"])
+def test_reading_shows_no_secret(client, canaries, look_everywhere, call):
+    changed = client.update(secret_body(canaries, connectionName="New"))
+
+    response = client.call(call)
+
+    assert (changed.status_code, response.status_code) == (200, 200)
+    assert look_everywhere(changed, response) == set()
+
+
+def test_object_that_is_sent_back_with_a_secret_shows_none(client, canaries, look_everywhere):
+    shown = client.call("detail").json()["data"]
+
+    response = client.update(shown | {"apiKey": canaries.planted["apiKey"]})
+
+    assert response.status_code == 200
+    assert look_everywhere(response) == set()
 
 
 def test_crash_shows_no_secret(client, canaries, look_everywhere, monkeypatch):

@@ -10,7 +10,12 @@ from django.test.utils import CaptureQueriesContext
 
 from config.web_chain import middleware
 from stripe_connections.models import StripeConnection
-from tests.conftest import ApiClient, random_api_key, random_webhook_secret
+from tests.conftest import (
+    ApiClient,
+    connections_path,
+    random_api_key,
+    random_webhook_secret,
+)
 
 NAME = {"connectionName": "New"}
 PLAIN = NAME | {
@@ -198,3 +203,77 @@ def test_long_paths_do_not_fill_the_memory(workspace_id, known):
 
     assert ApiClient().update({}, workspace_id=workspace_id).status_code == 401
     assert middleware._known.cache_info().currsize == known
+
+
+MEMBERSHIP = ("SELECT", "workspaces_membership")
+FOUND = ("SELECT", "stripe_connections_stripeconnection")
+INSERTED = ("INSERT", "stripe_connections_stripeconnection")
+RECORDED = ("INSERT", "auditlog_logentry")
+AUDIT = ("SELECT", "auditlog_logentry")
+KEY = ("SELECT", "stripe_connections_idempotencykey")
+KEPT = ("INSERT", "stripe_connections_idempotencykey")
+READ = {
+    "list": ("", {}, [MEMBERSHIP, FOUND]),
+    "a later page": ("", {"after": "sc_abc123"}, [MEMBERSHIP, FOUND, FOUND]),
+    "filtered": ("", {"search": "x", "status": "ACTIVE"}, [MEMBERSHIP, FOUND]),
+    "detail": ("/sc_abc123", {}, [MEMBERSHIP, FOUND]),
+    "history": ("/sc_abc123/history", {}, [MEMBERSHIP, FOUND, AUDIT, AUDIT]),
+}
+
+
+@pytest.fixture
+def sent(transactional_db, manager, connection):
+    """The statements of a call that succeeds, BEGIN and COMMIT left out."""
+
+    def run(call, *args, **kwargs):
+        ContentType.objects.get_for_model(StripeConnection)
+        with CaptureQueriesContext(database) as captured:
+            response = call(*args, **kwargs)
+        assert response.status_code == 200
+        run = [query["sql"] for query in captured]
+        return [sql for sql in run if not sql.startswith(("BEGIN", "COMMIT"))]
+
+    return run
+
+
+@pytest.mark.parametrize(("path", "query", "expected"), READ.values(), ids=READ)
+@pytest.mark.parametrize("more", [1, 5])
+def test_reading_costs_the_same_however_much_there_is(
+    sent, manager, workspace, make_connection, fernet_calls, path, query, expected, more
+):
+    for _ in range(more):
+        make_connection(workspace)
+        manager.update({"connectionBizId": "sc_abc123"} | NAME)
+    fernet_calls.clear()
+
+    run = sent(manager.read, path, query)
+
+    assert kinds(run) == expected
+    assert len(run) == len(expected)
+    assert fernet_calls == []
+    assert not re.findall(r'"(?:api_key|webhook_secret|body_fingerprint)"', " ".join(run))
+
+
+def create(manager, **headers):
+    path = f"{connections_path()}/create"
+    return manager.post(path, NAME, content_type="application/json", headers=headers)
+
+
+def test_creation_reads_once_and_writes_twice(sent, manager):
+    assert kinds(sent(create, manager)) == [MEMBERSHIP, INSERTED, RECORDED]
+
+
+def test_creation_with_a_key_costs_a_read_and_a_write_more_and_two_sweeps(sent, manager):
+    run = sent(create, manager, **{"Idempotency-Key": "a"})
+
+    sweeps = [sql for sql in run if sql.startswith("DELETE")]
+    time_out = [sql for sql in run if sql.startswith("SELECT set_config")]
+    rest = [sql for sql in run if sql not in sweeps + time_out]
+    assert kinds(rest) == [MEMBERSHIP, KEY, INSERTED, RECORDED, KEPT]
+    assert (len(sweeps), len(time_out)) == (2, int(database.vendor == "postgresql"))
+
+
+def test_replay_writes_nothing(sent, manager):
+    create(manager, **{"Idempotency-Key": "a"})
+
+    assert kinds(sent(create, manager, **{"Idempotency-Key": "a"})) == [MEMBERSHIP, KEY, FOUND]

@@ -9,7 +9,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from stripe_connections.models import StripeConnection
-from tests.conftest import ApiClient, random_api_key, set_columns
+from tests.conftest import CALLS, ApiClient, connections_path, random_api_key, set_columns
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 FORBIDDEN = b'{"version":"1.3.0","timestamp":0,"success":false,"code":"4030","message":"Forbidden"}'
@@ -109,6 +109,10 @@ def headers(response: Any) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name != "X-Request-Id"}
 
 
+# Whom a call that changes nothing lets in besides.
+READERS = ALLOWED | {("viewer", "own"), ("manager and viewer", "sibling")}
+MORE_MALFORMED = [kind for kind in WORKSPACES if kind.startswith("malformed")][1:]
+OPEN = dict.fromkeys(CALLS, ALLOWED) | {"list": READERS, "detail": READERS}
 ROLES = [
     "manager", "viewer", "outsider", "manager and viewer", "manager of two", "member of nothing",
     "superuser",
@@ -116,30 +120,93 @@ ROLES = [
 
 
 @pytest.mark.parametrize(
-    ("role", "kind"), [(r, k) for r in ROLES for k in WORKSPACES if (r, k) not in ALLOWED]
+    ("call", "role", "kind"),
+    [
+        (call, role, kind)
+        for call, open_to in OPEN.items()
+        for role in ROLES
+        for kind in WORKSPACES
+        # One that is not well-formed is as good as another; the update call gets all of them.
+        if (role, kind) not in open_to and (call == "update" or kind not in MORE_MALFORMED)
+    ],
 )
-def test_workspace_of_the_path_is_closed(role, kind, cast, connections, everything):
+def test_workspace_of_the_path_is_closed(call, role, kind, cast, connections, everything):
     before = everything()
     # The connection is really there, where the workspace is.
     target = connections.get(kind, connections["own"])
 
-    response = cast[role].update(
-        {"connectionBizId": target.biz_id, "connectionName": "Taken"}, WORKSPACES[kind]
-    )
+    response = cast[role].call(call, target.biz_id, WORKSPACES[kind])
 
     assert response.status_code == 403
     assert without_time(response) == FORBIDDEN
     assert everything() == before
 
 
-@pytest.mark.parametrize(("role", "kind"), sorted(ALLOWED))
-def test_workspace_of_the_path_is_open(role, kind, cast, connections):
-    response = cast[role].update(
-        {"connectionBizId": connections[kind].biz_id, "connectionName": "Mine"}, WORKSPACES[kind]
-    )
+@pytest.mark.parametrize(
+    ("call", "role", "kind"),
+    [(call, *pair) for call, open_to in OPEN.items() for pair in sorted(open_to)],
+)
+def test_workspace_of_the_path_is_open(call, role, kind, cast, connections, stripe):
+    response = cast[role].call(call, connections[kind].biz_id, WORKSPACES[kind])
 
     assert response.status_code == 200
-    assert response.json()["data"]["connectionName"] == "Mine"
+
+
+@pytest.mark.parametrize("call", ["detail", "history", "verify", "update"])
+@pytest.mark.parametrize("biz_id", ["sc_sibling", "sc_other", "sc_inactive", "sc_unknown"])
+def test_calls_find_no_connection_of_another_workspace(
+    call, biz_id, manager, connections, everything, stripe
+):
+    before = everything()
+
+    response = manager.call(call, biz_id)
+
+    assert response.status_code == 404
+    assert without_time(response) == NOT_FOUND
+    assert everything() == before
+    assert not stripe.keys
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("kind", ["own", "sibling", "inactive"])
+def test_calls_cost_a_closed_workspace_the_queries_of_an_unknown_one(
+    call, kind, outsider, connections
+):
+    with CaptureQueriesContext(database) as reference:
+        outsider.call(call, "sc_demo", "ws_unknown")
+
+    with CaptureQueriesContext(database) as queries:
+        outsider.call(call, "sc_demo", WORKSPACES[kind])
+
+    assert len(queries) == len(reference)
+
+
+def test_list_of_a_workspace_has_its_connections_alone(manager, connections):
+    items = manager.call("list").json()["data"]["items"]
+
+    assert [item["bizId"] for item in items] == ["sc_demo"]
+
+
+@pytest.mark.parametrize("biz_id", ["sc_sibling", "sc_other", "sc_inactive", "sc_unknown"])
+def test_page_follows_no_connection_of_another_workspace(manager, connections, biz_id):
+    """All of them are the same refusal."""
+    reference = manager.read(query={"after": "sc_nothere"})
+
+    response = manager.read(query={"after": biz_id})
+
+    assert response.status_code == 400
+    assert without_time(response) == without_time(reference)
+
+
+def test_created_connection_is_of_the_workspace_of_the_path(manager, connections, world):
+    body = {"connectionName": "Here", "tenantBizId": "tn_other", "bizId": "sc_other"}
+
+    response = manager.post(f"{connections_path()}/create", body, content_type="application/json")
+
+    created = StripeConnection.objects.get(connection_name="Here")
+    assert response.json()["data"]["tenantBizId"] == "tn_xyz789"
+    assert created.workspace == world["own"]
+    assert created.biz_id not in {"sc_other", "sc_demo"}
 
 
 @pytest.mark.parametrize(

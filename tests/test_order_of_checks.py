@@ -7,11 +7,14 @@ import json
 
 import pytest
 
-from tests.conftest import ApiClient, update_path
+from stripe_connections.models import StripeConnection
+from tests.conftest import CALLS, ApiClient, connections_path, update_path
 
 GOOD = json.dumps({"connectionBizId": "sc_abc123", "connectionName": "New"})
 NOT_FOUND = json.dumps({"connectionBizId": "sc_nothere", "connectionName": "New"})
 BAD_FIELD = json.dumps({"connectionBizId": "sc_nothere", "connectionName": ""})
+CREATED = json.dumps({"connectionName": "New"})
+BAD_KEY = {"Idempotency-Key": ""}
 STALE = {"If-Match": '"99"'}
 CODE = {"X-PORTAL-ACCESS-CODE": "code-one"}
 
@@ -103,3 +106,76 @@ def test_a_viewer_learns_nothing_from_the_body(viewer, assert_refused, body):
 
     refusal = assert_refused(response, 403, "4030")
     assert (refusal["message"], "errors" in refusal) == ("Forbidden", False)
+
+
+# What a call gets with every fault from one place on: who, method, path, content type, body,
+# headers, and what it is answered.
+OTHERS = {
+    "list": [
+        ("manager", "POST", "?limit=0", "text/plain", "{", {}, 403, "4030"),
+        ("anonymous", "POST", "?limit=0", "text/plain", "{", CODE, 401, "4010"),
+        ("outsider", "POST", "?limit=0", "text/plain", "{", CODE, 403, "4030"),
+        ("viewer", "POST", "?limit=0", "text/plain", "{", CODE, 405, "4050"),
+        ("viewer", "GET", "?limit=0", "text/plain", "", CODE, 400, "4000"),
+    ],
+    "detail": [
+        ("manager", "POST", "/sc_nothere", "text/plain", "{", {}, 403, "4030"),
+        ("anonymous", "POST", "/sc_nothere", "text/plain", "{", CODE, 401, "4010"),
+        ("outsider", "POST", "/sc_nothere", "text/plain", "{", CODE, 403, "4030"),
+        ("outsider", "GET", "/sc_abc123", "text/plain", "", CODE, 403, "4030"),
+        ("viewer", "POST", "/sc_nothere", "text/plain", "{", CODE, 405, "4050"),
+        ("viewer", "GET", "/sc_nothere", "text/plain", "", CODE, 404, "4040"),
+    ],
+    "history": [
+        ("manager", "POST", "/sc_nothere/history?limit=0", "text/plain", "{", {}, 403, "4030"),
+        ("anonymous", "POST", "/sc_nothere/history?limit=0", "text/plain", "{", CODE, 401, "4010"),
+        ("viewer", "POST", "/sc_nothere/history?limit=0", "text/plain", "{", CODE, 403, "4030"),
+        ("viewer", "GET", "/sc_abc123/history", "text/plain", "", CODE, 403, "4030"),
+        ("manager", "POST", "/sc_nothere/history?limit=0", "text/plain", "{", CODE, 405, "4050"),
+        ("manager", "GET", "/sc_nothere/history?limit=0", "text/plain", "", CODE, 400, "4000"),
+        ("manager", "GET", "/sc_nothere/history", "text/plain", "", CODE, 404, "4040"),
+    ],
+    "create": [
+        ("manager", "GET", "/create", "text/plain", "{", BAD_KEY, 403, "4030"),
+        ("anonymous", "GET", "/create", "text/plain", "{", CODE | BAD_KEY, 401, "4010"),
+        ("viewer", "GET", "/create", "text/plain", "{", CODE | BAD_KEY, 403, "4030"),
+        ("viewer", "POST", "/create", "application/json", CREATED, CODE, 403, "4030"),
+        ("manager", "GET", "/create", "text/plain", "{", CODE | BAD_KEY, 405, "4050"),
+        ("manager", "POST", "/create", "text/plain", "{", CODE | BAD_KEY, 415, "4150"),
+        ("manager", "POST", "/create", "application/json", "{", CODE | BAD_KEY, 400, "4000"),
+        ("manager", "POST", "/create", "application/json", "{}", CODE, 400, "4000"),
+        ("manager", "POST", "/create", "application/json", CREATED, CODE | BAD_KEY, 400, "4000"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("who", "method", "path", "content_type", "body", "headers", "status", "code"),
+    [case for cases in OTHERS.values() for case in cases],
+    ids=[f"{call} {number}" for call, cases in OTHERS.items() for number in range(len(cases))],
+)
+def test_the_first_fault_decides_in_other_calls(
+    request, assert_refused, who, method, path, content_type, body, headers, status, code
+):
+    client = request.getfixturevalue(who)
+
+    response = client.generic(
+        method, f"{connections_path()}{path}", body, content_type, headers=headers
+    )
+
+    assert_refused(response, status, code)
+    assert StripeConnection.objects.count() == 1
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_calls_of_a_method_are_405_with_another(manager, assert_refused, call):
+    """GET with the path of a POST call, and the other way round."""
+    method, path, _ = CALLS[call]
+    other = {"GET": "POST", "POST": "GET"}[method]
+
+    response = manager.generic(
+        other, connections_path() + path.format(biz_id="sc_abc123"), headers=CODE
+    )
+
+    assert_refused(response, 405, "4050")
+    assert response["Allow"] == method
