@@ -129,7 +129,10 @@ class Counter:
             # A row that somebody is counting in is left: two statements that wait for each
             # other's rows would be a deadlock.
             over = CallCount.objects.filter(window_end__lt=now).select_for_update(skip_locked=True)
-            swept, _ = CallCount.objects.filter(pk__in=over.values("pk")[:SWEEP_ROWS]).delete()
+            # Read first: as a part of the deletion, PostgreSQL may run it again for every row, and
+            # each time it finds further ones.
+            keys = list(over.values_list("pk", flat=True)[:SWEEP_ROWS])
+            swept, _ = CallCount.objects.filter(pk__in=keys).delete()
         if swept == SWEEP_ROWS:
             # Made-up user names may come faster than one sweep in ten minutes takes away.
             self._sweep_at = now
