@@ -118,6 +118,17 @@ def test_other_headers_do_not_reach_the_service(chain):
     assert answer.status == 200
 
 
+def test_idempotency_key_reaches_the_service(chain):
+    path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
+    body = {"connectionName": "By a client that tries again"}
+
+    answers = [chain.ask(body, path=path, Idempotency_Key="a key") for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].json["data"]["bizId"] == answers[1].json["data"]["bizId"]
+    assert answers[1].headers["idempotent-replayed"] == "true"
+
+
 def test_forwarded_headers_of_the_client_decide_nothing(chain):
     """The throttle on log-ins counts the address that Nginx saw, whatever the client claims.
 

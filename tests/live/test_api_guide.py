@@ -18,7 +18,7 @@ from tests.test_update_fields import VALID
 GUIDE = (ROOT / "docs" / "api.md").read_text()
 SHELL, LOST_UPDATES = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
 [PYTHON] = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-[FETCH] = re.findall(r"```js\n(.*?)```", GUIDE, re.DOTALL)
+FETCH, EDIT = re.findall(r"```js\n(.*?)```", GUIDE, re.DOTALL)
 [SUCCESS, FAILURE] = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
 CELLS = [
     (field, sent, cell)
@@ -100,6 +100,22 @@ def test_fetch_updates_the_connection(live):
     said = run(live, ["node", "--input-type=module", "-"], program)
 
     assert re.fullmatch(r'Updated Stripe Connection "\d+"\n', said)
+
+
+@pytest.mark.skipif(
+    not shutil.which("node") and not os.environ.get("CI"),
+    reason="There is no node here: apt-get install nodejs",
+)
+def test_fetch_sends_back_what_it_was_shown(live):
+    before = "const { BASE_URL: baseUrl, TOKEN: token, PORTAL: portal } = process.env;\n"
+    program = before + EDIT.replace(
+        "const headers = {", 'const headers = { "X-PORTAL-ACCESS-CODE": portal,'
+    )
+
+    said = run(live, ["node", "--input-type=module", "-"], program)
+
+    shown, saved = re.fullmatch(r'Edited in a form (\d+) "(\d+)"\n', said).groups()
+    assert int(saved) == int(shown) + 1
 
 
 def test_answer_is_the_documented_one():

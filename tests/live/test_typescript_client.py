@@ -36,6 +36,18 @@ client.POST(update, { params, body: { connectionName: "x" } });
 client.POST(update, { body: { connectionBizId: "sc_1" } });
 // @ts-expect-error another method
 client.GET(update, { params });
+const connections = "/web/v1/workspaces/{workspaceId}/stripe/connections";
+const create = `${connections}/create` as const;
+const key = { "Idempotency-Key": "a key" };
+client.POST(create, { params: { ...params, header: key }, body: { connectionName: "x" } });
+// @ts-expect-error no name
+client.POST(create, { params, body: { connectionDescription: "x" } });
+const page = await client.GET(connections, { params: { ...params, query: { status: "ACTIVE" } } });
+page.data?.data.items[0]?.extra.verification.outcome;
+// @ts-expect-error a secret in a list
+page.data?.data.items[0]?.extra.apiKey;
+// @ts-expect-error no such status
+client.GET(connections, { params: { ...params, query: { status: "active" } } });
 const { data } = await client.POST(update, { params, body: { connectionBizId: "sc_1" } });
 // @ts-expect-error a secret in an answer
 data?.data.apiKey;
@@ -108,7 +120,7 @@ def test_example_of_the_readme_updates_a_connection(client, live):
         PASSWORD=live.passwords["demo-manager"],
     )
 
-    assert re.fullmatch(r'By TypeScript "\d+"\n', said)
+    assert re.fullmatch(r'By TypeScript "\d+"\nEdited in a form\n', said)
 
 
 def test_mistakes_do_not_compile(client):

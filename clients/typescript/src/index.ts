@@ -2,6 +2,8 @@ import createClient, { type Client } from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 
 export type StripeConnection = components["schemas"]["StripeConnection"];
+export type ConnectionDetail = components["schemas"]["ConnectionDetail"];
+export type CreateConnection = components["schemas"]["CreateConnection"];
 export type UpdateConnection = components["schemas"]["UpdateConnection"];
 export type FieldError = components["schemas"]["FieldError"];
 
