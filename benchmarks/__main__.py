@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import admin, driver, plot
+from benchmarks import admin, calls, driver, plot
 from benchmarks.servers import ROOT, Bench, Figures, figures
 
 SERVERS = ("floor", "product", "textbook")
@@ -125,6 +125,8 @@ def main() -> int:
             bench.prepare(options.rows, options.workers)
             bench.start_beside("floor", "textbook")
             result["update"] = update = measure(bench, options.rounds, options.seconds)
+            result["calls"] = calls.measure(bench)
+            update["wrong"] = bench.wrong
             if not options.update_only:
                 print("Rotation ...", file=sys.stderr)
                 result["rotation"] = rotation(bench, ROTATION_ROWS)
@@ -132,7 +134,7 @@ def main() -> int:
             print("Admin ...", file=sys.stderr)
             with Bench(Path(directory, "admin")) as bench:
                 result["admin"] = admin.measure(bench, ADMIN_ROWS)
-    print("\n".join(table(update)))
+    print("\n".join([*table(update), "", *calls.table(result["calls"])]))
     if not options.update_only:
         print(
             "\nRotation, of the bare cryptography of one core: one process "

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any, Self
@@ -155,10 +156,16 @@ class Bench:
         return int(self.sql("SELECT count(*) FROM auditlog_logentry")[0][0])
 
     def statements(self, server: str) -> Figures:
-        """Statements for each request, from PostgreSQL's own log of every statement."""
+        """Statements for each update."""
+        return self.counted(
+            lambda: self.run(server, "name", 60, requests=COUNTED_REQUESTS), COUNTED_REQUESTS
+        )
+
+    def counted(self, run: Callable[[], object], requests: int) -> Figures:
+        """Statements for each request of `run`, from PostgreSQL's own log of every statement."""
         self.log_statements("all")
         mark = self.database.log.stat().st_size
-        self.run(server, "name", 60, requests=COUNTED_REQUESTS)
+        run()
         self.log_statements("none")
         log = self.database.log.read_bytes()[mark:].decode()
         found = re.findall(
@@ -166,8 +173,8 @@ class Bench:
         )
         around = sum(word in {"BEGIN", "COMMIT"} for word in found)
         return {
-            "sql": (len(found) - around) / COUNTED_REQUESTS,
-            "transaction": around / COUNTED_REQUESTS,
+            "sql": (len(found) - around) / requests,
+            "transaction": around / requests,
         }
 
     def log_statements(self, what: str) -> None:
