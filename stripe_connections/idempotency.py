@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connection as database
 from django.utils import timezone
 
+from config.sweep import sweep
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import IdempotencyKey, StripeConnection
 from workspaces.models import Workspace
@@ -76,10 +77,8 @@ class Once:
             body_fingerprint=keyring().fingerprint(self.body),
             connection=connection,
         )
-        # Last, and none that somebody else has locked: two who wait for each other's rows would
-        # be a deadlock.
-        swept = over.select_for_update(skip_locked=True).values("pk")[:SWEEP_ROWS]
-        IdempotencyKey.objects.filter(pk__in=swept).delete()
+        # Last, because it keeps the rows locked.
+        sweep(over, SWEEP_ROWS)
 
     def _rows(self) -> Any:
         return IdempotencyKey.objects.filter(workspace=self.workspace, key_digest=self.key_digest)

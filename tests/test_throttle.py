@@ -266,21 +266,6 @@ def test_sweep_goes_on_while_there_is_much(manager, connection, limits, later):
     assert not CallCount.objects.filter(key__startswith="over").exists()
 
 
-@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite plans otherwise")
-def test_sweep_has_its_limit_whatever_the_plan(db):
-    CallCount.objects.bulk_create(
-        CallCount(key=f"over-{number}", window_end=1, calls=1)
-        for number in range(throttles.SWEEP_ROWS + 9)
-    )
-    with database.cursor() as cursor:
-        for way in ("hashjoin", "mergejoin", "hashagg", "material", "memoize", "sort"):
-            cursor.execute(f"SET LOCAL enable_{way} = off")
-
-    throttles.Counter()._sweep(throttles.time())
-
-    assert CallCount.objects.count() == 9
-
-
 def test_window_that_a_fast_clock_swept_away_begins_anew(manager, connection, limits):
     """This process knows a later window than the next count is in; it must not count for ever."""
     later_end = int(throttles.time()) + 120

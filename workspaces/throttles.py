@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
+from config.sweep import sweep
 from workspaces.models import CallCount
 
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -126,13 +127,7 @@ class Counter:
             for key in [key for key, lease in self._leases.items() if lease.window_end <= now]:
                 del self._leases[key]
         with transaction.atomic():
-            # A row that somebody is counting in is left: two statements that wait for each
-            # other's rows would be a deadlock.
-            over = CallCount.objects.filter(window_end__lt=now).select_for_update(skip_locked=True)
-            # Read first: as a part of the deletion, PostgreSQL may run it again for every row, and
-            # each time it finds further ones.
-            keys = list(over.values_list("pk", flat=True)[:SWEEP_ROWS])
-            swept, _ = CallCount.objects.filter(pk__in=keys).delete()
+            swept = sweep(CallCount.objects.filter(window_end__lt=now), SWEEP_ROWS)
         if swept == SWEEP_ROWS:
             # Made-up user names may come faster than one sweep in ten minutes takes away.
             self._sweep_at = now
