@@ -5,7 +5,8 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -103,18 +104,27 @@ class FakeStripe:
         self.answer = lambda _: self.is_over.wait(30) and None
 
 
-@pytest.fixture
-def fake_stripe(settings):
-    """Where questions would go; whether any are asked is the settings' matter."""
+@contextmanager
+def serving() -> Iterator[FakeStripe]:
+    """A Stripe that answers until the end of the block."""
     fake = FakeStripe()
     thread = threading.Thread(target=fake.server.serve_forever, args=(0.01,))
     thread.start()
-    settings.STRIPE_API_BASE = fake.url
-    yield fake
-    fake.is_over.set()
-    fake.server.shutdown()
-    fake.server.server_close()
-    thread.join()
+    try:
+        yield fake
+    finally:
+        fake.is_over.set()
+        fake.server.shutdown()
+        fake.server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def fake_stripe(settings):
+    """Where questions would go; whether any are asked is the settings' matter."""
+    with serving() as fake:
+        settings.STRIPE_API_BASE = fake.url
+        yield fake
 
 
 @pytest.fixture

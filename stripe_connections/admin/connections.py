@@ -1,13 +1,13 @@
 """Staff find and mend connections.
 
 Nothing here reads a secret: lists and forms show hints, fingerprints and dates, and every write
-goes through `services.py`.
+goes through `services.py`. Stripe is asked before any transaction begins.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import chain, zip_longest
-from typing import Any
+from time import monotonic
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -32,22 +32,46 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from config.web_chain import request_id
-from stripe_connections import audit, history, services
+from stripe_connections import audit, history, services, verification
 from stripe_connections.admin import listing
 from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
 from stripe_connections.audit import Actor, Source
 from stripe_connections.bulk.exchange import csv_lines, exported
 from stripe_connections.encryption.fields import UndecryptableSecretError
 from stripe_connections.history import Entry
-from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
+from stripe_connections.models import (
+    SECRET_FIELDS,
+    Status,
+    StripeConnection,
+    StripeConnectionQuerySet,
+    Verification,
+)
 from stripe_connections.search import search
+from stripe_connections.verification import (
+    Answer,
+    TooManyAttemptsError,
+    VerificationError,
+    VerificationUnavailableError,
+)
 
 # What one action changes; a command changes more.
 MAX_AT_ONCE = 500
 MAX_HOLDERS = 200
-STORED = ("stored_api_key", "stored_webhook_secret")
+UNTOLD = "Stripe could not tell whether the key works, so it is saved as unverified."
+# What an action comes to, as it is told.
+CHANGED = ("done", "unchanged", "failed")
+VERIFIED = ("verified", "narrow", "rejected", "failed")
+# Stripe takes a moment to answer and at times six seconds, and the proxy in front waits for 30.
+MAX_ASKED = 20
+ASKING_SECONDS = 15
+STORED = ("mode", "stored_outcome", "stored_api_key", "stored_webhook_secret")
+SHOWN_OF_STRIPE = ("stripe_account_id", *STORED)
+ABOUT_STRIPE = (
+    "stripe_account_id", "mode", "stored_outcome", "stored_api_key", "api_key", "confirms_mode",
+    "stored_webhook_secret", "webhook_secret",
+)  # fmt: skip
 DATES = ("version", "created_at", "updated_at")
-FILTERS = frozenset({"status__exact", "mode", "webhook", "tenant", "workspace"})
+FILTERS = frozenset({"status__exact", "mode", "verification", "webhook", "tenant", "workspace"})
 
 
 @admin.register(StripeConnection)
@@ -64,6 +88,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         "mode",
         "state",
         "key_hint",
+        "outcome",
         "replaced",
         "updated",
     )
@@ -71,6 +96,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     list_filter = (
         "status",
         listing.ModeFilter,
+        listing.VerificationFilter,
         listing.WebhookSecretFilter,
         listing.TenantFilter,
         listing.WorkspaceFilter,
@@ -89,7 +115,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         "of a connection, workspace or tenant."
     )
     autocomplete_fields = ("workspace",)
-    actions = ("activate", "deactivate", "reencrypt", "export")
+    actions = ("activate", "deactivate", "verify", "reencrypt", "export")
 
     # ── What is shown ─────────────────────────────────────────────────────────────────────────
     def tenant(self, connection: StripeConnection) -> str:
@@ -120,6 +146,24 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         hint = connection.api_key_hint
         return format_html("<code>{}</code>{}", hint or "-", marks) if hint or marks else None
 
+    @admin.display(description="verification")
+    def outcome(self, connection: StripeConnection) -> SafeString:
+        found = connection.outcome
+        facts = {
+            "asked {} UTC": listing.minute(found.at),
+            "of {}": found.account_id,
+            "lacks {}": found.missing_permission,
+        }
+        hover = ", ".join(text.format(fact) for text, fact in facts.items() if fact)
+        badge = '<span class="badge {0}" title="{1}">{0}</span>'
+        return format_html(badge, found.verification, hover)
+
+    @admin.display(description="verification")
+    def stored_outcome(self, connection: StripeConnection) -> str:
+        return render_to_string(
+            "admin/stripe_connections/stored_outcome.html", {"outcome": connection.outcome}
+        )
+
     @admin.display(description="key replaced", empty_value="-")
     def replaced(self, connection: StripeConnection) -> str:
         return listing.minute(connection.api_key_replaced_at).partition(" ")[0]
@@ -140,16 +184,17 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         """With inputs for secrets only for those who may replace them."""
         may_change = obj is None or self.has_change_permission(request, obj)
         may_replace = may_change and self.has_replace_secrets_permission(request)
-        inputs = SECRET_FIELDS if may_replace else ()
+        inputs = {*SECRET_FIELDS, "confirms_mode"} if may_replace else set()
         about = ("workspace", "connection_name", "connection_description", "status")
         callbacks = ("partner_endpoint", "config_json")
         if obj is None:
-            return [(None, {"fields": (*about, "stripe_account_id", *inputs, *callbacks)})]
-        secrets = chain.from_iterable(zip_longest(STORED, inputs))
+            secrets = [name for name in SECRET_FIELDS if name in inputs]
+            return [(None, {"fields": (*about, "stripe_account_id", *secrets, *callbacks)})]
+        stripe = [name for name in ABOUT_STRIPE if name in inputs.union(SHOWN_OF_STRIPE)]
         first = ("seen_version", "biz_id") if may_change else ("biz_id",)
         return [
             (None, {"fields": (*first, *about)}),
-            ("Stripe", {"fields": ("stripe_account_id", "mode", *filter(None, secrets))}),
+            ("Stripe", {"fields": stripe}),
             ("Callbacks", {"fields": callbacks}),
             ("Record", {"fields": DATES}),
         ]
@@ -157,7 +202,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: StripeConnection | None = None
     ) -> tuple[str, ...]:
-        return ("biz_id", "workspace", "mode", *STORED, *DATES) if obj else ()
+        return ("biz_id", "workspace", *STORED, *DATES) if obj else ()
 
     # ── Who may do what ───────────────────────────────────────────────────────────────────────
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -181,13 +226,10 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> StripeConnection | None:
         """Locked while a form is saved, so that nobody changes the row after the form's check."""
-        if not object_id.isdecimal() or len(object_id) > listing.MAX_DIGITS:
-            return None
-        queryset = StripeConnection.objects.with_tokens().filter(pk=object_id)
+        queryset = _called(object_id).with_tokens()
         if request.method == "POST":
             queryset = queryset.for_update(services.lock_timeout())
-        found: StripeConnection | None = queryset.first()
-        return found
+        return queryset.first()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -196,18 +238,55 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         return (search(queryset, term) if term else queryset), False
 
     # ── Writing ───────────────────────────────────────────────────────────────────────────────
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The form; a secret in what is posted needs the permission for it."""
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The form; a secret in what is posted needs the permission for it.
+
+        Stripe is asked here, because Django's transaction begins in what is called at the end.
+        """
         posted = any(request.POST.get(name) for name in SECRET_FIELDS)
         if posted and not self.has_replace_secrets_permission(request):
             raise PermissionDenied
-        return super().changeform_view(request, *args, **kwargs)
+        if settings.STRIPE_VERIFY and request.method == "POST":
+            request.asked = self._asked(request, object_id)  # type: ignore[attr-defined]
+        return super().changeform_view(request, object_id, *args, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """The class of the form, which is made for this request alone, with Stripe's answer."""
+        form: Any = super().get_form(request, obj, *args, **kwargs)
+        form.asked = getattr(request, "asked", form.asked)
+        return form
+
+    def _asked(self, request: HttpRequest, object_id: str | None) -> Answer | TooManyAttemptsError:
+        """What Stripe says of the new key or account that is posted, if it could be saved."""
+        connection = _called(object_id).first() if object_id else None
+        if connection:
+            may_save = self.has_change_permission(request, connection)
+        else:
+            may_save = object_id is None and self.has_add_permission(request)
+        if not may_save:
+            return Answer()
+        form = self.get_form(request, connection)(request.POST, instance=connection)
+        if not form.is_valid():
+            return Answer()
+        try:
+            return verification.ask_about(
+                connection or StripeConnection(workspace=form.cleaned_data["workspace"]),
+                form.changes,
+                actor=_actor(request),
+                confirms_mode=form.is_mode_confirmed,
+            )
+        except TooManyAttemptsError as error:
+            return error
 
     def save_model(
         self, request: HttpRequest, obj: StripeConnection, form: ModelForm, change: Any
     ) -> None:
         """Through the door; `obj` becomes what was saved, without a secret being loaded."""
         assert isinstance(form, ConnectionForm)  # noqa: S101 - for the type checker
+        # Of a valid form it is one.
+        answer = cast("Answer", form.asked)
         if change:
             saved = services.update_connection(
                 workspace=obj.workspace,
@@ -215,13 +294,18 @@ class StripeConnectionAdmin(admin.ModelAdmin):
                 changes=form.changes,
                 actor=_actor(request),
                 expected_versions={form.cleaned_data["seen_version"]},
+                answer=answer,
+                confirms_mode=form.is_mode_confirmed,
             )
         else:
             saved = services.create_connection(
                 workspace=form.cleaned_data["workspace"],
                 values=form.changes | {"status": form.cleaned_data["status"]},
                 actor=_actor(request),
+                answer=answer,
             )
+        if answer.at and saved.outcome.verification == Verification.UNVERIFIED:
+            messages.warning(request, UNTOLD)
         obj.__dict__.update(saved.__dict__)
 
     # ── Actions ───────────────────────────────────────────────────────────────────────────────
@@ -233,21 +317,43 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return self._set_status(request, queryset, Status.INACTIVE, "deactivate")
 
-    @admin.action(description="Re-encrypt under the current key", permissions=["change"])
-    def reencrypt(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        def step(connection: StripeConnection) -> bool:
-            return services.reencrypt_connection(
+    @admin.action(description="Verify with Stripe", permissions=["change"])
+    def verify(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        until = monotonic() + ASKING_SECONDS
+
+        def step(connection: StripeConnection) -> str:
+            if monotonic() > until:
+                raise VerificationUnavailableError
+            saved = services.verify_connection(
                 workspace=connection.workspace, biz_id=connection.biz_id, actor=_actor(request)
             )
+            return saved.outcome.verification
 
-        _apply(request, _few(request, queryset), step)
+        _apply(request, _few(request, queryset, MAX_ASKED), step, VERIFIED)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without "verify" where Stripe is not asked."""
+        actions: dict[str, Any] = super().get_actions(request)
+        if not settings.STRIPE_VERIFY:
+            actions.pop("verify", None)
+        return actions
+
+    @admin.action(description="Re-encrypt under the current key", permissions=["change"])
+    def reencrypt(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        def step(connection: StripeConnection) -> str:
+            is_changed = services.reencrypt_connection(
+                workspace=connection.workspace, biz_id=connection.biz_id, actor=_actor(request)
+            )
+            return "done" if is_changed else "unchanged"
+
+        _apply(request, _few(request, queryset, MAX_AT_ONCE), step)
 
     @admin.action(description="Export to CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> StreamingHttpResponse:
         keys = list(queryset.values_list("pk", flat=True))
         rows = queryset.select_related("workspace__tenant").iterator(chunk_size=1_000)
         audit.record_export(len(keys), _actor(request))
-        messages.success(request, _summary(Counter(done=len(keys)), []))
+        messages.success(request, _summary(Counter(done=len(keys)), CHANGED, []))
         return StreamingHttpResponse(
             csv_lines(map(exported, rows)),
             content_type="text/csv; charset=utf-8",
@@ -259,18 +365,18 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     ) -> HttpResponse | None:
         """Ask first, with a list of what will be touched; then do it."""
 
-        def step(connection: StripeConnection) -> bool:
+        def step(connection: StripeConnection) -> str:
             if connection.status == status:
-                return False
+                return "unchanged"
             services.update_connection(
                 workspace=connection.workspace,
                 biz_id=connection.biz_id,
                 changes={"status": status},
                 actor=_actor(request),
             )
-            return True
+            return "done"
 
-        rows = _few(request, queryset)
+        rows = _few(request, queryset, MAX_AT_ONCE)
         if "confirmed" in request.POST:
             _apply(request, rows, step)
             return None
@@ -349,31 +455,58 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         return TemplateResponse(request, f"admin/stripe_connections/{name}.html", frame | context)
 
 
-def _few(request: HttpRequest, queryset: QuerySet[StripeConnection]) -> list[StripeConnection]:
+def _called(object_id: str) -> StripeConnectionQuerySet:
+    """The connection of the key that an address ends with, if there is one."""
+    connections: StripeConnectionQuerySet = StripeConnection.objects.all()
+    is_key = object_id.isdecimal() and len(object_id) <= listing.MAX_DIGITS
+    return connections.filter(pk=object_id) if is_key else connections.none()
+
+
+def _few(
+    request: HttpRequest, queryset: QuerySet[StripeConnection], most: int
+) -> list[StripeConnection]:
     """What was chosen; nothing, and a message, where that is too much for one request."""
-    rows = list(queryset.select_related("workspace__tenant")[: MAX_AT_ONCE + 1])
-    if len(rows) <= MAX_AT_ONCE:
+    rows = list(queryset.select_related("workspace__tenant")[: most + 1])
+    if len(rows) <= most:
         return rows
-    messages.error(request, f"At most {MAX_AT_ONCE} connections at once; nothing was changed.")
+    messages.error(request, f"At most {most} connections at once; nothing was changed.")
     return []
 
 
 def _apply(
-    request: HttpRequest, rows: list[StripeConnection], step: Callable[[StripeConnection], bool]
+    request: HttpRequest,
+    rows: list[StripeConnection],
+    step: Callable[[StripeConnection], str],
+    words: tuple[str, ...] = CHANGED,
 ) -> None:
-    """Do `step` for each, which says whether it changed anything; then say how it went."""
-    outcome: Counter[str] = Counter()
-    failed: list[str] = []
+    """Do `step` for each, which says in one of `words` what it came to; then say how it went."""
+    counts: Counter[str] = Counter()
+    named: list[str] = []
     for connection in rows:
-        try:
-            outcome["done" if step(connection) else "unchanged"] += 1
-        except UndecryptableSecretError:
-            failed.append(f"{connection.biz_id} (a secret is unreadable)")
-        except (services.ConnectionNotFoundError, DatabaseError):
-            failed.append(f"{connection.biz_id} (try again)")
+        word, reason = _done(step, connection)
+        counts[word] += 1
+        if reason:
+            named.append(f"{connection.biz_id} ({reason})")
     if rows:
-        level = messages.WARNING if failed else messages.SUCCESS
-        messages.add_message(request, level, _summary(outcome, failed))
+        level = messages.WARNING if named else messages.SUCCESS
+        messages.add_message(request, level, _summary(counts, words, named))
+
+
+def _done(step: Callable[[StripeConnection], str], connection: StripeConnection) -> tuple[str, str]:
+    """What a step came to, in a word, and why its connection is to be named, if it is."""
+    try:
+        word = step(connection)
+    except UndecryptableSecretError:
+        return "failed", "a secret is unreadable"
+    except VerificationError as error:
+        return "failed", error.message.rstrip(".")
+    except VerificationUnavailableError:
+        return "failed", "Stripe could not tell"
+    except TooManyAttemptsError:
+        return "failed", "asked too often"
+    except (services.ConnectionNotFoundError, DatabaseError):
+        return "failed", "try again"
+    return word, word if word == Verification.REJECTED else ""
 
 
 def _stored(connection: StripeConnection, name: str) -> str:
@@ -393,6 +526,6 @@ def _actor(request: HttpRequest) -> Actor:
     return Actor(request.user, Source.ADMIN, request_id.current())
 
 
-def _summary(outcome: Counter[str], failed: list[str]) -> str:
-    text = f"{outcome['done']} done, {outcome['unchanged']} unchanged, {len(failed)} failed"
-    return f"{text}: {', '.join(failed)}." if failed else f"{text}."
+def _summary(counts: Counter[str], words: tuple[str, ...], named: list[str]) -> str:
+    text = ", ".join(f"{counts[word]} {word}" for word in words)
+    return f"{text}: {', '.join(named)}." if named else f"{text}."

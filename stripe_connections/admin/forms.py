@@ -1,24 +1,39 @@
 """What staff type: the same rules, and the same words about them, as in the update call."""
 
+import math
 from typing import Any, ClassVar, cast
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from config.web_chain.exceptions import InvalidFieldsError
-from stripe_connections import history
+from stripe_connections import history, verification
 from stripe_connections.bulk.changes import API_NAMES, ChangesSerializer
 from stripe_connections.history import Entry
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
+from stripe_connections.verification import (
+    Answer,
+    TooManyAttemptsError,
+    VerificationError,
+    VerificationUnavailableError,
+)
 
 CONFLICT = (
     "This connection was changed after you opened it, so nothing was saved. What you typed is "
     "still here, except for secrets; what you left alone shows the values of now. Look at the "
     "changes above, then save again."
 )
-
-
+TOO_OFTEN = "Stripe was asked too often for this workspace or about this key, so nothing was saved."
+UNAVAILABLE = (
+    "Stripe could not tell whether the key works, so nothing was saved. Try again in a moment; a "
+    "secret must be typed again."
+)
+CONFIRM = "Type it again and tick the box below if this is meant."
+STORED_IS_REFUSED = (
+    "Stripe refuses the stored API key, so the account cannot be checked: type a new key with it."
+)
 REQUIRED = ("connection_name",)
 KEEP = "Leave empty to keep the stored one."
 
@@ -55,7 +70,12 @@ def _secret() -> forms.PasswordInput:
 
 
 class ConnectionForm(forms.ModelForm):
-    """A connection to change or to add; the door saves it."""
+    """A connection to change or to add; the door saves it.
+
+    `asked` is what came of asking Stripe, where that was to be done.
+    """
+
+    asked: Answer | TooManyAttemptsError = Answer()
 
     # The version that is shown: whoever saves has seen this one.
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
@@ -63,6 +83,10 @@ class ConnectionForm(forms.ModelForm):
     connection_description = TextField("Description", _area(3), empty_value=None)
     stripe_account_id = TextField("Stripe account ID", _line(), empty_value=None)
     api_key = TextField("New API key", _secret(), help_text=KEEP)
+    # Hidden until somebody has typed such a key.
+    confirms_mode = forms.BooleanField(
+        label="Live and test are swapped on purpose", required=False, widget=forms.HiddenInput
+    )
     webhook_secret = TextField("New webhook secret", _secret(), help_text=KEEP)
     partner_endpoint = TextField("Partner endpoint", _line("vLargeTextField"), empty_value=None)
     config_json = TextField("Configuration", _area(8), empty_value=None)
@@ -85,6 +109,8 @@ class ConnectionForm(forms.ModelForm):
         """Judge what was changed, and refuse to save over what somebody else changed meanwhile."""
         data = super().clean() or self.cleaned_data
         self.changes = self._judged()
+        if settings.STRIPE_VERIFY:
+            self._heed_stripe()
         seen = data.get("seen_version")
         if self.instance.pk and seen != self.instance.version:
             records = history.records_since(self.instance, seen or 0)
@@ -116,6 +142,41 @@ class ConnectionForm(forms.ModelForm):
             return {}
         # Trimmed, a value may be the stored one. Of a secret nobody knows.
         return {name: v for name, v in changes.items() if v != self.initial.get(name)}
+
+    @property
+    def is_mode_confirmed(self) -> bool:
+        """Whether a live key may take a test key's place, and the other way round."""
+        return bool(self.cleaned_data.get("confirms_mode"))
+
+    def _heed_stripe(self) -> None:
+        """Refuse what Stripe's answer speaks against, and ask back where live and test swap."""
+        if self.is_mode_confirmed:
+            self._show_confirmation()
+        if isinstance(self.asked, TooManyAttemptsError):
+            minutes = math.ceil(self.asked.wait / 60)
+            self.add_error(None, f"{TOO_OFTEN} Try again in {minutes} min.")
+            return
+        try:
+            verification.judged(
+                self.asked, self.instance, self.changes, confirms_mode=self.is_mode_confirmed
+            )
+        except VerificationUnavailableError:
+            self.add_error(None, UNAVAILABLE)
+        except VerificationError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: VerificationError) -> None:
+        if error.code == "mode_mismatch":
+            self._show_confirmation()
+            self.add_error(error.field, f"{error.message} {CONFIRM}")
+        elif error.field == "api_key" and "api_key" not in self.changes:
+            # The stored key was asked with, and there may be no input for another.
+            self.add_error("stripe_account_id", STORED_IS_REFUSED)
+        else:
+            self.add_error(error.field, error.message)
+
+    def _show_confirmation(self) -> None:
+        self.fields["confirms_mode"].widget = forms.CheckboxInput()
 
     def _post_clean(self) -> None:
         """Leave the instance alone: the rules have been applied, and the door does the rest."""

@@ -15,7 +15,13 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from stripe_connections.history import field_label
-from stripe_connections.models import Mode, StripeConnection, in_mode
+from stripe_connections.models import (
+    Mode,
+    StripeConnection,
+    Verification,
+    in_mode,
+    with_verification,
+)
 from stripe_connections.services import UPDATABLE_FIELDS
 from workspaces.models import Workspace
 
@@ -62,6 +68,13 @@ class ModeFilter(ChoiceFilter):
     conditions = {mode.value: (mode.label, in_mode(mode)) for mode in Mode}
 
 
+class VerificationFilter(ChoiceFilter):
+    """By what Stripe said of the API key."""
+
+    title = parameter_name = "verification"
+    conditions = {name.value: (name.label, with_verification(name)) for name in Verification}
+
+
 class WebhookSecretFilter(ChoiceFilter):
     """By whether there is a webhook signing secret."""
 
@@ -78,7 +91,8 @@ class FieldFilter(ChoiceFilter):
 
     title = parameter_name = "field"
     conditions = {
-        name: (field_label(name), Q(changes__has_key=name)) for name in sorted(UPDATABLE_FIELDS)
+        name: (field_label(name), Q(changes__has_key=name))
+        for name in sorted({*UPDATABLE_FIELDS, "verification"})
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
+from tests import fake_stripe
 from tests.conftest import random_api_key
 from tests.site import CHROMIUM, CHROMIUM_ARGUMENTS, Site, empty_database, running
 
@@ -32,7 +33,8 @@ pytestmark = [
 def site(tmp_path_factory: Any) -> Iterator[Site]:
     with (
         empty_database(tmp_path_factory.mktemp("browser")) as database_url,
-        running(database_url) as site,
+        fake_stripe.serving() as stripe,
+        running(database_url, STRIPE_VERIFY="true", STRIPE_API_BASE=stripe.url) as site,
     ):
         site.passwords["demo-support"] = uuid.uuid4().hex
         site.manage(
@@ -95,7 +97,7 @@ def stopped_by_the_policy(complaints: list[str]) -> list[str]:
 
 
 def test_staff_find_change_replace_and_see_it_in_history(open_as, complaints):
-    secret = random_api_key()
+    secret = random_api_key("sk_test_")
     page = open_as("demo-staff")
 
     find(page, "sc_abc123")
@@ -104,13 +106,13 @@ def test_staff_find_change_replace_and_see_it_in_history(open_as, complaints):
     save(page)
 
     expect(page.get_by_text("was changed successfully")).to_be_visible()
-    expect(page.get_by_text(f"sk_live_…{secret[-4:]}")).to_be_visible()
+    expect(page.get_by_text(f"sk_test_…{secret[-4:]}")).to_be_visible()
     assert secret not in page.content()
     page.get_by_role("link", name="History").click()
     row = page.get_by_role("row").nth(1)
     expect(row).to_contain_text("demo-staff")
     expect(row).to_contain_text("Renamed by staff")
-    expect(row).to_contain_text(f"replaced sk_live_…{secret[-4:]}")
+    expect(row).to_contain_text(f"replaced sk_test_…{secret[-4:]}")
     assert stopped_by_the_policy(complaints) == []
 
 
@@ -123,6 +125,33 @@ def test_mistaken_key_is_explained_and_gone(open_as):
 
     expect(page.get_by_text("This is a publishable key")).to_be_visible()
     expect(page.get_by_label("New API key")).to_have_value("")
+
+
+def test_live_key_takes_a_test_keys_place_once_that_is_confirmed(open_as, complaints):
+    secret = random_api_key()
+    page = open_as("demo-staff")
+    box = page.get_by_label("Live and test are swapped on purpose")
+    find(page, "sc_other1")
+    expect(page.get_by_label("New API key")).to_be_visible()
+    expect(box).to_have_count(0)
+
+    page.get_by_label("New API key").fill(secret)
+    save(page)
+
+    expect(
+        page.get_by_text("The stored key is a test key and this one a live key.")
+    ).to_be_visible()
+    expect(page.get_by_label("New API key")).to_have_value("")
+    expect(box).not_to_be_checked()
+    box.check()
+    page.get_by_label("New API key").fill(secret)
+    save(page)
+
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    expect(page.get_by_text(f"sk_live_…{secret[-4:]}")).to_be_visible()
+    expect(page.locator(".field-stored_outcome")).to_contain_text("verified")
+    expect(box).to_have_count(0)
+    assert stopped_by_the_policy(complaints) == []
 
 
 def test_conflict_keeps_what_was_typed_and_what_the_other_one_saved(open_as, complaints):

@@ -10,6 +10,7 @@ from stripe_connections.audit import Actor, Source
 from stripe_connections.models import StripeConnection
 from tests.admin.conftest import ADD, AUDIT, FIND, LIST, change_url, history_url, text
 from tests.conftest import random_api_key, random_webhook_secret
+from tests.fake_stripe import OTHER
 
 
 @pytest.fixture
@@ -77,6 +78,46 @@ def test_canary(superuser, support, planted, workspace, pages, canaries, caplog,
     answers += [superuser.get(url) for url in pages]
 
     said = "".join(map(text, answers)) + caplog.text + str(dict(superuser.session.items()))
+    assert StripeConnection.objects.holding(new_key).count() == 2
+    assert [secret for secret in canaries if secret in said] == []
+    assert [secret for secret in canaries if secret[:-4] in said] == []
+
+
+def test_canary_where_stripe_is_asked(
+    superuser, planted, workspace, pages, canaries, caplog, stripe
+):
+    caplog.set_level(logging.DEBUG)
+    stored_key, _, new_key, _ = canaries
+    canaries.append(test_key := random_api_key("sk_test_"))
+    url = change_url(planted)
+    form = superuser.form(url)
+    add = {"workspace": workspace.pk, "connection_name": "New", "status": "1"}
+
+    stripe.rejects()
+    answers = [
+        superuser.post(url, form | {"api_key": new_key}),
+        superuser.post(url, form | {"stripe_account_id": OTHER}),
+        superuser.post(url, form | {"api_key": test_key}),
+        superuser.post(url, form | {"api_key": test_key, "confirms_mode": "on"}),
+        superuser.post(ADD, add | {"api_key": new_key}),
+        superuser.act("verify", planted),
+        *(superuser.get(page) for page in pages),
+    ]
+    stripe.knows(OTHER)
+    answers += [
+        superuser.post(url, form | {"api_key": new_key}),
+        superuser.post(ADD, add | {"api_key": new_key, "stripe_account_id": OTHER}),
+        superuser.act("verify", planted),
+    ]
+    stripe.repeats(503)
+    answers += [
+        superuser.post(ADD, add | {"api_key": new_key}),
+        superuser.act("verify", planted),
+        *(superuser.get(page) for page in pages),
+    ]
+
+    said = "".join(map(text, answers)) + caplog.text + str(dict(superuser.session.items()))
+    assert {stored_key, new_key, test_key} == {*stripe.keys}
     assert StripeConnection.objects.holding(new_key).count() == 2
     assert [secret for secret in canaries if secret in said] == []
     assert [secret for secret in canaries if secret[:-4] in said] == []

@@ -42,7 +42,7 @@ def test_list_shows_what_staff_ask_for(staff, connection):
 def test_list_has_every_column_and_the_replacement_date(staff, connection):
     columns = [
         "biz_id", "connection_name", "tenant", "workspace_name", "stripe_account_id", "mode",
-        "state", "key_hint", "replaced", "updated",
+        "state", "key_hint", "outcome", "replaced", "updated",
     ]  # fmt: skip
 
     page = staff.get(LIST).getvalue().decode()
