@@ -15,7 +15,7 @@ from django.db import connection as database
 from django.db import connections
 from django.utils import timezone
 
-from stripe_connections.idempotency import SWEEP_ROWS
+from stripe_connections.idempotency import SWEEP_ROWS, Once
 from stripe_connections.models import IdempotencyKey, Status, StripeConnection
 from tests.conftest import (
     ApiClient,
@@ -23,6 +23,7 @@ from tests.conftest import (
     random_api_key,
     random_webhook_secret,
 )
+from tests.fake_stripe import STORED
 from tests.test_get_connection import ELEVEN
 from tests.test_update_fields import PLAIN, VALID
 from workspaces.models import Membership
@@ -157,6 +158,34 @@ def test_a_second_call_creates_nothing(manager, key):
     assert (first.get("Idempotent-Replayed"), second["Idempotent-Replayed"]) == (None, "true")
     assert second["ETag"] == '"1"'
     assert counts() == (1, 1, 1)
+
+
+def test_stripe_is_not_asked_again(manager, stripe):
+    body = NAME | {"apiKey": random_api_key()}
+
+    created = [biz_id(create(manager, body, KEY)) for _ in range(2)]
+
+    assert len(set(created)) == 1
+    assert stripe.keys == [body["apiKey"]]
+
+
+def test_key_that_stripe_refuses_is_not_spent(manager, stripe):
+    body = NAME | {"apiKey": random_api_key()}
+    stripe.rejects()
+    refused = create(manager, body, KEY)
+    stripe.knows(STORED)
+
+    created = create(manager, NAME, KEY)
+
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (400, "rejected_by_stripe")
+    assert (created.status_code, counts()) == (200, (1, 1, 1))
+
+
+def test_order_of_the_fields_is_no_difference(workspace):
+    """Neither that of a body nor that of the version of the service that validated it."""
+    one, other = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}
+
+    assert Once.of(workspace, KEY, one) == Once.of(workspace, KEY, other)
 
 
 def test_another_key_creates_another(manager):

@@ -142,6 +142,8 @@ BAD = {
     "Limit=1": ("Limit", "unknown"),
     "page=2": ("page", "unknown"),
     "=": (None, "unknown"),
+    # A short key, pasted in the wrong place.
+    "sk_" + "live_4242=1": (None, "unknown"),
     "%00=1": (None, "unknown"),
     "limit=1&limit=2": (None, "invalid"),
     "limit=1&limit=1": (None, "invalid"),
