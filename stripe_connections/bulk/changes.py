@@ -1,6 +1,7 @@
 """What a command changes of a connection: checked as the API does, told as old and new."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandError
@@ -10,6 +11,7 @@ from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.audit import Actor
 from stripe_connections.bulk import selection
+from stripe_connections.bulk.questions import Questions
 from stripe_connections.bulk.report import Report
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.encryption.secrets import SecretTraces
@@ -20,6 +22,11 @@ from stripe_connections.models import (
     StripeConnectionQuerySet,
 )
 from stripe_connections.serializers import StatusField, UpdateConnectionSerializer
+from stripe_connections.verification import (
+    Answer,
+    VerificationError,
+    VerificationUnavailableError,
+)
 
 
 class RefusedError(CommandError):
@@ -56,20 +63,48 @@ def change_each(
     actor: Actor,
     options: dict[str, Any],
 ) -> None:
-    """Change of each locked row what is `wanted`, in batches; None skips it, RefusedError fails."""
+    """Change of each locked row what is `wanted`, in batches; None skips it, RefusedError fails.
+
+    Stripe is asked about the rows of a batch before they are locked.
+    """
+    confirms_mode = bool(options.get("allow_mode_change"))
+    questions = Questions(actor, is_applied=options["apply"], confirms_mode=confirms_mode)
     for pks in selection.batches(connections, options, report):
+        if questions.are_asked:
+            _ask(pks, wanted, questions)
         with transaction.atomic():
             for connection in _locked(pks, report):
                 try:
                     changes = wanted(connection)
+                    if changes is None:
+                        report.row("skipped", connection.biz_id)
+                        continue
+                    change(
+                        report, connection, changes, actor, questions, is_applied=options["apply"]
+                    )
                 except RefusedError as error:
                     report.fail(connection.biz_id, str(error))
-                    continue
-                if changes is None:
-                    report.row("skipped", connection.biz_id)
-                else:
-                    change(report, connection, changes, actor, is_applied=options["apply"])
         report.advance(len(pks))
+
+
+def _ask(
+    pks: Sequence[int],
+    wanted: Callable[[StripeConnection], Mapping[str, Any] | None],
+    questions: Questions,
+) -> None:
+    for connection in StripeConnection.objects.filter(pk__in=pks).order_by("pk"):
+        with suppress(RefusedError):
+            questions.ask(connection, different(connection, wanted(connection) or {}))
+
+
+def judged(questions: Questions, connection: StripeConnection, new: Mapping[str, Any]) -> Answer:
+    """Stripe's answer for a locked row; RefusedError where it speaks against `new` values."""
+    try:
+        return questions.judge(connection, new)
+    except VerificationError as error:
+        raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
+    except VerificationUnavailableError:
+        raise RefusedError("Stripe could not tell whether the key works: run again.") from None
 
 
 def _locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
@@ -90,30 +125,37 @@ def _locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
     return free
 
 
-def change(
+def change(  # noqa: PLR0913 - what is done, where, by whom
     report: Report,
     connection: StripeConnection,
     changes: Mapping[str, Any],
     actor: Actor,
+    questions: Questions,
     *,
     is_applied: bool,
 ) -> None:
     """Write those of `changes` that change something, if `is_applied`, and tell the report.
 
     The connection must be locked, so that what is told as the old value is what was replaced.
+    RefusedError where Stripe's answer speaks against it.
     """
     new = different(connection, changes)
     if not new:
         report.row("unchanged", connection.biz_id)
         return
+    answer = judged(questions, connection, new)
     told = {API_NAMES[n]: [_named(n, connection.shown(n)), _shown(n, v)] for n, v in new.items()}
     if is_applied:
-        services.update_connection(
+        saved = services.update_connection(
             workspace=connection.workspace,
             biz_id=connection.biz_id,
             changes=new,
             actor=actor,
+            answer=answer,
+            confirms_mode=questions.confirms_mode,
         )
+        if answer.at:
+            told["verification"] = [connection.outcome.verification, saved.outcome.verification]
     text = ", ".join(f"{name}: {old!r} -> {value!r}" for name, (old, value) in told.items())
     report.row("changed", connection.biz_id, text, changes=told)
 

@@ -11,8 +11,9 @@ from django.db.models import Q
 
 from stripe_connections import services
 from stripe_connections.audit import Actor
-from stripe_connections.bulk import changes, command, exchange, selection
+from stripe_connections.bulk import changes, command, exchange, questions, selection
 from stripe_connections.bulk.changes import RefusedError
+from stripe_connections.bulk.questions import Questions
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
 from workspaces import business_ids
@@ -72,6 +73,7 @@ import_connections - --tenant tn_xyz789 --keep-going --apply < rows.jsonl
         parser.add_argument(
             "--keep-going", action="store_true", help="import the good rows of a file with bad ones"
         )
+        questions.add_argument(parser)
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         with selection.open_input(options["file"]) as file:
@@ -80,19 +82,25 @@ import_connections - --tenant tn_xyz789 --keep-going --apply < rows.jsonl
         size, keeps_going = options["batch_size"], options["keep_going"]
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         lines: dict[int, int] = {}
+        is_asked = options["apply"] and (keeps_going or not report.counts["failed"])
+        asked = Questions(actor, is_applied=is_asked, confirms_mode=options["allow_mode_change"])
         try:
             # The batches of each transaction.
             for together in [[batch] for batch in batches] if keeps_going else [batches]:
+                if asked.are_asked:
+                    _ask(together, asked, options)
                 with transaction.atomic():
                     steps = [
-                        step for batch in together for step in _steps(batch, lines, report, options)
+                        step
+                        for batch in together
+                        for step in _steps(batch, lines, report, asked, options)
                     ]
                     if report.counts["failed"] and not keeps_going:
                         report.counts["skipped"] += len(steps)
                         report.say("Nothing is written, because one row has failed or more.")
                         return
                     for step in steps:
-                        _take(step, report, actor, is_applied=options["apply"])
+                        _take(step, report, actor, asked, is_applied=options["apply"])
                         report.advance(1)
         except BaseException:
             if not keeps_going:
@@ -143,14 +151,53 @@ def _row(line: int, cells: dict[str, Any] | RefusedError) -> Row:
     return row
 
 
+def _ask(batches: list[list[Row]], asked: Questions, options: dict[str, Any]) -> None:
+    """Ask Stripe what must be known of the rows that can be taken."""
+    lines: dict[int, int] = {}
+    for batch in batches:
+        for _, step in _planned(batch, lines, options, is_locked=False):
+            if isinstance(step, tuple):
+                asked.ask(*_change(step))
+
+
+def _change(step: Step) -> tuple[StripeConnection, dict[str, Any]]:
+    """The connection, which may be a new one, and what the row changes of it."""
+    row, workspace, connection = step
+    if connection:
+        return connection, changes.different(connection, row.values)
+    return StripeConnection(workspace=workspace), row.values
+
+
 def _steps(
-    rows: list[Row], lines: dict[int, int], report: Report, options: dict[str, Any]
+    rows: list[Row],
+    lines: dict[int, int],
+    report: Report,
+    asked: Questions,
+    options: dict[str, Any],
 ) -> Iterator[Step]:
-    """What is to be done, with locked connections; the other rows are told as failed or skipped.
+    """What is to be done, with locked connections; the other rows are told as failed or skipped."""
+    for row, step in _planned(rows, lines, options, is_locked=True):
+        try:
+            if isinstance(step, RefusedError):
+                raise step
+            if step is None:
+                report.row("skipped", row.biz_id)
+                continue
+            changes.judged(asked, *_change(step))
+        except RefusedError as error:
+            _fail(report, row.line, error)
+        else:
+            yield step
+
+
+def _planned(
+    rows: list[Row], lines: dict[int, int], options: dict[str, Any], *, is_locked: bool
+) -> Iterator[tuple[Row, Step | RefusedError | None]]:
+    """What is to be done with each row; None where the options do not pick it.
 
     `lines` holds the line of each connection so far: one may be found by id and by name.
     """
-    found = _found(rows)
+    found = _found(rows, is_locked=is_locked)
     picked = selection.selected(options).filter(pk__in={c.pk for c in chain(*found.values())})
     if options["ids"] is not None:
         picked = picked.filter(biz_id__in=options["ids"])
@@ -167,16 +214,14 @@ def _steps(
             if connection:
                 _refuse_twice(lines, connection.pk, row.line)
         except RefusedError as error:
-            _fail(report, row.line, error)
+            yield row, error
             continue
-        if connection.pk in picked_keys if connection else _is_picked(workspace, options):
-            yield row, workspace, connection
-        else:
-            report.row("skipped", row.biz_id)
+        is_picked = connection.pk in picked_keys if connection else _is_picked(workspace, options)
+        yield row, (row, workspace, connection) if is_picked else None
 
 
-def _found(rows: list[Row]) -> dict[tuple[str, ...], list[StripeConnection]]:
-    """The connections that `rows` may be about, locked, by each key that finds them."""
+def _found(rows: list[Row], *, is_locked: bool) -> dict[tuple[str, ...], list[StripeConnection]]:
+    """The connections that `rows` may be about, by each key that finds them."""
     unnamed = [row for row in rows if not row.biz_id]
     named = Q(
         workspace__biz_id__in={row.cells["workspaceId"] for row in unnamed},
@@ -184,7 +229,8 @@ def _found(rows: list[Row]) -> dict[tuple[str, ...], list[StripeConnection]]:
     )
     ids = Q(biz_id__in=[row.biz_id for row in rows if row.biz_id])
     connections = StripeConnection.objects.select_related("workspace").order_by("pk")
-    connections = connections.for_update(services.lock_timeout())
+    if is_locked:
+        connections = connections.for_update(services.lock_timeout())
     found: dict[tuple[str, ...], list[StripeConnection]] = {}
     for connection in connections.filter(ids | named):
         workspace_id = connection.workspace.biz_id
@@ -233,15 +279,19 @@ def _is_picked(workspace: Workspace, options: dict[str, Any]) -> bool:
     )
 
 
-def _take(step: Step, report: Report, actor: Actor, *, is_applied: bool) -> None:
+def _take(step: Step, report: Report, actor: Actor, asked: Questions, *, is_applied: bool) -> None:
     row, workspace, connection = step
     if connection:
-        changes.change(report, connection, row.values, actor, is_applied=is_applied)
+        changes.change(report, connection, row.values, actor, asked, is_applied=is_applied)
         return
     biz_id = row.biz_id
     if is_applied:
         created = services.create_connection(
-            workspace=workspace, values=row.values, actor=actor, biz_id=biz_id
+            workspace=workspace,
+            values=row.values,
+            actor=actor,
+            biz_id=biz_id,
+            answer=changes.judged(asked, *_change(step)),
         )
         biz_id = created.biz_id
     report.row("changed", biz_id, f"new: {row.name!r}", line=row.line, isNew=True)

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from stripe_connections.audit import Actor
-from stripe_connections.bulk import changes, command, selection
+from stripe_connections.bulk import changes, command, questions, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import Status, StripeConnection
@@ -39,6 +39,7 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
             group.add_argument(
                 f"--{name}-env", metavar="NAME", help=f"an environment variable that holds {text}"
             )
+        questions.add_argument(parser)
         parser.add_argument(
             "--deactivate", action="store_true", help="set the status INACTIVE; takes no new secret"
         )
