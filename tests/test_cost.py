@@ -103,6 +103,19 @@ def test_call_reads_once_and_writes_once(statements, changes):
     assert kinds(run) == [("SELECT", "workspaces_membership"), *writes]
 
 
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [(NAME, 0), ({"webhookSecret": random_webhook_secret()}, 0), ({"apiKey": random_api_key()}, 5)],
+    ids=["name", "webhook secret", "api key"],
+)
+def test_asking_stripe_costs_only_those_who_ask(statements, stripe, settings, changes, more):
+    """The row before the question; in a transaction the row, and what Stripe has said before."""
+    asking = statements(changes)
+    settings.STRIPE_VERIFY = False
+
+    assert len(asking) == len(statements(changes)) + more
+
+
 def test_precondition_costs_nothing_more(statements):
     assert len(statements(NAME, headers={"If-Match": '"1"'})) == len(statements(NAME))
 
