@@ -20,7 +20,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         fake = self.server.fake  # type: ignore[attr-defined]
-        fake.requests.append((self.path, dict(self.headers)))
+        # Not `path`, which the library makes beautiful.
+        fake.requests.append((self.requestline.split()[1], dict(self.headers)))
         try:
             fake.answer(self)
         except OSError:
@@ -44,6 +45,8 @@ class FakeStripe:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.is_over = threading.Event()
+        # Whether somebody has waited for the end of what drips.
+        self.has_ended = False
         # Makes those who ask impatient.
         self.hurry: Callable[[], None] = lambda: None
         self.answer: Callable[[Handler], None]
@@ -87,13 +90,19 @@ class FakeStripe:
         """Refuse every key."""
         self.repeats(401)
 
-    def drips(self, start: bytes) -> None:
-        """Begin with `start`, and go on letter by letter."""
+    def drips(self, start: bytes, letters: int = 250) -> None:
+        """Begin with `start` and go on letter by letter, till in the end it is a good answer."""
+        end = json.dumps({"id": STORED}).encode()
+        end = end if start.endswith(b"\r\n\r\n") else b"\r\n\r\n" + end
 
         def answer(handler: Handler) -> None:
             handler.wfile.write(start)
-            while not self.is_over.wait(0.02):
-                handler.wfile.write(b"a")
+            for _ in range(letters):
+                if self.is_over.wait(0.02):
+                    return
+                handler.wfile.write(b" ")
+            self.has_ended = True
+            handler.wfile.write(end)
 
         self.hurry()
         self.answer = answer

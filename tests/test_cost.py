@@ -9,7 +9,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from config.web_chain import middleware
-from stripe_connections.models import StripeConnection
+from stripe_connections.models import VERIFICATION_FIELDS, StripeConnection
 from tests.conftest import (
     ApiClient,
     connections_path,
@@ -169,6 +169,11 @@ def test_secrets_are_not_even_read(statements, changes):
     run = " ".join(statements(changes))
 
     assert not re.findall(r'"(?:api_key|webhook_secret)"', run)
+
+
+@pytest.mark.parametrize("changes", [NAME, PLAIN, {}], ids=["name", "plain", "nothing"])
+def test_what_stripe_said_is_not_even_read(statements, changes):
+    assert [name for name in VERIFICATION_FIELDS if name in " ".join(statements(changes))] == []
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,19 @@ def test_account_of_a_key_that_cannot_be_read_is_saved_as_unverified(manager, ve
     assert outcome_of(verified) == Outcome()
 
 
+def test_same_key_that_nobody_knew_of_is_unverified_since_the_last_question(
+    manager, connection, stripe
+):
+    key = random_api_key()
+    manager.update(NAMED | {"apiKey": key})
+    set_columns(connection, verification=None, verification_at=None)
+    stripe.fails(503)
+
+    assert manager.update(NAMED | {"apiKey": key}).status_code == 200
+
+    assert outcome_of(connection).at is not None
+
+
 def test_same_key_that_stripe_cannot_tell_of_stays_what_it_was(manager, connection, stripe):
     key = random_api_key()
     manager.update(NAMED | {"apiKey": key})
