@@ -103,6 +103,9 @@ class _BoundedClient(stripe.HTTPClient):
         with requests.Session() as session:
             # Otherwise a .netrc would replace the key.
             session.auth = lambda request: request
+            # HTTPS_PROXY hands on what it cannot read. Another proxy would read the key, on its way
+            # to an address of this machine, as that one without TLS must be.
+            session.trust_env = not url.lower().startswith("http:")
             with session.request(
                 method, url, headers=headers, timeout=timeout, allow_redirects=False, stream=True
             ) as response:

@@ -281,6 +281,15 @@ def test_netrc_takes_no_keys_place(stripe, tmp_path, monkeypatch):
     assert stripe.keys == [key]
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_key_without_tls_passes_no_proxy(stripe, monkeypatch, name):
+    for exception in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(exception, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert ask().verification == "verified"
+
+
 def test_nothing_is_told_of_earlier_questions_or_of_this_machine(stripe):
     stripe.sends(200, {"id": STORED}, Request_Id="req_1")
     ask()
