@@ -3,7 +3,7 @@
 import pytest
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -11,6 +11,7 @@ from stripe_connections import services
 from stripe_connections.audit import Actor, Source
 from stripe_connections.models import Status, StripeConnection
 from tests.conftest import ApiClient, connections_path, random_api_key, set_columns
+from tests.test_update_properties import bounded
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 NAMES = ["number", "at", "action", "actor", "source", "requestId", "version", "changes"]
@@ -235,8 +236,7 @@ class TestPaging(TestCase):
             body = {"connectionBizId": "sc_paged", "connectionName": "x"}
             assert self.manager.update(body, "ws_paged").status_code == 200
 
-    # Each calls the API many times, which takes as long as the machine is busy.
-    @settings(deadline=None, max_examples=50)
+    @bounded
     @given(
         count=st.integers(0, 6),
         limit=st.integers(1, 3),

@@ -3,12 +3,13 @@
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection as database
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from stripe_connections.models import Status, StripeConnection
 from tests.conftest import ApiClient, connections_path, set_columns
+from tests.test_update_properties import bounded
 from workspaces.models import Membership, Tenant, Workspace
 
 
@@ -199,8 +200,7 @@ class TestPaging(TestCase):
         )
         return [connection.biz_id for connection in reversed(made)]
 
-    # Each calls the API many times, which takes as long as the machine is busy.
-    @settings(deadline=None, max_examples=50)
+    @bounded
     @given(count=st.integers(0, 8), limit=st.integers(1, 4), others=st.lists(st.integers(0, 2)))
     def test_each_connection_is_seen_once_and_in_order(self, count, limit, others):
         created, seen, query = self.create(count), [], {"limit": str(limit)}
