@@ -53,6 +53,7 @@ class Entry:
     request_id: str
     version: int | None
     action: str
+    # What was sent and stayed as it was is none: a form sends everything back.
     changes: tuple[Change, ...]
     number: int | None = None
 
@@ -67,7 +68,11 @@ class Entry:
             request_id=record.cid or "",
             version=data.get("version"),
             action=ACTIONS.get(record.action, "removed"),
-            changes=tuple(Change(name, *values) for name, values in (record.changes or {}).items()),
+            changes=tuple(
+                Change(name, old, new)
+                for name, (old, new) in (record.changes or {}).items()
+                if old != new
+            ),
             number=number,
         )
 

@@ -59,6 +59,27 @@ def test_update_is_told(manager, connection):
     }
 
 
+def test_what_is_sent_back_as_it_was_is_no_change(manager, connection):
+    shown = manager.read("/sc_abc123").json()["data"]
+    manager.update(shown | {"connectionName": "New"})
+
+    [entry] = history(manager).json()["data"]["items"]
+
+    assert entry["changes"] == [
+        {"field": "connectionName", "old": "Stripe Connection", "new": "New"}
+    ]
+
+
+def test_same_secret_again_is_told(manager, connection):
+    key = random_api_key()
+    update(manager, apiKey=key)
+    update(manager, apiKey=key)
+
+    latest = history(manager).json()["data"]["items"][0]
+
+    assert [change["field"] for change in latest["changes"]] == ["apiKey"]
+
+
 def test_secrets_are_told_as_hints(manager, connection):
     key = random_api_key("rk_test_")
     update(manager, apiKey=key)
