@@ -35,12 +35,22 @@ def take() -> None:
 
 
 def keep() -> None:
-    """At the end of a request: what has not failed and is not too old is for the next one."""
+    """At the end of a request: what has not failed and is not too old is for the next one.
+
+    Where it was broken, the idle ones are looked at, too: after a restart of the database all of
+    them are, and each would cost a request, or a probe.
+    """
     database = connections[DEFAULT_DB_ALIAS]
     if database.in_atomic_block:  # a test's
         return
     database.close_if_unusable_or_obsolete()
-    if database.connection:
+    if database.errors_occurred and not database.connection:
+        # A thread's next request must not take it for broken again.
+        del connections[DEFAULT_DB_ALIAS]
+        discard()
+        if pool := getattr(database, "pool", None):
+            pool.check()
+    elif database.connection:
         if not database.allow_thread_sharing:
             database.inc_thread_sharing()
         del connections[DEFAULT_DB_ALIAS]
@@ -48,7 +58,7 @@ def keep() -> None:
 
 
 def discard() -> None:
-    """Give all that are kept back to the pool: one of them was broken."""
+    """Give all that are kept back to the pool."""
     while database := _last():
         database.close()
 

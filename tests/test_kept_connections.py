@@ -1,6 +1,7 @@
 """The connection to the database outlives a request, for the next one on whichever thread."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from io import BytesIO
 from wsgiref.util import setup_testing_defaults
 
@@ -39,14 +40,22 @@ def on_thread():
     kept_connections.discard()
 
 
-def serve():
+def serve(meanwhile=lambda: None):
     """As a request that uses the database; the process of PostgreSQL that did the work."""
     kept_connections.take()
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
+    meanwhile()
     kept_connections.keep()
     return pid
+
+
+def serve_two(on_thread):
+    """As two requests at a time."""
+    pids = []
+    pids.append(serve(lambda: pids.append(on_thread(serve))))
+    return pids
 
 
 def break_off():
@@ -73,14 +82,7 @@ def test_next_request_finds_it_on_another_thread(on_thread):
 def test_two_requests_at_a_time_have_two(on_thread):
     on_thread(serve)
 
-    def nested():
-        kept_connections.take()
-        with connections["default"].cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            (pid,) = cursor.fetchone()
-        return pid, on_thread(serve)
-
-    one, other = on_thread(nested)
+    one, other = on_thread(lambda: serve_two(on_thread))
 
     assert one != other
 
@@ -99,12 +101,38 @@ def test_broken_one_is_not_kept(on_thread):
     assert not on_thread(has_connection)
 
 
-def test_others_are_given_back_when_one_is_broken(on_thread):
-    on_thread(serve)
+@pytest.mark.parametrize("block", [nullcontext, transaction.atomic])
+def test_others_are_given_back_when_one_is_broken(on_thread, block):
+    """After a restart of the database all of them are, whichever page notices it."""
 
-    kept_connections.discard()
+    def fail():
+        kept_connections.take()
+        with pytest.raises(OperationalError), block(), connections["default"].cursor() as cursor:
+            cursor.execute("SELECT 1")
+        kept_connections.keep()
 
-    assert not on_thread(has_connection)
+    pids = on_thread(lambda: serve_two(on_thread))
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s) AS pid", [[*pids]])
+
+    on_thread(fail)
+
+    assert on_thread(serve) not in pids
+
+
+def test_failure_ends_with_its_request(on_thread):
+    """A later one on that thread gives nothing back that is sound."""
+
+    def fail_and_go_on():
+        break_off()
+        kept_connections.take()
+        pid = on_thread(serve)
+        kept_connections.keep()
+        return pid
+
+    pid = on_thread(fail_and_go_on)
+
+    assert on_thread(serve) == pid
 
 
 def test_open_transaction_stays_with_its_thread(on_thread):

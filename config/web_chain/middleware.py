@@ -8,12 +8,10 @@ from functools import lru_cache
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
-from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
-from config import kept_connections
 from config.web_chain.envelope import failure_response
 from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
 
@@ -72,21 +70,9 @@ class WebChainMiddleware:
             return failure_response(400)
         if isinstance(error, DATABASE_AWAY):
             logger.error("The database is away or busy", exc_info=error)
-            discard_broken_connections()
             return failure_response(503, **{"Retry-After": str(RETRY_AFTER_SECONDS)})
         logger.error("Unexpected error", exc_info=error)
         return failure_response(500)
-
-
-def discard_broken_connections() -> None:
-    """Where this request's connection to the database is broken, look at the idle ones, too.
-
-    After a restart of the database all of them are, and each would cost a request.
-    """
-    pool = getattr(connection, "pool", None)
-    if pool and connection.connection and connection.connection.closed:
-        kept_connections.discard()
-        pool.check()
 
 
 def body_length(request: HttpRequest) -> int:
