@@ -116,7 +116,7 @@ def ask_again(connection: StripeConnection, *, actor: Actor) -> Answer:
     api_key = _stored_key(connection)
     if api_key is None:
         raise VerificationError("api_key", "unreadable", "The stored API key cannot be read.")
-    if _is_of_organisation(api_key) and not connection.stripe_account_id:
+    if _lacks_account(api_key, connection.stripe_account_id):
         message = "Of an organisation's key, Stripe is asked for one account, and there is none."
         raise VerificationError("stripe_account_id", "required", message)
     return _counted(connection, api_key, connection.stripe_account_id, actor)
@@ -127,7 +127,7 @@ def ask(api_key: str, account_id: str | None) -> Answer:
 
     Never in a transaction; no database is touched, so any thread can do it.
     """
-    if _is_of_organisation(api_key) and not account_id:
+    if _lacks_account(api_key, account_id):
         return Answer()
     said = _within_deadline(api_key, context_of(api_key, account_id))
     return Answer(
@@ -225,7 +225,7 @@ def _counted(
 
     But for commands, which tell their own figures, it is limited, counted and logged.
     """
-    if not api_key:
+    if not api_key or _lacks_account(api_key, account_id):
         return Answer()
     if actor.source == Source.COMMAND:
         return ask(api_key, account_id)
@@ -252,6 +252,11 @@ def _counted(
 def _is_of_organisation(api_key: str) -> bool:
     """Whether a key opens several accounts (https://docs.stripe.com/keys#organization-api-keys)."""
     return api_key.startswith("sk_org_")
+
+
+def _lacks_account(api_key: str, account_id: str | None) -> bool:
+    """Whether Stripe cannot be asked, because it must be told for which account."""
+    return _is_of_organisation(api_key) and not account_id
 
 
 def _within_deadline(api_key: str, context: str | None) -> "Said":

@@ -353,6 +353,21 @@ def test_question_is_counted_and_logged_without_a_word_of_the_answer(
     }
 
 
+def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
+    connection.stripe_account_id = None
+    name, labels = "stripe_asks_total", {"outcome": "unverified"}
+    before = REGISTRY.get_sample_value(name, labels)
+    with written_log() as log:
+        verification.ask_about(
+            connection,
+            {"api_key": random_api_key("sk_org_live_")},
+            actor=Actor(None, Source.API),
+        )
+
+    assert REGISTRY.get_sample_value(name, labels) == before
+    assert (stripe.requests, log.getvalue()) == ([], "")
+
+
 def test_command_tells_it_itself(connection, stripe):
     with written_log() as log:
         verification.ask_again(connection, actor=Actor(None, Source.COMMAND))

@@ -230,6 +230,9 @@ def test_organisations_key_is_asked_about_for_each_account(three, stripe):
 
     contexts = [headers["Stripe-Context"] for _, headers in stripe.requests]
     assert sorted(contexts) == sorted([STORED, "acct_2"])
+    assert result.json["rows"][-1]["error"] == (
+        "An organisation's key is asked for the account: set one."
+    )
     assert result.json["outcomes"] == {
         "verified": 1,
         "rejected": 1,

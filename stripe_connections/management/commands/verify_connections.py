@@ -157,7 +157,9 @@ def _keep(connection: StripeConnection, answer: Answer, actor: Actor, report: Re
         return answer.verification
     old = connection.outcome.verification
     new = kept.outcome.verification if kept else answer.verification
-    if not answer.is_told:
+    if answer.at is None:
+        report.fail(connection.biz_id, "An organisation's key is asked for the account: set one.")
+    elif not answer.is_told:
         report.fail(connection.biz_id, "Stripe could not tell: run again.")
     elif kept is None:
         report.row("skipped", connection.biz_id, "It has another key by now.")
