@@ -13,6 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
+ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 DATABASE_ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 
 
@@ -67,6 +68,13 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ
         if not (value.isascii() and value.isdigit()):
             raise ImproperlyConfigured(f"{name} must be a whole number, 0 or more.")
         return int(value)
+
+    def switch(self, name: str, *, default: bool) -> bool:
+        """On or off; django-environ reads a slip of the pen as off."""
+        value: str = (self.str(name, "") or str(default)).lower()
+        if value not in ON + OFF:
+            raise ImproperlyConfigured(f"{name} must be true or false.")
+        return value in ON
 
     def choice(self, name: str, default: str, choices: Collection[str]) -> str:
         """One of `choices`, in any case."""

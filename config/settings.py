@@ -28,7 +28,7 @@ if not any(name in env for name in ("SECRET_KEY", "FERNET_KEYS", "JWT_SIGNING_KE
     )
 
 # ── Core ──────────────────────────────────────────────────────────────────────────────────────
-DEBUG = env.bool("DEBUG", False)
+DEBUG = env.switch("DEBUG", default=False)
 # Django refuses to load without a value. The stand-in is new in every process, and Django's own
 # prefix marks it as one that the start-up checks must refuse.
 SECRET_KEY = env.str("SECRET_KEY", "") or f"django-insecure-{secrets.token_urlsafe(50)}"
@@ -121,7 +121,7 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
     # The pool outlives the server's threads, which come and go, and bounds the connections.
     DATABASE["OPTIONS"].update(
         server_side_binding=True,
-        prepare_threshold=1 if env.bool("PREPARED_STATEMENTS", True) else None,
+        prepare_threshold=1 if env.switch("PREPARED_STATEMENTS", default=True) else None,
     )
     # It has more than the server has threads, so whoever waits for one waits for a database that
     # is away, and keeps a thread from others. The pool itself would try ever more seldom, and after
@@ -136,8 +136,8 @@ FERNET_USE_HKDF = False
 STRIPE_API_KEY_PREFIXES = env.items("STRIPE_API_KEY_PREFIXES", "sk_,rk_")
 
 # ── Asking Stripe ─────────────────────────────────────────────────────────────────────────────
-STRIPE_VERIFY = env.bool("STRIPE_VERIFY", False)
-STRIPE_VERIFY_REQUIRED = env.bool("STRIPE_VERIFY_REQUIRED", False)
+STRIPE_VERIFY = env.switch("STRIPE_VERIFY", default=False)
+STRIPE_VERIFY_REQUIRED = env.switch("STRIPE_VERIFY_REQUIRED", default=False)
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", "") or "https://api.stripe.com"
 
 # ── The WEB chain ─────────────────────────────────────────────────────────────────────────────

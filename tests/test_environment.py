@@ -135,6 +135,22 @@ def test_count_that_is_none_is_refused_by_name(value):
         given(NAME=value).count("NAME", 7)
 
 
+@pytest.mark.parametrize("default", [True, False])
+@pytest.mark.parametrize(
+    ("value", "is_on"),
+    [("true", True), ("True", True), ("1", True), ("false", False), ("0", False)],
+)
+def test_switch_is_on_or_off(value, is_on, default):
+    assert given(NAME=value).switch("NAME", default=default) is is_on
+    assert given(NAME="").switch("NAME", default=default) is default
+
+
+@pytest.mark.parametrize("value", ["ture", "2", " ", "enabled"])
+def test_switch_that_is_neither_is_refused_by_name(value):
+    with pytest.raises(ImproperlyConfigured, match="NAME must be true or false"):
+        given(NAME=value).switch("NAME", default=False)
+
+
 @pytest.mark.parametrize(("value", "chosen"), [("", "A"), ("b", "B"), ("A", "A")])
 def test_choice_is_read_in_any_case(value, chosen):
     assert given(NAME=value).choice("NAME", "A", ("A", "B")) == chosen
@@ -193,7 +209,7 @@ def test_env_file_is_private_and_whole(tmp_path):
     environment = Environment.with_file(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().count("FERNET_KEYS=") == 1
-    assert environment.bool("DEBUG") is True
+    assert environment.switch("DEBUG", default=False) is True
     assert len(environment.str("SECRET_KEY")) >= 50
     assert list(tmp_path.iterdir()) == [path]
 
