@@ -12,7 +12,7 @@ from stripe_connections import services, verification
 from stripe_connections.admin import connections as admin
 from stripe_connections.audit import Actor, Source
 from stripe_connections.models import StripeConnection
-from tests.admin.conftest import ADD, LIST, change_url, history_url, messages, text
+from tests.admin.conftest import ADD, AUDIT, LIST, change_url, history_url, messages, text
 from tests.conftest import random_api_key, random_webhook_secret, set_columns
 from tests.fake_stripe import OTHER, STORED
 
@@ -146,6 +146,15 @@ class TestShownInForm:
 
         assert "badge unverified" in page
         assert "Asked" not in page
+        assert "could not tell" not in page
+
+    def test_key_that_stripe_could_not_tell_of_has_one(self, staff, connection):
+        say(connection, "unverified")
+
+        page = text(staff.get(change_url(connection)))
+
+        assert "Asked 2026-11-01 12:30 UTC" in page
+        assert "Stripe could not tell whether the key works" in page
 
     @pytest.mark.parametrize(
         "name", ["verification", "verification_account_id", "verification_fingerprint", "outcome"]
@@ -369,8 +378,11 @@ class TestChange:
     def test_history_tells_the_outcome(self, staff, connection, stripe):
         staff.save(change_url(connection), api_key=random_api_key())
 
+        staff.save(change_url(connection), connection_name="New")
+        found = staff.get(AUDIT, {"field": "verification"}).context["cl"].result_list
         page = text(staff.get(history_url(connection)))
 
+        assert [record.additional_data["version"] for record in found] == [2]
         assert "<dt>Verification</dt>" in page
         assert '<span class="old">unverified</span> → <span class="new">verified</span>' in page
 
