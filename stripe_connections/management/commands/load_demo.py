@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from stripe_connections.models import Status, StripeConnection
+from stripe_connections.models import Outcome, Status, StripeConnection, Verification
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 # Business id of the workspace, of its tenant, of its first connection; then the names of the three.
@@ -37,6 +37,8 @@ PURPOSES = (
 )  # fmt: skip
 # Mostly live and complete; the others are what staff are called about.
 KEY_PREFIXES = ("sk_live_", "sk_live_", "rk_live_", "sk_live_", "sk_test_", "sk_org_live_", None)
+# What a restricted key mostly is not allowed.
+PERMISSION = "rak_accounts_kyc_basic_read"
 DOCUMENTED_VALUES = {
     "stripe_account_id": "acct_1234567890",
     "partner_endpoint": "https://partner.example.com/webhook",
@@ -153,7 +155,7 @@ def _varied_connection(workspace: Workspace, name: str, seed: int) -> StripeConn
     """One of many: `seed` decides what it lacks, and how old it is."""
     host = workspace.tenant.name.split()[0].encode("ascii", "ignore").decode().lower()
     moment = timezone.now() - timedelta(days=seed * 5 % 400, hours=seed % 24)
-    return _connection(
+    connection = _connection(
         workspace,
         name,
         KEY_PREFIXES[seed % len(KEY_PREFIXES)],
@@ -164,6 +166,19 @@ def _varied_connection(workspace: Workspace, name: str, seed: int) -> StripeConn
         created_at=moment - timedelta(days=200),
         updated_at=moment,
     )
+    if connection.api_key_hint and connection.stripe_account_id and seed % 6:
+        connection.keep_outcome(_outcome(connection, seed))
+    return connection
+
+
+def _outcome(connection: StripeConnection, seed: int) -> Outcome:
+    """As if Stripe had been asked about the key, when it was new."""
+    at = connection.updated_at
+    if (connection.api_key_hint or "").startswith("rk_"):
+        return Outcome(Verification.NARROW.value, at, missing_permission=PERMISSION)
+    if seed % 13 == 0:
+        return Outcome(Verification.REJECTED.value, at)
+    return Outcome(Verification.VERIFIED.value, at, connection.stripe_account_id)
 
 
 def _person(username: str, role: str, workspace_id: str | None) -> None:
