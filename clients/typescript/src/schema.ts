@@ -812,10 +812,7 @@ export interface operations {
             query?: {
                 /** @description Only those in use, or only the others. */
                 status?: "ACTIVE" | "INACTIVE";
-                /**
-                 * @description A part of the name, in upper or lower case.
-                 * @example Stripe
-                 */
+                /** @description A part of the name, in upper or lower case. */
                 search?: string;
                 /** @description How many at most. */
                 limit?: number;
