@@ -31,9 +31,11 @@ VERIFYING_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 
 _rate = re.compile(r"[1-9][0-9]{0,11}/(s|sec|second|m|min|minute|h|hour|d|day)").fullmatch
 
-_any_base = re.compile(r"https?://[^/?#@\s]+/?").fullmatch
+# Of an address that is none, a question would only say that Stripe could not tell.
+_host, _port = r"([A-Za-z0-9._-]+|\[[0-9a-f:.]+\])", "(:[1-9][0-9]{0,4})?/?"
+_any_base = re.compile(f"https?://{_host}{_port}").fullmatch
 _safe_base = re.compile(
-    r"(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)/?"
+    rf"(https://{_host}|http://(127\.0\.0\.1|localhost|\[::1\])){_port}"
 ).fullmatch
 
 RANDOM_KEY = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(50))"'
