@@ -4,9 +4,6 @@ Nothing here reads a secret: lists and forms show hints, fingerprints and dates,
 goes through `services.py`. Stripe is asked before any transaction begins.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from time import monotonic
 from typing import Any, cast
 
 from django.conf import settings
@@ -14,14 +11,12 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.forms import Media, ModelForm
 from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseRedirect,
-    StreamingHttpResponse,
 )
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -31,13 +26,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from config.web_chain import request_id
-from stripe_connections import audit, history, services, verification
-from stripe_connections.admin import listing
+from stripe_connections import history, services, verification
+from stripe_connections.admin import actions, listing
 from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
-from stripe_connections.audit import Actor, Source
-from stripe_connections.bulk.exchange import csv_lines, exported
-from stripe_connections.encryption.fields import UndecryptableSecretError
+from stripe_connections.admin.pages import actor_of, page
 from stripe_connections.history import Entry
 from stripe_connections.models import (
     SECRET_FIELDS,
@@ -50,8 +42,6 @@ from stripe_connections.search import search
 from stripe_connections.verification import (
     Answer,
     TooManyAttemptsError,
-    VerificationError,
-    VerificationUnavailableError,
 )
 
 # What one action changes; a command changes more.
@@ -115,7 +105,13 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         "of a connection, workspace or tenant."
     )
     autocomplete_fields = ("workspace",)
-    actions = ("activate", "deactivate", "verify", "reencrypt", "export")
+    actions = (
+        actions.activate,
+        actions.deactivate,
+        actions.verify,
+        actions.reencrypt,
+        actions.export,
+    )
 
     # ── What is shown ─────────────────────────────────────────────────────────────────────────
     def tenant(self, connection: StripeConnection) -> str:
@@ -213,6 +209,13 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         """Whether the person may type new secrets."""
         return request.user.has_perm("stripe_connections.replace_secrets")
 
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without "verify" where Stripe is not asked."""
+        actions: dict[str, Any] = super().get_actions(request)
+        if not settings.STRIPE_VERIFY:
+            actions.pop("verify", None)
+        return actions
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Nothing from the address bar but the filters; a secret is none."""
         return lookup in FILTERS
@@ -274,7 +277,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             return verification.ask_about(
                 connection or StripeConnection(workspace=form.cleaned_data["workspace"]),
                 form.changes,
-                actor=_actor(request),
+                actor=actor_of(request),
                 confirms_mode=form.is_mode_confirmed,
             )
         except TooManyAttemptsError as error:
@@ -292,7 +295,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
                 workspace=obj.workspace,
                 biz_id=obj.biz_id,
                 changes=form.changes,
-                actor=_actor(request),
+                actor=actor_of(request),
                 expected_versions={form.cleaned_data["seen_version"]},
                 answer=answer,
                 confirms_mode=form.is_mode_confirmed,
@@ -301,93 +304,12 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             saved = services.create_connection(
                 workspace=form.cleaned_data["workspace"],
                 values=form.changes | {"status": form.cleaned_data["status"]},
-                actor=_actor(request),
+                actor=actor_of(request),
                 answer=answer,
             )
         if answer.at and saved.outcome.verification == Verification.UNVERIFIED:
             messages.warning(request, UNTOLD)
         obj.__dict__.update(saved.__dict__)
-
-    # ── Actions ───────────────────────────────────────────────────────────────────────────────
-    @admin.action(description="Activate", permissions=["change"])
-    def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        return self._set_status(request, queryset, Status.ACTIVE, "activate")
-
-    @admin.action(description="Deactivate", permissions=["change"])
-    def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        return self._set_status(request, queryset, Status.INACTIVE, "deactivate")
-
-    @admin.action(description="Verify with Stripe", permissions=["change"])
-    def verify(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        until = monotonic() + ASKING_SECONDS
-
-        def step(connection: StripeConnection) -> str:
-            if monotonic() > until:
-                raise VerificationUnavailableError
-            saved = services.verify_connection(
-                workspace=connection.workspace, biz_id=connection.biz_id, actor=_actor(request)
-            )
-            return saved.outcome.verification
-
-        _apply(request, _few(request, queryset, MAX_ASKED), step, VERIFIED)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without "verify" where Stripe is not asked."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if not settings.STRIPE_VERIFY:
-            actions.pop("verify", None)
-        return actions
-
-    @admin.action(description="Re-encrypt under the current key", permissions=["change"])
-    def reencrypt(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        def step(connection: StripeConnection) -> str:
-            is_changed = services.reencrypt_connection(
-                workspace=connection.workspace, biz_id=connection.biz_id, actor=_actor(request)
-            )
-            return "done" if is_changed else "unchanged"
-
-        _apply(request, _few(request, queryset, MAX_AT_ONCE), step)
-
-    @admin.action(description="Export to CSV", permissions=["view"])
-    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> StreamingHttpResponse:
-        keys = list(queryset.values_list("pk", flat=True))
-        rows = queryset.select_related("workspace__tenant").iterator(chunk_size=1_000)
-        audit.record_export(len(keys), _actor(request))
-        messages.success(request, _summary(Counter(done=len(keys)), CHANGED, []))
-        return StreamingHttpResponse(
-            csv_lines(map(exported, rows)),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": 'attachment; filename="connections.csv"'},
-        )
-
-    def _set_status(
-        self, request: HttpRequest, queryset: QuerySet[Any], status: Status, verb: str
-    ) -> HttpResponse | None:
-        """Ask first, with a list of what will be touched; then do it."""
-
-        def step(connection: StripeConnection) -> str:
-            if connection.status == status:
-                return "unchanged"
-            services.update_connection(
-                workspace=connection.workspace,
-                biz_id=connection.biz_id,
-                changes={"status": status},
-                actor=_actor(request),
-            )
-            return "done"
-
-        rows = _few(request, queryset, MAX_AT_ONCE)
-        if "confirmed" in request.POST:
-            _apply(request, rows, step)
-            return None
-        context = {
-            "title": f"{verb.capitalize()} connections",
-            "verb": verb,
-            "touched": [row for row in rows if row.status != status],
-            "untouched": [row for row in rows if row.status == status],
-            "rows": rows,
-        }
-        return self._page(request, "confirm_status", context) if rows else None
 
     # ── Further pages ─────────────────────────────────────────────────────────────────────────
     def get_urls(self) -> list[URLPattern]:
@@ -428,7 +350,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             holders = StripeConnection.objects.holding(form.cleaned_data["secret"])
             found = holders.select_related("workspace__tenant").order_by("pk")
             context |= {"searched": True, "found": found[:MAX_HOLDERS]}
-        return self._page(request, "find_by_key", context)
+        return page(self, request, "find_by_key", context)
 
     @method_decorator(require_safe)
     def history_view(
@@ -440,19 +362,14 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             return response
         connection = (response.context_data or {})["object"]
         records = history.records().filter(object_id=connection.pk)
-        page = Paginator(records, self.list_per_page).get_page(request.GET.get("p"))
+        shown = Paginator(records, self.list_per_page).get_page(request.GET.get("p"))
         context = {
             "title": f"History of {connection}",
             "object": connection,
-            "entries": [Entry.of(record) for record in page],
-            "page": page,
+            "entries": [Entry.of(record) for record in shown],
+            "page": shown,
         }
-        return self._page(request, "history", context)
-
-    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
-        """A page of our own, in the admin's frame."""
-        frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
-        return TemplateResponse(request, f"admin/stripe_connections/{name}.html", frame | context)
+        return page(self, request, "history", context)
 
 
 def _called(object_id: str) -> StripeConnectionQuerySet:
@@ -460,53 +377,6 @@ def _called(object_id: str) -> StripeConnectionQuerySet:
     connections: StripeConnectionQuerySet = StripeConnection.objects.all()
     is_key = object_id.isdecimal() and len(object_id) <= listing.MAX_DIGITS
     return connections.filter(pk=object_id) if is_key else connections.none()
-
-
-def _few(
-    request: HttpRequest, queryset: QuerySet[StripeConnection], most: int
-) -> list[StripeConnection]:
-    """What was chosen; nothing, and a message, where that is too much for one request."""
-    rows = list(queryset.select_related("workspace__tenant")[: most + 1])
-    if len(rows) <= most:
-        return rows
-    messages.error(request, f"At most {most} connections at once; nothing was changed.")
-    return []
-
-
-def _apply(
-    request: HttpRequest,
-    rows: list[StripeConnection],
-    step: Callable[[StripeConnection], str],
-    words: tuple[str, ...] = CHANGED,
-) -> None:
-    """Do `step` for each, which says in one of `words` what it came to; then say how it went."""
-    counts: Counter[str] = Counter()
-    named: list[str] = []
-    for connection in rows:
-        word, reason = _done(step, connection)
-        counts[word] += 1
-        if reason:
-            named.append(f"{connection.biz_id} ({reason})")
-    if rows:
-        level = messages.WARNING if named else messages.SUCCESS
-        messages.add_message(request, level, _summary(counts, words, named))
-
-
-def _done(step: Callable[[StripeConnection], str], connection: StripeConnection) -> tuple[str, str]:
-    """What a step came to, in a word, and why its connection is to be named, if it is."""
-    try:
-        word = step(connection)
-    except UndecryptableSecretError:
-        return "failed", "a secret is unreadable"
-    except VerificationError as error:
-        return "failed", error.message.rstrip(".")
-    except VerificationUnavailableError:
-        return "failed", "Stripe could not tell"
-    except TooManyAttemptsError:
-        return "failed", "asked too often"
-    except (services.ConnectionNotFoundError, DatabaseError):
-        return "failed", "try again"
-    return word, word if word == Verification.REJECTED else ""
 
 
 def _stored(connection: StripeConnection, name: str) -> str:
@@ -519,13 +389,3 @@ def _stored(connection: StripeConnection, name: str) -> str:
             "unreadable": connection.is_unreadable(name),
         },
     )
-
-
-def _actor(request: HttpRequest) -> Actor:
-    assert request.user.is_authenticated  # noqa: S101 - the admin lets nobody else in
-    return Actor(request.user, Source.ADMIN, request_id.current())
-
-
-def _summary(counts: Counter[str], words: tuple[str, ...], named: list[str]) -> str:
-    text = ", ".join(f"{counts[word]} {word}" for word in words)
-    return f"{text}: {', '.join(named)}." if named else f"{text}."

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import OperationalError
 
 from stripe_connections import services
-from stripe_connections.admin import connections as admin
+from stripe_connections.admin import actions
 from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import Status, StripeConnection
 from tests.admin.conftest import LIST, messages, text
@@ -72,7 +72,7 @@ def test_what_the_question_sends_is_what_was_listed(staff, connection, inactive,
 
 @pytest.mark.parametrize("confirmed", [{}, {"confirmed": "yes"}])
 def test_too_many_at_once_are_refused(staff, connection, inactive, stored, monkeypatch, confirmed):
-    monkeypatch.setattr(admin, "MAX_AT_ONCE", 1)
+    monkeypatch.setattr(actions, "MAX_AT_ONCE", 1)
     before = stored(connection)
 
     response = staff.act("deactivate", connection, inactive, **confirmed)

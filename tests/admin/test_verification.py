@@ -9,7 +9,7 @@ from django.db import connection as database
 from django.test import Client
 
 from stripe_connections import services, verification
-from stripe_connections.admin import connections as admin
+from stripe_connections.admin import actions
 from stripe_connections.audit import Actor, Source
 from stripe_connections.models import StripeConnection
 from tests.admin.conftest import ADD, AUDIT, LIST, change_url, history_url, messages, text
@@ -525,7 +525,7 @@ class TestAction:
         assert outcome_of(other).verification == "verified"
 
     def test_too_many_at_once_are_refused(self, staff, connection, workspace, stripe, monkeypatch):
-        monkeypatch.setattr(admin, "MAX_ASKED", 1)
+        monkeypatch.setattr(actions, "MAX_ASKED", 1)
         other = StripeConnection.objects.create(workspace=workspace, connection_name="Other")
 
         response = staff.act("verify", connection, other)
@@ -536,8 +536,8 @@ class TestAction:
     def test_slow_stripe_is_asked_no_longer_than_the_proxy_waits(
         self, staff, connection, stripe, monkeypatch
     ):
-        moments = iter([0, admin.ASKING_SECONDS + 1])
-        monkeypatch.setattr(admin, "monotonic", lambda: next(moments))
+        moments = iter([0, actions.ASKING_SECONDS + 1])
+        monkeypatch.setattr(actions, "monotonic", lambda: next(moments))
 
         response = staff.act("verify", connection)
 

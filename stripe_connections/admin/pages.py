@@ -1,0 +1,24 @@
+"""What the pages of connections share."""
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+from config.web_chain import request_id
+from stripe_connections.audit import Actor, Source
+
+
+def page(
+    staff: ModelAdmin, request: HttpRequest, name: str, context: dict[str, Any]
+) -> TemplateResponse:
+    """A page of our own, in the admin's frame."""
+    frame = {**staff.admin_site.each_context(request), "opts": staff.opts, "media": staff.media}
+    return TemplateResponse(request, f"admin/stripe_connections/{name}.html", frame | context)
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who asks for a change."""
+    assert request.user.is_authenticated  # noqa: S101 - the admin lets nobody else in
+    return Actor(request.user, Source.ADMIN, request_id.current())
