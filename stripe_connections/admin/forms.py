@@ -35,6 +35,7 @@ STORED_IS_REFUSED = (
     "Stripe refuses the stored API key, so the account cannot be checked: type a new key with it."
 )
 REQUIRED = ("connection_name",)
+AGAIN = "Type it again: what was typed is never shown."
 KEEP = "Leave empty to keep the stored one."
 
 
@@ -179,7 +180,13 @@ class ConnectionForm(forms.ModelForm):
         self.fields["confirms_mode"].widget = forms.CheckboxInput()
 
     def _post_clean(self) -> None:
-        """Leave the instance alone: the rules have been applied, and the door does the rest."""
+        """Leave the instance alone: the rules have been applied, and the door does the rest.
+
+        An input that the next page has to show empty must not pass for one that was left empty.
+        """
+        for name in self.fields.keys() & {*SECRET_FIELDS}:
+            if self.errors and self.data.get(name):
+                self.fields[name].help_text = f"{AGAIN} {self.fields[name].help_text}".strip()
 
     def _keep_what_was_typed(self, before: dict[str, Any]) -> None:
         """Show the values of now in the inputs that still hold the ones `before` the conflict."""

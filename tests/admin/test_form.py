@@ -174,6 +174,28 @@ def test_form_decrypts_nothing(staff, connection, monkeypatch):
     assert staff.save(change_url(connection), api_key=random_api_key()).status_code == 302
 
 
+def test_secret_that_the_page_forgets_is_asked_for_again(staff, connection, stored):
+    before = stored(connection)
+    typed = {"api_key": random_api_key(), "stripe_account_id": "we_123"}
+
+    response = staff.save(change_url(connection), **typed)
+
+    fields = response.context["adminform"].form.fields
+    keep = "Leave empty to keep the stored one."
+    assert fields["api_key"].help_text == f"Type it again: what was typed is never shown. {keep}"
+    assert fields["webhook_secret"].help_text == keep
+    assert stored(connection) == before
+
+
+def test_page_to_add_asks_for_the_secret_again(staff, workspace):
+    typed = {"workspace": workspace.pk, "connection_name": "", "webhook_secret": "whsec_x"}
+
+    response = staff.post(ADD, typed)
+
+    field = response.context["adminform"].form.fields["webhook_secret"]
+    assert field.help_text == "Type it again: what was typed is never shown."
+
+
 def test_refused_secret_is_not_shown_again(staff, connection):
     typed = "pk_" + "live_" + "canary"
 
