@@ -186,7 +186,8 @@ class ConnectionForm(forms.ModelForm):
         """
         for name in self.fields.keys() & {*SECRET_FIELDS}:
             if self.errors and self.data.get(name):
-                self.fields[name].help_text = f"{AGAIN} {self.fields[name].help_text}".strip()
+                # The bound field has read the other's text already.
+                self[name].help_text = f"{AGAIN} {self[name].help_text}".strip()
 
     def _keep_what_was_typed(self, before: dict[str, Any]) -> None:
         """Show the values of now in the inputs that still hold the ones `before` the conflict."""
