@@ -209,6 +209,8 @@ class StripeUnavailableError(WebError):
 
     status_code = 503
     default_detail = "Stripe could not tell whether the key works, try again"
+    # In seconds. Every try counts, so whoever came again at once would soon be sent away for longer.
+    retry_after = 60
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -101,7 +101,7 @@ def test_untold_is_503_and_kept_where_nothing_is_known(
     response = verify(manager)
 
     body = response.json()
-    assert (response.status_code, body["code"], response["Retry-After"]) == (503, "5030", "1")
+    assert (response.status_code, body["code"], response["Retry-After"]) == (503, "5030", "60")
     assert body["message"] == "Stripe could not tell whether the key works, try again"
     assert changed() == {"verification", "verification_at", "verification_fingerprint"}
     assert manager.read("/sc_abc123").json()["data"]["extra"]["verification"]["at"]

@@ -88,7 +88,7 @@ def _headers(exc: exceptions.APIException) -> dict[str, str]:
     if exc.status_code == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
     if exc.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        return {"Retry-After": str(getattr(exc, "retry_after", RETRY_AFTER_SECONDS))}
     if isinstance(exc, exceptions.Throttled):
         # Set by Django REST Framework: seconds, or None where it cannot tell.
         wait: float | None = getattr(exc, "wait", None)
