@@ -209,7 +209,7 @@ class StripeUnavailableError(WebError):
 
     status_code = 503
     default_detail = "Stripe could not tell whether the key works, try again"
-    # In seconds. Every try counts, so whoever came again at once would soon be sent away for longer.
+    # In seconds. Every try counts: whoever comes again at once is soon sent away for an hour.
     retry_after = 60
 
 
