@@ -44,7 +44,11 @@ POOL = {
     statistic: Gauge(f"db_pool_{name}", text, multiprocess_mode="livesum")
     for statistic, name, text in (
         ("pool_size", "size", "Connections to the database."),
-        ("pool_available", "available", "Connections to the database that nobody uses."),
+        (
+            "pool_available",
+            "available",
+            "Connections to the database that no request uses or keeps for the next.",
+        ),
         ("requests_waiting", "waiting", "Requests that wait for a connection to the database."),
     )
 }
