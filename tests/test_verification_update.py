@@ -118,7 +118,7 @@ def test_key_that_must_be_verified_is_not_saved_untold(
 
     body = assert_refused(response, 503, "5030")
     assert body["message"] == "Stripe could not tell whether the key works, try again"
-    assert response["Retry-After"] == "1"
+    assert response["Retry-After"] == "60"
 
 
 @pytest.mark.parametrize(
