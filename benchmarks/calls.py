@@ -4,12 +4,13 @@ import http.client
 import json
 import time
 from collections.abc import Iterator
-from functools import partial
 from itertools import count
 from statistics import median
 from typing import Any
 
+from benchmarks import driver
 from benchmarks.servers import PATH, Bench, Figures
+from tests.fake_stripe import serving
 from tests.production import PRODUCTION
 
 REQUESTS = 40
@@ -29,42 +30,64 @@ CALLS = {
 
 
 def measure(bench: Bench) -> dict[str, Figures]:
-    """Statements and median milliseconds of each call; a wrong answer is counted as such."""
-    client = http.client.HTTPConnection("127.0.0.1", bench.ports["product"])
-    headers = {
-        "Authorization": f"Bearer {bench.log_in()}",
-        "X-PORTAL-ACCESS-CODE": PRODUCTION["PORTAL_ACCESS_CODE"],
-        "Content-Type": "application/json",
-    }
-    numbers = count()
+    """Statements and median milliseconds of each call; a wrong answer is counted as such.
 
-    def data(method: str, path: str, body: Any, key: str | None = None) -> Any:
-        named = {"Idempotency-Key": key.replace("NUMBER", str(next(numbers)))} if key else {}
-        client.request(method, path, json.dumps(body) if body else None, headers | named)
-        answer = json.load(client.getresponse())
-        bench.wrong += not answer["success"]
+    Stripe is one that answers at once, so what is seen is our own part.
+    """
+    caller = Caller(bench, "product")
+    # One of its own: the textbook's records in the audit are of another form.
+    row = caller.data("POST", f"{LIST}/create", CREATED)["bizId"]
+    for number in range(PAGE):
+        caller.data("POST", PATH, {"connectionBizId": row, "connectionName": f"Name {number}"})
+    found = {name: caller.figures(row, *call) for name, call in CALLS.items()}
+    with serving() as stripe:
+        bench.environment |= {"STRIPE_VERIFY": "true", "STRIPE_API_BASE": stripe.url}
+        bench.environment |= {"THROTTLE_STRIPE": ""}
+        bench.start("asking", "manage.py", "serve")
+        caller = Caller(bench, "asking")
+        key = driver.bodies()["secret"] | {"connectionBizId": row}
+        found["update of a key, Stripe asked"] = caller.figures(row, "POST", PATH, key)
+        named = {"connectionBizId": row}
+        found["verify"] = caller.figures(row, "POST", f"{LIST}/verify", named)
+    return found
+
+
+class Caller:
+    """Calls a server with one connection that is kept open."""
+
+    def __init__(self, bench: Bench, server: str) -> None:
+        self.bench = bench
+        self.client = http.client.HTTPConnection("127.0.0.1", bench.ports[server])
+        self.headers = {
+            "Authorization": f"Bearer {bench.log_in()}",
+            "X-PORTAL-ACCESS-CODE": PRODUCTION["PORTAL_ACCESS_CODE"],
+            "Content-Type": "application/json",
+        }
+        self.numbers = count()
+
+    def data(self, method: str, path: str, body: Any, key: str | None = None) -> Any:
+        """What a call answers."""
+        named = {"Idempotency-Key": key.replace("NUMBER", str(next(self.numbers)))} if key else {}
+        self.client.request(method, path, json.dumps(body) if body else None, self.headers | named)
+        answer = json.load(self.client.getresponse())
+        self.bench.wrong += not answer["success"]
         return answer.get("data")
 
-    # One of its own: the textbook's records in the audit are of another form.
-    row = data("POST", f"{LIST}/create", CREATED)["bizId"]
-    for number in range(PAGE):
-        data("POST", PATH, {"connectionBizId": row, "connectionName": f"Name {number}"})
+    def figures(
+        self, row: str, method: str, path: str, body: Any, key: str | None = None
+    ) -> Figures:
+        """Of a call, which is made often."""
 
-    def timed(method: str, path: str, body: Any, key: str | None) -> float:
-        started = time.perf_counter()
-        data(method, path.replace("ROW", row), body, key)
-        return 1000 * (time.perf_counter() - started)
+        def several() -> list[float]:
+            return [timed() for _ in range(REQUESTS)]
 
-    def several(call: Any) -> list[float]:
-        return [timed(*call) for _ in range(REQUESTS)]
+        def timed() -> float:
+            started = time.perf_counter()
+            self.data(method, path.replace("ROW", row), body, key)
+            return 1000 * (time.perf_counter() - started)
 
-    found = {}
-    for name, call in CALLS.items():
-        several(call)
-        milliseconds = median(several(call))
-        statements = bench.counted(partial(several, call), REQUESTS)
-        found[name] = statements | {"median_ms": milliseconds}
-    return found
+        several()
+        return {"median_ms": median(several())} | self.bench.counted(several, REQUESTS)
 
 
 def table(calls: dict[str, Figures]) -> Iterator[str]:

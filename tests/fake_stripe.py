@@ -110,7 +110,11 @@ class FakeStripe:
     def is_silent(self) -> None:
         """Take the request and say nothing."""
         self.hurry()
-        self.answer = lambda _: self.is_over.wait(30) and None
+
+        def answer(_: Handler) -> None:
+            self.is_over.wait(30)
+
+        self.answer = answer
 
 
 @contextmanager
@@ -129,7 +133,7 @@ def serving() -> Iterator[FakeStripe]:
 
 
 @pytest.fixture
-def fake_stripe(settings):
+def fake_stripe(settings: Any) -> Iterator[FakeStripe]:
     """Where questions would go; whether any are asked is the settings' matter."""
     with serving() as fake:
         settings.STRIPE_API_BASE = fake.url
@@ -137,16 +141,19 @@ def fake_stripe(settings):
 
 
 @pytest.fixture
-def stripe(fake_stripe, settings, monkeypatch):
+def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPatch) -> FakeStripe:
     """Stripe is asked; it knows every key as that of the connection's account."""
-    from stripe_connections import stripe_client  # noqa: PLC0415 - not where it is not asked
+    # Not where it is not asked.
+    from stripe import HTTPClient  # noqa: PLC0415
 
-    def hurry():
+    from stripe_connections import stripe_client  # noqa: PLC0415
+
+    def hurry() -> None:
         monkeypatch.setattr(stripe_client, "READ_SECONDS", 0.2)
         monkeypatch.setattr(stripe_client, "DEADLINE_SECONDS", 0.5)
 
     fake_stripe.hurry = hurry
     settings.STRIPE_VERIFY = True
     # The wait before a second try.
-    monkeypatch.setattr(stripe_client.stripe.HTTPClient, "INITIAL_DELAY", 0.01)
+    monkeypatch.setattr(HTTPClient, "INITIAL_DELAY", 0.01)
     return fake_stripe
