@@ -1,7 +1,7 @@
 """The calls on a workspace's connections."""
 
 import re
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -68,8 +68,14 @@ class StripeConnectionViewSet(ViewSet):
     read_connection: StripeConnection | None = None
 
     def handle_exception(self, exc: Exception) -> Response:
-        """With an answer of the API's to what asking Stripe came to, whichever call asked."""
+        """With the API's answer to what a service refuses, whichever call asked for it."""
         match exc:
+            case services.ConnectionNotFoundError():
+                exc = ConnectionNotFoundError()
+            case services.VersionConflictError():
+                exc = PreconditionFailedError()
+            case idempotency.KeyReusedError():
+                exc = KeyReusedError()
             case VerificationError():
                 name = {"api_key": "apiKey", "stripe_account_id": "stripeAccountId"}[exc.field]
                 error = FieldError(field=name, code=exc.code, message=exc.message)
@@ -100,21 +106,14 @@ class StripeConnectionViewSet(ViewSet):
         changes = serializer.validated_data
         named = changes.pop("biz_id")
         logs.note_connection(named)
-        membership = cast("Membership", request.auth)
         read = self.read_connection
-        try:
-            connection = services.update_connection(
-                workspace=membership.workspace,
-                biz_id=named,
-                changes=changes,
-                read=read if read and read.biz_id == named else None,
-                actor=Actor(membership.user, Source.API, request_id.current()),
-                expected_versions=expected_versions(request),
-            )
-        except services.ConnectionNotFoundError:
-            raise ConnectionNotFoundError from None
-        except services.VersionConflictError:
-            raise PreconditionFailedError from None
+        connection = services.update_connection(
+            **_caller(request),
+            biz_id=named,
+            changes=changes,
+            read=read if read and read.biz_id == named else None,
+            expected_versions=expected_versions(request),
+        )
         data = StripeConnectionSerializer.shown(connection)
         return Response(data, headers={"ETag": connection.etag})
 
@@ -127,16 +126,9 @@ class StripeConnectionViewSet(ViewSet):
         """Create a connection; with an `Idempotency-Key` once, however often it is asked for."""
         serializer = CreateConnectionSerializer(data=json_object(request))
         serializer.is_valid(raise_exception=True)
-        membership = cast("Membership", request.auth)
-        try:
-            connection, is_replayed = services.create_connection_once(
-                workspace=membership.workspace,
-                values=serializer.validated_data,
-                actor=Actor(membership.user, Source.API, request_id.current()),
-                key=idempotency_key(request),
-            )
-        except idempotency.KeyReusedError:
-            raise KeyReusedError from None
+        connection, is_replayed = services.create_connection_once(
+            **_caller(request), values=serializer.validated_data, key=idempotency_key(request)
+        )
         logs.note_connection(connection.biz_id)
         response = _shown(connection)
         if is_replayed:
@@ -186,16 +178,7 @@ class StripeConnectionViewSet(ViewSet):
         serializer.is_valid(raise_exception=True)
         named = serializer.validated_data["biz_id"]
         logs.note_connection(named)
-        membership = cast("Membership", request.auth)
-        try:
-            connection = services.verify_connection(
-                workspace=membership.workspace,
-                biz_id=named,
-                actor=Actor(membership.user, Source.API, request_id.current()),
-            )
-        except services.ConnectionNotFoundError:
-            raise ConnectionNotFoundError from None
-        return _shown(connection)
+        return _shown(services.verify_connection(**_caller(request), biz_id=named))
 
 
 class ConnectionNotFoundError(NotFoundError):
@@ -222,6 +205,13 @@ def idempotency_key(request: Request) -> str | None:
             [FieldError(field="Idempotency-Key", code="invalid", message=message)]
         )
     return key
+
+
+def _caller(request: Request) -> dict[str, Any]:
+    """What every service is told: in which `workspace`, and for whom (`actor`)."""
+    membership = cast("Membership", request.auth)
+    actor = Actor(membership.user, Source.API, request_id.current())
+    return {"workspace": membership.workspace, "actor": actor}
 
 
 def _workspace(request: Request) -> Workspace:

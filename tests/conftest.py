@@ -15,6 +15,7 @@ from django.contrib.auth.models import User
 from django.db import connection as database
 from django.test import Client
 
+from stripe_connections import verification
 from stripe_connections.models import StripeConnection
 from tests.fake_stripe import fake_stripe, stripe  # noqa: F401 - fixtures
 from tests.flush import flush_without_triggers
@@ -248,3 +249,16 @@ def assert_refused(connection: StripeConnection, stored: Any) -> Callable[..., d
         return body
 
     return check
+
+
+@pytest.fixture
+def transactions(stripe, monkeypatch):  # noqa: F811 - the fixture
+    """Whether a transaction was open, for each question to Stripe."""
+    ask, found = verification.ask, []
+
+    def look_and_ask(*arguments):
+        found.append(database.in_atomic_block)
+        return ask(*arguments)
+
+    monkeypatch.setattr(verification, "ask", look_and_ask)
+    return found

@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-from django.db import connection as database
 from django.db import connections
 
 from stripe_connections import services, stripe_client, verification
@@ -119,17 +118,9 @@ def test_connection_that_is_gone_by_now_is_not_found(manager, connection, stripe
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, stripe, monkeypatch):
-    ask, found = verification.ask, []
-
-    def look_and_ask(*arguments):
-        found.append(database.in_atomic_block)
-        return ask(*arguments)
-
-    monkeypatch.setattr(verification, "ask", look_and_ask)
-
+def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, transactions):
     assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 200
-    assert found == [False]
+    assert transactions == [False]
 
 
 @pytest.mark.django_db(transaction=True)

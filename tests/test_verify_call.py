@@ -276,17 +276,9 @@ def test_questions_are_limited_with_those_of_updates(manager, connection, stripe
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, stripe, monkeypatch):
-    ask, found = verification.ask, []
-
-    def look_and_ask(*arguments):
-        found.append(database.in_atomic_block)
-        return ask(*arguments)
-
-    monkeypatch.setattr(verification, "ask", look_and_ask)
-
+def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, transactions):
     assert verify(manager).status_code == 200
-    assert found == [False]
+    assert transactions == [False]
 
 
 @pytest.mark.django_db(transaction=True)
