@@ -23,7 +23,7 @@ check: .venv/installed ## Format, lint, types, migrations, settings
 	$(BIN)/mypy .
 	$(BIN)/python -m tests.production makemigrations --check --dry-run
 	$(BIN)/python -m tests.production check --deploy --fail-level WARNING
-	$(BIN)/python -m pytest -q tests/test_docs.py
+	$(BIN)/python -m pytest -q tests/config/test_docs.py
 
 bench: .venv/installed ## Measure the update call beside a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
 	$(BIN)/python -W ignore:XDG_RUNTIME_DIR -m benchmarks $(ARGS)

@@ -67,7 +67,7 @@ MIDDLEWARE = [
     # Before the files, because it refuses a host that is not ours.
     "django.middleware.common.CommonMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.staff_pages.StaffPagesMiddleware",
+    "config.admin_middleware.StaffPagesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -13,11 +13,11 @@ admin.site.site_url = None
 # The lists need the room.
 admin.site.enable_nav_sidebar = False
 
-handler500 = "config.staff_pages.server_error"
+handler500 = "config.admin_middleware.server_error"
 urlpatterns = [
     path("openapi.json", openapi.openapi_json, name="openapi"),
     path("docs/", openapi.docs, name="docs"),
     path("admin/", admin.site.urls),
     path("web/v1/auth/", include("workspaces.urls")),
-    path("web/v1/workspaces/<str:workspace_id>/", include("stripe_connections.urls")),
+    path("web/v1/workspaces/<str:workspace_id>/", include("stripe_connections.api.urls")),
 ]

@@ -15,4 +15,4 @@ class StripeConnectionsConfig(AppConfig):
         from stripe_connections import checks  # noqa: F401, PLC0415
 
         if settings.STRIPE_VERIFY:
-            from stripe_connections import stripe_client  # noqa: F401, PLC0415
+            from stripe_connections.stripe_api import client  # noqa: F401, PLC0415

@@ -18,7 +18,7 @@ from rest_framework.settings import api_settings as rest_settings
 from rest_framework_simplejwt.settings import api_settings as jwt_settings
 
 from stripe_connections.bulk.census import BROKEN, sample
-from stripe_connections.encryption.keyring import Keyring
+from stripe_connections.secrets.keyring import Keyring
 from workspaces.tokens import issues_tokens
 
 # RFC 7518, section 3.2: a key of HS256 has at least 256 bits.

@@ -14,9 +14,9 @@ from typing import Any
 from django.db import connection as database
 from django.utils import timezone
 
-from config.sweep import sweep
-from stripe_connections.encryption.keyring import keyring
+from config.delete_expired import sweep
 from stripe_connections.models import IdempotencyKey, StripeConnection
+from stripe_connections.secrets.keyring import keyring
 from workspaces.models import Workspace
 
 KEPT = timedelta(hours=24)

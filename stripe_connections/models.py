@@ -9,9 +9,9 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from stripe_connections import search
-from stripe_connections.encryption.fields import EncryptedTextField, TokenField
-from stripe_connections.encryption.keyring import keyring
-from stripe_connections.encryption.secrets import FINGERPRINT_LENGTH, HINT_LENGTH, SecretTraces
+from stripe_connections.secrets.fields import EncryptedTextField, TokenField
+from stripe_connections.secrets.hints import FINGERPRINT_LENGTH, HINT_LENGTH, SecretTraces
+from stripe_connections.secrets.keyring import keyring
 from workspaces import business_ids
 from workspaces.constraints import length_between, starts_with, starts_with_in_any_case
 from workspaces.models import Workspace

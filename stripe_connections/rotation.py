@@ -18,8 +18,8 @@ from psycopg import postgres
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.secrets.keyring import keyring
 
 READ_ON_POSTGRESQL = """
     SELECT id, biz_id, api_key, webhook_secret FROM stripe_connections_stripeconnection

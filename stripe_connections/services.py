@@ -12,10 +12,9 @@ from django.utils import timezone
 from config import prepared
 from config.observability.metrics import count_update
 from config.prepared import PreparedSelect
-from stripe_connections import audit, held_rows, rotation, verification
-from stripe_connections.audit import Actor
-from stripe_connections.encryption.fields import decrypted
-from stripe_connections.encryption.keyring import keyring
+from stripe_connections import lock_backoff, rotation
+from stripe_connections.audit import records
+from stripe_connections.audit.records import Actor
 from stripe_connections.idempotency import Once
 from stripe_connections.models import (
     READ_FIELDS,
@@ -24,7 +23,10 @@ from stripe_connections.models import (
     Outcome,
     StripeConnection,
 )
-from stripe_connections.verification import Answer
+from stripe_connections.secrets.fields import decrypted
+from stripe_connections.secrets.keyring import keyring
+from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.verification import Answer
 from workspaces.models import Workspace
 
 UPDATABLE_FIELDS = frozenset(
@@ -104,7 +106,7 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
         before = _found(stored, workspace, expected_versions)
         answer = verification.ask_about(before, changes, actor=actor, confirms_mode=confirms_mode)
     row = (workspace.pk, biz_id)
-    with held_rows.remembered(row):
+    with lock_backoff.remembered(row):
         connection = (
             None if read is None or is_asked else _found(read, workspace, expected_versions)
         )
@@ -124,7 +126,7 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     return connection
 
 
-def _locked(row: held_rows.Row) -> StripeConnection | None:
+def _locked(row: lock_backoff.Row) -> StripeConnection | None:
     """The connection, locked for the rest of the transaction, if there is one."""
     workspace_id, biz_id = row
     values = _lock.first(workspace_id=workspace_id, biz_id=biz_id, timeout=lock_timeout(row))
@@ -153,7 +155,7 @@ def _update(
         connection,
         ["version", "updated_at", *columns],
         {"version": read_version},
-        audit.update_record(connection, recorded, actor),
+        records.update_record(connection, recorded, actor),
         timeout=lock_timeout((connection.workspace_id, connection.biz_id)),
     )
 
@@ -183,7 +185,7 @@ def create_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     recorded = _set_asked(connection, values, actor, answer)
     with transaction.atomic():
         connection.save(force_insert=True)
-        audit.record_creation(connection, recorded, actor)
+        records.record_creation(connection, recorded, actor)
         if once:
             once.remember(connection, lock_timeout())
     return connection
@@ -252,7 +254,7 @@ def record_answer(pk: int, answer: Answer, actor: Actor) -> StripeConnection | N
     """Keep what Stripe said of the stored key of a connection, which is returned.
 
     None where nothing is kept: the connection is gone, has another key by now, or Stripe could
-    not tell and more is known already. A changed outcome is recorded in the audit.
+    not tell and more is known already. A changed outcome is recorded in the records.
     """
     with transaction.atomic():
         connections = StripeConnection.objects.filter(pk=pk).for_update(lock_timeout())
@@ -265,7 +267,7 @@ def record_answer(pk: int, answer: Answer, actor: Actor) -> StripeConnection | N
         recorded = _keep_outcome(connection, connection.outcome, outcome)
         connection.save(update_fields=VERIFICATION_FIELDS, force_update=True)
         if recorded:
-            prepared.insert(audit.update_record(connection, recorded, actor))
+            prepared.insert(records.update_record(connection, recorded, actor))
     return connection
 
 
@@ -310,8 +312,8 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
             columns.append("verification_fingerprint")
             connection.save(update_fields=columns, force_update=True)
             log = {name: connection.shown(name) for name in stale}
-            changes = {n: (h, f"{audit.REENCRYPTED} {h}") for n, h in log.items()}
-            prepared.insert(audit.update_record(connection, changes, actor))
+            changes = {n: (h, f"{records.REENCRYPTED} {h}") for n, h in log.items()}
+            prepared.insert(records.update_record(connection, changes, actor))
     return bool(stale)
 
 
@@ -336,16 +338,16 @@ def _recorded(connection: StripeConnection, names: Iterable[str]) -> dict[str, A
     """What the audit keeps of the fields that were set."""
     values = {name: connection.shown(name) for name in names}
     return values | {
-        name: f"{audit.REPLACED} {values[name]}" for name in SECRET_FIELDS if name in values
+        name: f"{records.REPLACED} {values[name]}" for name in SECRET_FIELDS if name in values
     }
 
 
-def lock_timeout(row: held_rows.Row | None = None) -> str:
+def lock_timeout(row: lock_backoff.Row | None = None) -> str:
     """How long a writer waits for a row that somebody else has locked.
 
     For one that was held a moment ago it is PostgreSQL's shortest.
     """
-    seconds = 0.001 if held_rows.is_held(row) else settings.LOCK_TIMEOUT_SECONDS
+    seconds = 0.001 if lock_backoff.is_held(row) else settings.LOCK_TIMEOUT_SECONDS
     return f"{seconds * 1000:.0f}ms"
 
 
@@ -386,6 +388,6 @@ def reencrypt_connections(
         elif renewals:
             with transaction.atomic(savepoint=False):
                 found.changed = rotation.write(renewals)
-                audit.record_reencryption(found.changed, actor)
+                records.record_reencryption(found.changed, actor)
     found.held = sorted({*pks}.difference(found.changed, found.unchanged, found.unreadable))
     return found

@@ -15,8 +15,8 @@ from django.contrib.auth.models import User
 from django.db import connection as database
 from django.test import Client
 
-from stripe_connections import verification
 from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api import verification
 from tests.fake_stripe import fake_stripe, stripe  # noqa: F401 - fixtures
 from tests.flush import flush_without_triggers
 from tests.openapi import check_every_answer

@@ -146,11 +146,11 @@ def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPat
     # Not where it is not asked.
     from stripe import HTTPClient  # noqa: PLC0415
 
-    from stripe_connections import stripe_client  # noqa: PLC0415
+    from stripe_connections.stripe_api import client  # noqa: PLC0415
 
     def hurry() -> None:
-        monkeypatch.setattr(stripe_client, "READ_SECONDS", 0.2)
-        monkeypatch.setattr(stripe_client, "DEADLINE_SECONDS", 0.5)
+        monkeypatch.setattr(client, "READ_SECONDS", 0.2)
+        monkeypatch.setattr(client, "DEADLINE_SECONDS", 0.5)
 
     fake_stripe.hurry = hurry
     settings.STRIPE_VERIFY = True

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "openapi"
 # What is for people, and changes nothing for a program.
 WORDS = {"description", "summary", "example", "examples", "title", "tags", "links", "info"}

@@ -19,7 +19,7 @@ import psycopg
 
 from tests.production import PRODUCTION
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 STARTUP_SECONDS = 60

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from config.sweep import sweep
+from config.delete_expired import sweep
 from workspaces.models import CallCount
 
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -11,12 +11,13 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from stripe_connections import audit, services
+from stripe_connections import services
 from stripe_connections.admin.pages import actor_of, page
-from stripe_connections.bulk.exchange import csv_lines, exported
-from stripe_connections.encryption.fields import UndecryptableSecretError
+from stripe_connections.audit import records
+from stripe_connections.bulk.file_formats import csv_lines, exported
 from stripe_connections.models import Status, StripeConnection, Verification
-from stripe_connections.verification import (
+from stripe_connections.secrets.fields import UndecryptableSecretError
+from stripe_connections.stripe_api.verification import (
     TooManyAttemptsError,
     VerificationError,
     VerificationUnavailableError,
@@ -84,7 +85,7 @@ def export(
     """A file of them, without their secrets."""
     keys = list(queryset.values_list("pk", flat=True))
     rows = queryset.select_related("workspace__tenant").iterator(chunk_size=1_000)
-    audit.record_export(len(keys), actor_of(request))
+    records.record_export(len(keys), actor_of(request))
     messages.success(request, _summary(Counter(done=len(keys)), CHANGED, []))
     return StreamingHttpResponse(
         csv_lines(map(exported, rows)),

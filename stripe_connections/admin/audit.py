@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from stripe_connections import history
 from stripe_connections.admin import listing
-from stripe_connections.history import Entry
+from stripe_connections.audit import history
+from stripe_connections.audit.history import Entry
 
 # The library's own page would show less and allow more.
 admin.site.unregister(LogEntry)

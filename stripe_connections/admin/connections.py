@@ -26,11 +26,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from stripe_connections import history, services, verification
+from stripe_connections import services
 from stripe_connections.admin import actions, listing
 from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
 from stripe_connections.admin.pages import actor_of, page
-from stripe_connections.history import Entry
+from stripe_connections.audit import history
+from stripe_connections.audit.history import Entry
 from stripe_connections.models import (
     SECRET_FIELDS,
     Status,
@@ -39,7 +40,8 @@ from stripe_connections.models import (
     Verification,
 )
 from stripe_connections.search import search
-from stripe_connections.verification import (
+from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.verification import (
     Answer,
     TooManyAttemptsError,
 )

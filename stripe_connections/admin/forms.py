@@ -9,11 +9,12 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from config.web_chain.exceptions import InvalidFieldsError
-from stripe_connections import history, verification
+from stripe_connections.audit import history
+from stripe_connections.audit.history import Entry
 from stripe_connections.bulk.changes import API_NAMES, ChangesSerializer
-from stripe_connections.history import Entry
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
-from stripe_connections.verification import (
+from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.verification import (
     Answer,
     TooManyAttemptsError,
     VerificationError,

@@ -14,7 +14,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from stripe_connections.history import field_label
+from stripe_connections.audit.history import field_label
 from stripe_connections.models import (
     Mode,
     StripeConnection,

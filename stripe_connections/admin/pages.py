@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from config.web_chain import request_id
-from stripe_connections.audit import Actor, Source
+from stripe_connections.audit.records import Actor, Source
 
 
 def page(

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import StripeConnection
+from stripe_connections.secrets.keyring import keyring
 
 # Version 0x80 and a time of eight bytes, the first ones zero, as every Fernet token begins.
 TOKEN_START = b"gAAAA"

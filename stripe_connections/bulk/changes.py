@@ -9,20 +9,20 @@ from django.db import OperationalError, transaction
 
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
-from stripe_connections.audit import Actor
+from stripe_connections.api.serializers import StatusField, UpdateConnectionSerializer
+from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import selection
 from stripe_connections.bulk.questions import Questions
 from stripe_connections.bulk.report import Report
-from stripe_connections.encryption.keyring import keyring
-from stripe_connections.encryption.secrets import SecretTraces
 from stripe_connections.models import (
     SECRET_FIELDS,
     Status,
     StripeConnection,
     StripeConnectionQuerySet,
 )
-from stripe_connections.serializers import StatusField, UpdateConnectionSerializer
-from stripe_connections.verification import (
+from stripe_connections.secrets.hints import SecretTraces
+from stripe_connections.secrets.keyring import keyring
+from stripe_connections.stripe_api.verification import (
     Answer,
     VerificationError,
     VerificationUnavailableError,

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.db import DatabaseError
 
-from stripe_connections.audit import Actor, Source
+from stripe_connections.audit.records import Actor, Source
 from stripe_connections.bulk.report import Report
 from stripe_connections.bulk.selection import add_selection_arguments, read_ids
 

@@ -8,11 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from stripe_connections import verification
-from stripe_connections.audit import Actor
-from stripe_connections.encryption.secrets import SecretTraces
+from stripe_connections.audit.records import Actor
 from stripe_connections.models import StripeConnection
-from stripe_connections.verification import Answer, VerificationError
+from stripe_connections.secrets.hints import SecretTraces
+from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.verification import Answer, VerificationError
 
 
 def add_argument(parser: ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import django.db.models.functions.text
 import django.db.models.lookups
 import django.utils.timezone
 import functools
-import stripe_connections.encryption.fields
+import stripe_connections.secrets.fields
 import workspaces.business_ids
 from django.db import migrations, models
 
@@ -27,11 +27,11 @@ class Migration(migrations.Migration):
                 ('connection_name', models.CharField(max_length=128, verbose_name='name')),
                 ('connection_description', models.CharField(blank=True, max_length=1000, null=True, verbose_name='description')),
                 ('stripe_account_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='Stripe account ID')),
-                ('api_key', stripe_connections.encryption.fields.EncryptedTextField(blank=True, max_length=255, null=True, verbose_name='API key')),
+                ('api_key', stripe_connections.secrets.fields.EncryptedTextField(blank=True, max_length=255, null=True, verbose_name='API key')),
                 ('api_key_hint', models.CharField(editable=False, max_length=32, null=True)),
                 ('api_key_fingerprint', models.CharField(editable=False, max_length=64, null=True)),
                 ('api_key_replaced_at', models.DateTimeField(editable=False, null=True)),
-                ('webhook_secret', stripe_connections.encryption.fields.EncryptedTextField(blank=True, max_length=255, null=True, verbose_name='webhook signing secret')),
+                ('webhook_secret', stripe_connections.secrets.fields.EncryptedTextField(blank=True, max_length=255, null=True, verbose_name='webhook signing secret')),
                 ('webhook_secret_hint', models.CharField(editable=False, max_length=32, null=True)),
                 ('webhook_secret_fingerprint', models.CharField(editable=False, max_length=64, null=True)),
                 ('webhook_secret_replaced_at', models.DateTimeField(editable=False, null=True)),

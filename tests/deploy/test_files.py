@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.config.test_docs import DOCUMENTED
 from tests.production import PRODUCTION
-from tests.test_docs import DOCUMENTED
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 COMPOSE = YAML(typ="safe").load(ROOT / "compose.yaml")
 SERVICES = COMPOSE["services"]

@@ -23,7 +23,7 @@ schemathesis.openapi.format(
 def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
     """Forget the three great lengths: to make a text of 1,000 letters by its pattern takes minutes.
 
-    `tests/test_update_fields.py` tries them, and the limits of the other fields stay.
+    `tests/stripe_connections/api/test_update_fields.py` tries them; other limits stay.
     """
     for schema in ("CreateConnection", "UpdateConnection", "SentBackConnection"):
         fields = raw_schema["components"]["schemas"][schema]["properties"]

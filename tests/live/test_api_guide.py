@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from config.web_chain import envelope
-from stripe_connections.serializers import UpdateConnectionSerializer
+from stripe_connections.api.serializers import UpdateConnectionSerializer
+from tests.config.test_openapi import ANSWER, DOCUMENT
 from tests.site import ROOT
-from tests.test_openapi import ANSWER, DOCUMENT
-from tests.test_update_fields import VALID
+from tests.stripe_connections.api.test_update_fields import VALID
 
 GUIDE = (ROOT / "docs" / "api.md").read_text()
 SHELL, LOST_UPDATES = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stripe_connections.audit import Actor
+from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.census import Census
 from stripe_connections.bulk.report import Report

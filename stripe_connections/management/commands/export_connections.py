@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from stripe_connections.bulk import command, exchange, selection
+from stripe_connections.bulk import command, file_formats, selection
 
 
 class Command(command.ExplainedCommand):
@@ -33,6 +33,6 @@ export_connections --tenant tn_xyz789 --status ACTIVE --format json > active.jso
         connections = selection.selected(options)
         if options["ids"]:
             connections = connections.filter(biz_id__in=selection.read_ids(options["ids"]))
-        lines = exchange.csv_lines if options["format"] == "csv" else exchange.json_lines
+        lines = file_formats.csv_lines if options["format"] == "csv" else file_formats.json_lines
         rows = connections.select_related("workspace__tenant").order_by("pk").iterator()
-        self.stdout.writelines(lines(map(exchange.exported, rows)))
+        self.stdout.writelines(lines(map(file_formats.exported, rows)))

@@ -10,8 +10,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from stripe_connections import services
-from stripe_connections.audit import Actor
-from stripe_connections.bulk import changes, command, exchange, questions, selection
+from stripe_connections.audit.records import Actor
+from stripe_connections.bulk import changes, command, file_formats, questions, selection
 from stripe_connections.bulk.changes import RefusedError
 from stripe_connections.bulk.questions import Questions
 from stripe_connections.bulk.report import Report
@@ -113,14 +113,14 @@ def _read(file: IO[bytes], report: Report) -> list[Row]:
     rows: list[Row] = []
     lines: dict[tuple[str, ...], int] = {}
     try:
-        for line, cells in exchange.read(file):
+        for line, cells in file_formats.read(file):
             try:
                 row = _row(line, cells)
                 _refuse_twice(lines, row.key, line)
                 rows.append(row)
             except RefusedError as error:
                 _fail(report, line, error)
-    except exchange.BadFileError as error:
+    except file_formats.BadFileError as error:
         _fail(report, error.line, error)
     return rows
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from stripe_connections.audit import Actor
+from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import changes, command, questions, selection
 from stripe_connections.bulk.report import Report
-from stripe_connections.encryption.keyring import keyring
 from stripe_connections.models import Status, StripeConnection
+from stripe_connections.secrets.keyring import keyring
 
 MAX_BYTES = 4_096
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from stripe_connections import services
-from stripe_connections.audit import Actor
+from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.bulk.workers import workers

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from stripe_connections.audit import Actor
+from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import changes, command, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection

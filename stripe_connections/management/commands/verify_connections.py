@@ -13,13 +13,14 @@ from django.core.management.base import CommandError
 from django.db import OperationalError
 from django.utils import timezone
 
-from stripe_connections import services, verification
-from stripe_connections.audit import Actor
+from stripe_connections import services
+from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
-from stripe_connections.encryption.fields import decrypted
 from stripe_connections.models import StripeConnection, Verification
-from stripe_connections.verification import MAX_AT_ONCE, Answer
+from stripe_connections.secrets.fields import decrypted
+from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.verification import MAX_AT_ONCE, Answer
 
 # About one account; in all, the option says.
 ACCOUNT_SECONDS = 1

@@ -1,0 +1,1 @@
+"""The calls on connections: urls, views, bodies and responses."""

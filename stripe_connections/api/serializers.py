@@ -1,0 +1,172 @@
+"""The bodies and queries of the calls on connections."""
+
+import re
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from rest_framework.serializers import empty
+
+from config.web_chain.serializers import (
+    StrictCharField,
+    StrictSerializer,
+)
+from stripe_connections import models
+from stripe_connections.models import Status
+from stripe_connections.validation.endpoints import validate_partner_endpoint
+from stripe_connections.validation.fields import (
+    looks_like_a_key,
+    validate_api_key,
+    validate_config_json,
+    validate_connection_description,
+    validate_connection_name,
+    validate_stripe_account_id,
+    validate_webhook_secret,
+)
+from workspaces import business_ids
+
+MAX_PAGE = 100
+
+
+class NumberField(StrictCharField):
+    """A number from 1 to `highest`, in a query."""
+
+    def __init__(self, *, highest: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.highest = highest
+
+    def run_validation(self, data: Any = empty) -> Any:
+        text = super().run_validation(data) or ""
+        # Python converts no more than 4,300 digits, and those of any script.
+        number = int(text) if re.fullmatch("[0-9]{1,20}", text) else 0
+        if not 1 <= number <= self.highest:
+            raise ValidationError(
+                f"This must be a number from 1 to {self.highest}.", code="invalid"
+            )
+        return number
+
+
+class StatusField(StrictCharField):
+    """The name of a status."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        name = str(data).upper()
+        if name not in Status.names:
+            raise ValidationError(f"This must be {' or '.join(Status.names)}.", code="invalid")
+        return Status[name]
+
+
+class CarefulSerializer(StrictSerializer):
+    """A strict one that repeats no name that may be a key, pasted in the wrong place."""
+
+    def may_repeat(self, name: str) -> bool:
+        return super().may_repeat(name) and not looks_like_a_key(name)
+
+
+class PageSerializer(CarefulSerializer):
+    """The query of a list of connections, by the names of `selectors.page_of_connections`."""
+
+    status = StatusField(required=False)
+    search = StrictCharField(required=False, allow_blank=True, max_length=models.NAME_LENGTH)
+    limit = NumberField(required=False, highest=MAX_PAGE)
+    after = StrictCharField(required=False, max_length=business_ids.MAX_LENGTH)
+
+
+class HistoryPageSerializer(CarefulSerializer):
+    """The query of a connection's history, by the names of `history.page_of_history`."""
+
+    limit = NumberField(required=False, highest=MAX_PAGE)
+    before = NumberField(required=False, highest=10**18)
+
+
+class VerifyConnectionSerializer(CarefulSerializer):
+    """The verify call's body: which connection."""
+
+    connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
+
+
+class UpdateConnectionSerializer(VerifyConnectionSerializer):
+    """The update call's body: which connection, and what to change of it.
+
+    Omitted, null and a value are three things: what was omitted is not in `validated_data`.
+    """
+
+    ignored_names: ClassVar[frozenset[str]] = frozenset(
+        {"bizId", "tenantBizId", "status", "statusName", "createdAt", "updatedAt", "extra"}
+    )
+
+    connectionName = StrictCharField(
+        source="connection_name",
+        required=False,
+        max_length=models.NAME_LENGTH,
+        validator=validate_connection_name,
+    )
+    connectionDescription = StrictCharField(
+        source="connection_description",
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        trim_whitespace=False,
+        max_length=models.DESCRIPTION_LENGTH,
+        validator=validate_connection_description,
+    )
+    stripeAccountId = StrictCharField(
+        source="stripe_account_id",
+        required=False,
+        allow_null=True,
+        max_length=models.ACCOUNT_ID_LENGTH,
+        validator=validate_stripe_account_id,
+    )
+    apiKey = StrictCharField(
+        source="api_key",
+        required=False,
+        max_length=models.SECRET_LENGTH,
+        validator=validate_api_key,
+    )
+    webhookSecret = StrictCharField(
+        source="webhook_secret",
+        required=False,
+        max_length=models.SECRET_LENGTH,
+        validator=validate_webhook_secret,
+    )
+    partnerEndpoint = StrictCharField(
+        source="partner_endpoint",
+        required=False,
+        allow_null=True,
+        max_length=models.ENDPOINT_LENGTH,
+        validator=validate_partner_endpoint,
+    )
+    configJson = StrictCharField(
+        source="config_json",
+        required=False,
+        allow_null=True,
+        trim_whitespace=False,
+        validator=validate_config_json,
+    )
+
+
+class CreateConnectionSerializer(UpdateConnectionSerializer):
+    """The create call's body: what an update may set, and a name in any case."""
+
+    connectionBizId = None  # type: ignore[assignment]  # takes the field away
+    connectionName = StrictCharField(
+        source="connection_name",
+        max_length=models.NAME_LENGTH,
+        validator=validate_connection_name,
+    )
+
+
+class SentBackConnectionSerializer(UpdateConnectionSerializer):
+    """An object of list or detail, sent to the update call: `bizId` says which connection."""
+
+    ignored_names = UpdateConnectionSerializer.ignored_names - {"bizId"}
+
+    connectionBizId = None  # type: ignore[assignment]  # takes the field away
+    bizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
+
+
+def update_serializer(body: dict[str, Any]) -> UpdateConnectionSerializer:
+    """What validates the `body` of an update; only list and detail show `extra`."""
+    is_sent_back = "extra" in body and "bizId" in body and "connectionBizId" not in body
+    return (SentBackConnectionSerializer if is_sent_back else UpdateConnectionSerializer)(
+        data=body, partial=True
+    )

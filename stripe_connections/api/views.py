@@ -1,0 +1,244 @@
+"""The calls on a workspace's connections."""
+
+import re
+from typing import Any, cast
+
+from django.conf import settings
+from django.http import HttpRequest
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from config.observability import logs
+from config.web_chain import request_id
+from config.web_chain.envelope import FieldError
+from config.web_chain.exceptions import (
+    InvalidFieldsError,
+    KeyReusedError,
+    NotFoundError,
+    PreconditionFailedError,
+    WebError,
+)
+from config.web_chain.parsers import json_object, query
+from stripe_connections import idempotency, queries, services
+from stripe_connections.api.authentication import ConnectionAuthentication
+from stripe_connections.api.responses import (
+    ConnectionDetailSerializer,
+    ConnectionPageSerializer,
+    HistorySerializer,
+    StripeConnectionSerializer,
+)
+from stripe_connections.api.serializers import (
+    CreateConnectionSerializer,
+    HistoryPageSerializer,
+    PageSerializer,
+    SentBackConnectionSerializer,
+    UpdateConnectionSerializer,
+    VerifyConnectionSerializer,
+    update_serializer,
+)
+from stripe_connections.audit import history
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api.verification import (
+    TooManyAttemptsError,
+    VerificationError,
+    VerificationUnavailableError,
+)
+from workspaces.models import Membership, Workspace
+from workspaces.permissions import CanManageWorkspace
+from workspaces.throttles import WorkspaceThrottle
+
+DEFAULT_PAGE = 50
+
+_entity_tag = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,18})"\s*').fullmatch
+
+
+class StripeConnectionViewSet(ViewSet):
+    """The Stripe connections of the workspace in the path.
+
+    A call needs `workspace:manage` where urls.py does not say otherwise.
+    """
+
+    http_method_names = ["get", "post"]
+    authentication_classes = (ConnectionAuthentication,)
+    permission_classes = (CanManageWorkspace,)
+    throttle_classes = (WorkspaceThrottle,)
+    read_connection: StripeConnection | None = None
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """With the API's answer to what a service refuses, whichever call asked for it."""
+        match exc:
+            case services.ConnectionNotFoundError():
+                exc = ConnectionNotFoundError()
+            case services.VersionConflictError():
+                exc = PreconditionFailedError()
+            case idempotency.KeyReusedError():
+                exc = KeyReusedError()
+            case VerificationError():
+                name = {"api_key": "apiKey", "stripe_account_id": "stripeAccountId"}[exc.field]
+                error = FieldError(field=name, code=exc.code, message=exc.message)
+                exc = InvalidFieldsError([error])
+            case VerificationUnavailableError():
+                exc = StripeUnavailableError()
+            case TooManyAttemptsError():
+                exc = Throttled(exc.wait)
+        return super().handle_exception(exc)
+
+    @extend_schema(
+        operation_id="update_connection",
+        request=PolymorphicProxySerializer(
+            component_name="UpdateBody",
+            serializers=[UpdateConnectionSerializer, SentBackConnectionSerializer],
+            resource_type_field_name=None,
+        ),
+        responses=StripeConnectionSerializer,
+    )
+    def update_connection(self, request: Request, workspace_id: str) -> Response:
+        """Change the given fields of a connection, and no other.
+
+        Answers with the connection as it is now, its version in `ETag`. 404 where the workspace
+        has no such connection, 412 where `If-Match` does not match.
+        """
+        serializer = update_serializer(json_object(request))
+        serializer.is_valid(raise_exception=True)
+        changes = serializer.validated_data
+        named = changes.pop("biz_id")
+        logs.note_connection(named)
+        read = self.read_connection
+        connection = services.update_connection(
+            **_caller(request),
+            biz_id=named,
+            changes=changes,
+            read=read if read and read.biz_id == named else None,
+            expected_versions=expected_versions(request),
+        )
+        data = StripeConnectionSerializer.shown(connection)
+        return Response(data, headers={"ETag": connection.etag})
+
+    @extend_schema(
+        operation_id="create_connection",
+        request=CreateConnectionSerializer,
+        responses=ConnectionDetailSerializer,
+    )
+    def create_connection(self, request: Request, workspace_id: str) -> Response:
+        """Create a connection; with an `Idempotency-Key` once, however often it is asked for."""
+        serializer = CreateConnectionSerializer(data=json_object(request))
+        serializer.is_valid(raise_exception=True)
+        connection, is_replayed = services.create_connection_once(
+            **_caller(request), values=serializer.validated_data, key=idempotency_key(request)
+        )
+        logs.note_connection(connection.biz_id)
+        response = _shown(connection)
+        if is_replayed:
+            response["Idempotent-Replayed"] = "true"
+        return response
+
+    @extend_schema(operation_id="list_connections", responses=ConnectionPageSerializer)
+    def list_connections(self, request: Request, workspace_id: str) -> Response:
+        """A page of the workspace's connections, newest first."""
+        serializer = PageSerializer(data=query(request))
+        serializer.is_valid(raise_exception=True)
+        page = {"limit": DEFAULT_PAGE} | serializer.validated_data
+        try:
+            found = queries.page_of_connections(_workspace(request), **page)
+        except queries.UnknownConnectionError:
+            raise InvalidFieldsError(
+                [FieldError(field="after", code="invalid", message="There is no such connection.")]
+            ) from None
+        return Response(ConnectionPageSerializer.shown(found))
+
+    @extend_schema(operation_id="get_connection", responses=ConnectionDetailSerializer)
+    def get_connection(
+        self, request: Request, workspace_id: str, connection_biz_id: str
+    ) -> Response:
+        """One connection, its version in `ETag`."""
+        return _shown(_found(request, connection_biz_id))
+
+    @extend_schema(operation_id="get_history", responses=HistorySerializer)
+    def get_history(self, request: Request, workspace_id: str, connection_biz_id: str) -> Response:
+        """A page of what became of a connection, newest first."""
+        serializer = HistoryPageSerializer(data=query(request))
+        serializer.is_valid(raise_exception=True)
+        page = {"limit": DEFAULT_PAGE} | serializer.validated_data
+        connection = _found(request, connection_biz_id)
+        return Response(HistorySerializer.shown(history.page_of_history(connection, **page)))
+
+    @extend_schema(
+        operation_id="verify_connection",
+        request=VerifyConnectionSerializer,
+        responses=ConnectionDetailSerializer,
+    )
+    def verify_connection(self, request: Request, workspace_id: str) -> Response:
+        """Ask Stripe now whether the stored API key works; answers with what is known then."""
+        if not settings.STRIPE_VERIFY:
+            raise NotFoundError("Asking Stripe is switched off")
+        serializer = VerifyConnectionSerializer(data=json_object(request))
+        serializer.is_valid(raise_exception=True)
+        named = serializer.validated_data["biz_id"]
+        logs.note_connection(named)
+        return _shown(services.verify_connection(**_caller(request), biz_id=named))
+
+
+class ConnectionNotFoundError(NotFoundError):
+    """The workspace of the path has no such connection."""
+
+    default_detail = "Stripe tenant connection not found"
+
+
+class StripeUnavailableError(WebError):
+    """A 503: Stripe had to be asked, and could not be."""
+
+    status_code = 503
+    default_detail = "Stripe could not tell whether the key works, try again"
+    # In seconds. Every try counts: whoever comes again at once is soon sent away for an hour.
+    retry_after = 60
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The `Idempotency-Key`, taken to the letter; InvalidFieldsError where it is none."""
+    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is not None and not re.fullmatch("[ -~]{1,255}", key):
+        message = "This must be 1 to 255 printable ASCII characters."
+        raise InvalidFieldsError(
+            [FieldError(field="Idempotency-Key", code="invalid", message=message)]
+        )
+    return key
+
+
+def _caller(request: Request) -> dict[str, Any]:
+    """What every service is told: in which `workspace`, and for whom (`actor`)."""
+    membership = cast("Membership", request.auth)
+    actor = Actor(membership.user, Source.API, request_id.current())
+    return {"workspace": membership.workspace, "actor": actor}
+
+
+def _workspace(request: Request) -> Workspace:
+    return cast("Membership", request.auth).workspace
+
+
+def _found(request: Request, biz_id: str) -> StripeConnection:
+    logs.note_connection(biz_id)
+    connection = queries.find_connection(_workspace(request), biz_id)
+    if connection is None:
+        raise ConnectionNotFoundError
+    return connection
+
+
+def _shown(connection: StripeConnection) -> Response:
+    return Response(ConnectionDetailSerializer.shown(connection), headers={"ETag": connection.etag})
+
+
+def expected_versions(request: Request | HttpRequest) -> frozenset[int] | None:
+    """The versions that `If-Match` (RFC 9110, section 13.1.1) admits, None for any.
+
+    A weak tag counts as the strong one, because a compressing proxy makes the one of the other;
+    what is no tag of ours matches nothing.
+    """
+    header = request.META.get("HTTP_IF_MATCH")
+    if header is None or header.strip() == "*":
+        return None
+    tags = (_entity_tag(part) for part in header.split(","))
+    return frozenset(int(tag[1]) for tag in tags if tag)

@@ -1,0 +1,1 @@
+"""The audit: records are written, the history is read."""

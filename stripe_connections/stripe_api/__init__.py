@@ -1,0 +1,1 @@
+"""Verification of API keys with Stripe."""

@@ -1,0 +1,91 @@
+"""No setting without documentation, and none documented that is not there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+ROOT = Path(__file__).resolve().parents[2]
+ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|", re.MULTILINE)
+
+
+def names_read() -> list[str]:
+    """The variables that config/settings.py asks its environment for."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / "config" / "settings.py").read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    return sorted(
+        {
+            call.args[0].value
+            for call in calls
+            if ast.unparse(call.func.value) in {"env", "os.environ"}
+            and isinstance(call.args[0], ast.Constant)
+        }
+    )
+
+
+DOCUMENTED = ROW.findall((ROOT / "docs" / "settings.md").read_text())
+
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_settings_are_found():
+    assert {"DATABASE_URL", "DEBUG", "ENV_FILE", "FERNET_KEYS"} <= set(names_read())
+
+
+@pytest.mark.parametrize("name", names_read())
+def test_every_setting_is_documented(name):
+    assert name in DOCUMENTED
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_documented_setting_is_read(name):
+    assert name in names_read()
+
+
+def test_every_setting_is_documented_once():
+    assert len(DOCUMENTED) == len(set(DOCUMENTED))
+
+
+@pytest.mark.parametrize("path", ["README.md", *(f"docs/{name}" for name in PAGES)])
+def test_links_lead_somewhere(path):
+    text = (ROOT / path).read_text()
+    targets = re.findall(r"\]\(([^)#:]+)\)", text)
+
+    missing = [target for target in targets if not (ROOT / path).parent.joinpath(target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", ["README.md", *(f"docs/{name}" for name in PAGES)])
+def test_links_to_a_heading_find_it(path):
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", (ROOT / path).read_text())
+    pages = [(ROOT / path).parent / target if target else ROOT / path for target, _ in links]
+
+    missing = [
+        name for page, (_, name) in zip(pages, links, strict=True) if name not in anchors(page)
+    ]
+    assert missing == []
+
+
+def anchors(page: Path) -> list[str]:
+    """What a link can name of the headings of `page`."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^a-z0-9_ -]", "", text.lower()).replace(" ", "-") for text in headings]
+
+
+def test_every_command_of_operations_is_there():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"manage.py ([a-z_]+)", text))
+
+    assert named <= set(get_commands())
+
+
+def test_readme_names_only_targets_that_are_there():
+    named = re.findall(r"(?:^    |`)make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    there = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert {"run", "test", "check"} <= set(named) <= set(there)

@@ -1,0 +1,164 @@
+"""Figures for Prometheus: right, bounded, and for nobody without the token."""
+
+import pytest
+from django.db import connection as database
+from django.db import connections
+from prometheus_client import REGISTRY
+
+from config.observability import metrics
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from tests.conftest import ApiClient, random_api_key, update_path
+from tests.stripe_connections.admin.conftest import StaffClient
+
+ROUTE = "web/v1/workspaces/<str:workspace_id>/stripe/connections/update"
+NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+TOKEN = "a token for the tests"
+
+
+def scrape(token=TOKEN, **kwargs):
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    return ApiClient(headers=headers).get("/metrics", **kwargs)
+
+
+@pytest.fixture
+def rise():
+    """By how much a figure rises while something is done."""
+
+    def run(call, name, **labels):
+        before = REGISTRY.get_sample_value(name, labels) or 0
+        call()
+        return (REGISTRY.get_sample_value(name, labels) or 0) - before
+
+    return run
+
+
+@pytest.fixture
+def open_metrics(settings):
+    settings.METRICS_TOKEN = TOKEN
+
+
+@pytest.mark.parametrize(
+    ("who", "body", "code"),
+    [
+        ("manager", NAMED, "200"),
+        ("manager", {}, "400"),
+        ("viewer", NAMED, "403"),
+        ("manager", {"connectionBizId": "sc_unknown"}, "404"),
+    ],
+)
+def test_request_is_counted_by_route_method_and_code(who, body, code, request, connection, rise):
+    client = request.getfixturevalue(who)
+    labels = {"route": ROUTE, "method": "POST", "code": code}
+
+    assert rise(lambda: client.update(body), "http_requests_total", **labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "labels"),
+    [
+        ("GET", "/web/unknown", {"route": "unmatched", "method": "GET", "code": "404"}),
+        ("BREW", "/unknown", {"route": "unmatched", "method": "other", "code": "404"}),
+        ("POST", update_path(), {"route": ROUTE, "method": "POST", "code": "401"}),
+        ("GET", update_path("x" * 99), {"route": ROUTE, "method": "GET", "code": "401"}),
+        ("GET", "/healthz", {"route": "/healthz", "method": "GET", "code": "200"}),
+        ("POST", "/healthz", {"route": "/healthz", "method": "POST", "code": "405"}),
+    ],
+)
+def test_labels_are_bounded(db, rise, method, path, labels):
+    call = StaffClient().generic
+
+    assert rise(lambda: call(method, path), "http_requests_total", **labels) == 1
+
+
+def test_time_is_counted_by_route(manager, connection, rise):
+    name = "http_request_duration_seconds"
+
+    assert rise(lambda: manager.update(NAMED), f"{name}_count", route=ROUTE) == 1
+    assert rise(lambda: manager.update(NAMED), f"{name}_sum", route=ROUTE) > 0
+    assert rise(lambda: manager.update(NAMED), f"{name}_bucket", route=ROUTE, le="+Inf") == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "rises"), [("connection_name", 1), ("api_key", 1), ("config_json", 0)]
+)
+def test_updates_are_counted_by_field(manager, connection, rise, field, rises):
+    body = NAMED | {"apiKey": random_api_key()}
+
+    found = rise(lambda: manager.update(body), "connection_updates_total", field=field)
+
+    assert found == rises
+
+
+def test_updates_by_staff_are_counted_too(workspace, connection, rise):
+    def update():
+        changes = {"connection_name": "New"}
+        actor = Actor(None, Source.ADMIN)
+        services.update_connection(
+            workspace=workspace, biz_id="sc_abc123", changes=changes, actor=actor
+        )
+
+    assert rise(update, "connection_updates_total", field="connection_name") == 1
+
+
+@pytest.mark.parametrize("body", [NAMED | {"nonsense": 1}, {"connectionBizId": "sc_abc123"}])
+def test_what_changes_nothing_is_no_update(manager, connection, rise, body):
+    def update():
+        manager.update(body)
+
+    assert rise(update, "connection_updates_total", field="connection_name") == 0
+
+
+def test_page_shows_the_figures(manager, connection, open_metrics):
+    manager.update(NAMED)
+    response = scrape()
+
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/plain; version=")
+    assert response["Cache-Control"] == "no-store"
+    assert f'http_requests_total{{code="200",method="POST",route="{ROUTE}"}}' in (
+        response.content.decode()
+    )
+
+
+@pytest.mark.parametrize("sent", ["wrong", "", TOKEN + " ", TOKEN[:-1], "\xe9", None])
+def test_without_the_token_there_is_no_such_page(db, open_metrics, sent):
+    response = scrape(sent)
+
+    assert (response.status_code, response.content) == (404, b"")
+    assert response["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("sent", ["", "None", None])
+def test_page_is_closed_as_long_as_no_token_is_set(db, settings, sent):
+    assert settings.METRICS_TOKEN == ""
+    assert scrape(sent).status_code == 404
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no pool")
+def test_pool_is_shown(db, monkeypatch, open_metrics):
+    figures = {"pool_size": 7, "pool_available": 3, "requests_waiting": 2}
+
+    class Pool:
+        def get_stats(self):
+            return figures
+
+    monkeypatch.setattr(type(connections["default"]), "pool", Pool())
+    page = scrape().content.decode()
+
+    assert "\ndb_pool_size 7.0\n" in page
+    assert "\ndb_pool_available 3.0\n" in page
+    assert "\ndb_pool_waiting 2.0\n" in page
+
+
+def test_pool_is_looked_at_once_a_second(db, monkeypatch):
+    looks = []
+    monkeypatch.setattr(metrics, "_pool_read_at", float("-inf"))
+    monkeypatch.setattr(metrics, "read_pool", lambda: looks.append(1))
+    clock = iter([100.0, 100.4, 100.9, 101.1, 101.2])
+    monkeypatch.setattr(metrics, "monotonic", lambda: next(clock))
+
+    for _ in range(5):
+        metrics.count_request("unmatched", "GET", 404, 0.1)
+
+    assert len(looks) == 2

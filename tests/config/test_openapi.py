@@ -1,0 +1,316 @@
+"""The OpenAPI document: what it says, how it is served, and that it is held against the code."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.conf import settings
+from drf_spectacular.validation import validate_schema
+from jsonschema_rs import Draft202012Validator, Registry
+
+from config.openapi import views
+from config.openapi.views import document
+from config.web_chain import envelope
+from stripe_connections.api.responses import StripeConnectionSerializer
+from stripe_connections.api.serializers import UpdateConnectionSerializer
+from tests.conftest import ApiClient, update_path
+from tests.openapi import ROOT, Described, UndocumentedAnswerError, described
+
+DOCUMENT = json.loads(document())
+CONNECTIONS = "/web/v1/workspaces/{workspaceId}/stripe/connections"
+UPDATE = f"{CONNECTIONS}/update"
+OPERATIONS = [
+    (f"{method} {path}", operation)
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+]
+ANSWER = {
+    "version": "1.3.0",
+    "timestamp": 1709337600000,
+    "success": True,
+    "code": "2000",
+    "message": "SUCCESS",
+    "data": {
+        "bizId": "sc_abc123",
+        "tenantBizId": "tn_xyz789",
+        "connectionName": "Updated Stripe Connection",
+        "connectionDescription": "Updated description",
+        "stripeAccountId": "acct_1234567890",
+        "partnerEndpoint": "https://partner.example.com/webhook",
+        "configJson": None,
+        "status": 1,
+        "statusName": "ACTIVE",
+        "createdAt": "2026-03-21T00:00:00Z",
+        "updatedAt": "2026-03-21T01:00:00Z",
+    },
+}
+PATH = update_path()
+HEADERS = {"X-Request-Id": "the-id", "Cache-Control": "no-store", "ETag": '"2"'}
+
+
+def field(name):
+    return DOCUMENT["components"]["schemas"]["UpdateConnection"]["properties"][name]
+
+
+def examples():
+    """Every example with the schema that it must keep to."""
+    operations = [
+        (f"#/paths/{call.split()[1].replace('/', '~1')}/{call.split()[0]}", operation)
+        for call, operation in OPERATIONS
+    ]
+    bodies = [
+        (f"{pointer}/requestBody", operation["requestBody"])
+        for pointer, operation in operations
+        if "requestBody" in operation
+    ]
+    answers = [
+        (f"{pointer}/responses/{status}", answer)
+        for pointer, operation in operations
+        for status, answer in operation["responses"].items()
+        if "$ref" not in answer
+    ]
+    shared = [
+        (f"#/components/responses/{name}", answer)
+        for name, answer in DOCUMENT["components"]["responses"].items()
+    ]
+    for pointer, item in bodies + answers + shared:
+        content = item["content"]["application/json"]
+        shown = content.get("examples") or {"example": {"value": content["example"]}}
+        for name, example in shown.items():
+            yield pytest.param(pointer, example["value"], id=f"{pointer[8:]} {name}")
+
+
+def test_document_is_openapi_3_1():
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    assert DOCUMENT["info"]["version"] == settings.API_VERSION == "1.3.0"
+    validate_schema(DOCUMENT)
+
+
+def test_every_call_is_in_it():
+    assert {call: operation["operationId"] for call, operation in OPERATIONS} == {
+        "post /web/v1/auth/token": "obtainToken",
+        "post /web/v1/auth/token/refresh": "refreshToken",
+        f"get {CONNECTIONS}": "listConnections",
+        f"get {CONNECTIONS}/{{connectionBizId}}/history": "getHistory",
+        f"post {CONNECTIONS}/create": "createConnection",
+        f"get {CONNECTIONS}/{{connectionBizId}}": "getConnection",
+        f"post {UPDATE}": "updateConnection",
+        f"post {CONNECTIONS}/verify": "verifyConnection",
+    }
+
+
+def test_documented_example_is_in_it_to_the_letter():
+    shown = DOCUMENT["paths"][UPDATE]["post"]["responses"]["200"]["content"]["application/json"]
+
+    assert json.dumps(shown["example"]) == json.dumps(ANSWER)
+
+
+@pytest.mark.parametrize(("pointer", "value"), list(examples()))
+def test_example_keeps_to_its_schema(pointer, value):
+    schema = {
+        "$ref": f"{ROOT}{pointer}/content/application~1json/schema".replace("{", "%7B").replace(
+            "}", "%7D"
+        )
+    }
+
+    Draft202012Validator(schema, registry=Registry([(ROOT, DOCUMENT)])).validate(value)
+
+
+@pytest.mark.parametrize(("call", "operation"), OPERATIONS)
+@pytest.mark.parametrize("status", sorted(envelope.ERRORS.keys() - {404, 412, 422}))
+def test_every_error_is_in_every_call(call, operation, status):
+    assert str(status) in operation["responses"]
+
+
+def test_calls_that_find_nothing_have_a_404():
+    without = [call for call, operation in OPERATIONS if "404" not in operation["responses"]]
+
+    assert without == [f"get {CONNECTIONS}", f"post {CONNECTIONS}/create"]
+
+
+def test_update_has_the_precondition():
+    operation = DOCUMENT["paths"][UPDATE]["post"]
+
+    assert "412" in operation["responses"]
+    assert [parameter.get("name") for parameter in operation["parameters"]] == [
+        "workspaceId",
+        "If-Match",
+        None,
+    ]
+    assert "ETag" in operation["responses"]["200"]["headers"]
+
+
+@pytest.mark.parametrize(("call", "operation"), OPERATIONS)
+def test_every_call_names_the_request_id_and_its_security(call, operation):
+    needed = {} if "/auth/" in call else {"token": []}
+
+    assert {"$ref": "#/components/parameters/X-Request-Id"} in operation["parameters"]
+    assert operation["security"] == [needed, needed | {"portal": []}]
+
+
+def test_fields_are_those_of_the_serializers():
+    update, shown = UpdateConnectionSerializer(), StripeConnectionSerializer()
+    schemas = DOCUMENT["components"]["schemas"]
+
+    assert set(schemas["UpdateConnection"]["properties"]) == {*update.fields, *update.ignored_names}
+    assert list(schemas["StripeConnection"]["properties"]) == list(shown.fields)
+    assert set(schemas["StripeConnection"]["required"]) == set(shown.fields)
+    assert schemas["UpdateConnection"]["required"] == ["connectionBizId"]
+    assert schemas["UpdateConnection"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        ("connectionBizId", 64),
+        ("connectionName", 128),
+        ("connectionDescription", 1_000),
+        ("stripeAccountId", 255),
+        ("apiKey", 255),
+        ("webhookSecret", 255),
+        ("partnerEndpoint", 2_048),
+        ("configJson", 16_384),
+    ],
+)
+def test_length_of_a_field(name, length):
+    assert field(name)["maxLength"] == length
+
+
+@pytest.mark.parametrize(
+    ("name", "is_nullable"),
+    [
+        ("connectionBizId", False),
+        ("connectionName", False),
+        ("connectionDescription", True),
+        ("stripeAccountId", True),
+        ("apiKey", False),
+        ("webhookSecret", False),
+        ("partnerEndpoint", True),
+        ("configJson", True),
+    ],
+)
+def test_null_of_a_field(name, is_nullable):
+    assert field(name)["type"] == (["string", "null"] if is_nullable else "string")
+
+
+def test_only_secrets_are_write_only():
+    properties = DOCUMENT["components"]["schemas"]["UpdateConnection"]["properties"]
+
+    assert [name for name, rules in properties.items() if rules.get("writeOnly")] == [
+        "apiKey",
+        "webhookSecret",
+    ]
+
+
+def test_document_is_served_and_can_be_revalidated(client):
+    answer = client.get("/openapi.json", secure=True)
+
+    assert answer.json() == DOCUMENT
+    assert answer["Content-Type"] == "application/json"
+    assert answer["Cache-Control"] == "private, no-cache"
+    again = client.get("/openapi.json", headers={"If-None-Match": answer["ETag"]}, secure=True)
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs/"])
+def test_description_is_only_read(client, path):
+    assert client.post(path, secure=True).status_code == 405
+
+
+def test_page_has_nothing_inline_and_nothing_of_another_host(client):
+    page = client.get("/docs/", secure=True)
+
+    assert "unsafe-inline" not in page["Content-Security-Policy"]
+    assert b"<style" not in page.content
+    assert b"<script>" not in page.content
+    assert b"//" not in page.content
+
+
+@pytest.mark.django_db
+def test_document_needs_no_query(client, django_assert_num_queries):
+    views._made.cache_clear()
+
+    with django_assert_num_queries(0):
+        client.get("/openapi.json", secure=True)
+
+
+def check(answer=ANSWER, *, status=200, path=PATH, method="POST", headers=HEADERS):
+    described().check(method, path, status, headers, json.dumps(answer).encode())
+
+
+def test_documented_answer_passes():
+    check()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answer": ANSWER | {"extra": 1}},
+        {"answer": ANSWER | {"code": "4000"}},
+        {"answer": ANSWER | {"success": False}},
+        {"answer": ANSWER | {"timestamp": 1.5}},
+        {"answer": ANSWER | {"data": ANSWER["data"] | {"status": 2}}},
+        {"answer": ANSWER | {"data": ANSWER["data"] | {"apiKey": "shown"}}},
+        {"answer": ANSWER | {"data": ANSWER["data"] | {"connectionName": None}}},
+        {"answer": ANSWER | {"data": ANSWER["data"] | {"createdAt": "2026-03-21T00:00:00.1Z"}}},
+        {"answer": ANSWER | {"data": ANSWER["data"] | {"createdAt": "2026-03-32T00:00:00Z"}}},
+        {"answer": {key: value for key, value in ANSWER.items() if key != "data"}},
+        {"answer": {key: value for key, value in ANSWER.items() if key != "version"}},
+        {"status": 201},
+        {"status": 418},
+        {"method": "GET"},
+        {"path": "/web/v1/unknown"},
+        {"headers": HEADERS | {"Cache-Control": "public"}},
+        {"headers": HEADERS | {"ETag": 'W/"2"'}},
+        {"headers": HEADERS | {"X-Request-Id": "a b"}},
+        {"headers": {key: value for key, value in HEADERS.items() if key != "ETag"}},
+    ],
+)
+def test_undocumented_answer_fails(change):
+    with pytest.raises(UndocumentedAnswerError):
+        check(**change)
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [{"field": "apiKey", "code": "new", "message": "A code that nobody documented"}],
+        [{"field": "apiKey", "code": "null", "message": "…", "value": "shown"}],
+        [{"field": 1, "code": "null", "message": "…"}],
+        [],
+    ],
+)
+def test_undocumented_list_of_errors_fails(errors):
+    with pytest.raises(UndocumentedAnswerError):
+        check(envelope.failure(400) | {"errors": errors}, status=400)
+
+
+def test_every_answer_of_a_test_client_is_checked(db, monkeypatch):
+    changed = json.loads(document())
+    del changed["paths"][UPDATE]["post"]["responses"]["401"]
+    monkeypatch.setattr("tests.openapi.described", lambda: Described(changed))
+
+    with pytest.raises(UndocumentedAnswerError, match="401, undocumented"):
+        ApiClient().update({})
+
+
+def test_document_is_made_once_for_all_who_ask_at_once(monkeypatch):
+    """Two threads that make it for the first time break each other."""
+    start, made = Barrier(8), []
+    get_schema = views.SchemaGenerator.get_schema
+
+    def counted(generator, **options):
+        made.append(generator)
+        return get_schema(generator, **options)
+
+    def ask(_):
+        start.wait(timeout=30)
+        return views.document()
+
+    monkeypatch.setattr(views.SchemaGenerator, "get_schema", counted)
+    views._made.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(ask, range(8)))
+
+    assert (len(made), len(answers)) == (1, 1)

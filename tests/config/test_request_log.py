@@ -1,0 +1,264 @@
+"""One line for a request, which says what happened and nothing that a client could hide in it."""
+
+import logging
+import os
+import pty
+import re
+import secrets
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.db import connection as database
+from django.db.backends.signals import connection_created
+
+from config.observability.logs import JSONFormatter
+from tests.conftest import ApiClient, log_lines, update_path, written_log
+from tests.production import PRODUCTION
+from tests.stripe_connections.admin.conftest import LIST, StaffClient, change_url
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUTE = "web/v1/workspaces/<str:workspace_id>/stripe/connections/update"
+NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+
+
+@pytest.fixture(autouse=True)
+def statements_counted(db):
+    """As for a connection that was made after the service started."""
+    connection_created.send(type(database), connection=database)
+
+
+@pytest.fixture
+def line_of():
+    """Make a request; gives the one line that was written."""
+
+    def run(call):
+        with written_log() as log:
+            call().getvalue()
+        lines = log_lines(log)
+        assert [line["event"] for line in lines] == ["request"]
+        return lines[0]
+
+    return run
+
+
+def test_line_of_an_update(manager, connection, line_of):
+    line = line_of(lambda: manager.update(NAMED, headers={"X-Request-Id": "the-id"}))
+
+    written_at = datetime.fromisoformat(line.pop("time"))
+    assert abs(datetime.now(UTC) - written_at) < timedelta(minutes=1)
+    assert line.pop("duration_ms") > 0
+    assert line.pop("queries") >= 1
+    assert line == {
+        "level": "info",
+        "event": "request",
+        "logger": "config.request",
+        "request_id": "the-id",
+        "method": "POST",
+        "route": ROUTE,
+        "path": update_path(),
+        "user": connection.workspace.memberships.get().user_id,
+        "workspace": "ws_demo",
+        "connection": "sc_abc123",
+        "status": 200,
+        "code": "2000",
+        "address": "127.0.0.1",
+    }
+
+
+def test_statements_are_counted(manager, connection, line_of):
+    before = line_of(lambda: manager.update({"connectionBizId": "sc_abc123"}))["queries"]
+    changed = line_of(lambda: manager.update(NAMED))["queries"]
+    none = line_of(lambda: ApiClient().get("/web/unknown"))["queries"]
+
+    assert none == 0
+    assert 0 < before < changed <= 6
+
+
+def test_statements_are_counted_once_each(manager, connection, line_of):
+    first = line_of(lambda: manager.update(NAMED))["queries"]
+    connection_created.send(type(database), connection=database)
+
+    assert line_of(lambda: manager.update(NAMED))["queries"] == first
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code", "named"),
+    [
+        ({"connectionBizId": "sc_unknown"}, {}, 404, "4040", "sc_unknown"),
+        ({"connectionBizId": "sk_" + "x" * 20}, {}, 404, "4040", None),
+        ({"connectionBizId": "sc_abc123"}, {"If-Match": '"7"'}, 412, "4120", "sc_abc123"),
+        ({"connectionBizId": "sc_abc123", "connectionName": ""}, {}, 400, "4000", None),
+    ],
+)
+def test_refused_update_names_the_connection_if_it_can(
+    manager, connection, line_of, body, headers, status, code, named
+):
+    line = line_of(lambda: manager.update(body, headers=headers))
+
+    assert (line["status"], line["code"], line.get("connection")) == (status, code, named)
+    assert line["workspace"] == "ws_demo"
+    assert (line["level"], "path" in line) == ("info", False)
+
+
+@pytest.mark.parametrize("sent", ["sk_" + "live_x", "ws demo", "ws_demo_x", "ws_" + "x" * 62, "x"])
+def test_workspace_is_not_repeated_where_it_cannot_be_one(manager, workspace, line_of, sent):
+    line = line_of(lambda: manager.update(NAMED, workspace_id=sent))
+
+    assert (line["status"], line["route"]) == (403, ROUTE)
+    assert "workspace" not in line
+    assert "path" not in line
+
+
+def test_nobody_is_named_without_a_token(db, line_of):
+    line = line_of(lambda: ApiClient().update(NAMED))
+
+    assert (line["status"], line["code"]) == (401, "4010")
+    assert "user" not in line
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "route"),
+    [
+        ("/web/unknown", 404, "unmatched"),
+        ("/unknown", 404, "unmatched"),
+        ("/static/unknown.css", 404, "unmatched"),
+        ("/static/admin/css/base.css", 200, "static"),
+        ("/admin/login/", 200, "admin/login/"),
+    ],
+)
+def test_every_request_has_a_line(db, line_of, path, status, route):
+    line = line_of(lambda: StaffClient().get(path))
+
+    assert (line["method"], line["status"], line["route"]) == ("GET", status, route)
+
+
+def test_line_of_an_admin_page(admin_user, connection, line_of):
+    client = StaffClient(admin_user)
+    line = line_of(lambda: client.get(change_url(connection)))
+
+    assert line["route"] == "admin/stripe_connections/stripeconnection/<path:object_id>/change/"
+    assert line["path"] == change_url(connection)
+    assert line["user"] == admin_user.pk
+    assert line["queries"] > 1
+    assert "code" not in line
+
+
+def test_refused_page_has_one_line(make_user, connection, line_of):
+    user = make_user("clerk")
+    User.objects.update(is_staff=True)
+    client = StaffClient(user)
+    line = line_of(lambda: client.get(change_url(connection)))
+
+    assert (line["status"], line["user"], line["level"]) == (403, user.pk, "info")
+    assert "path" not in line
+
+
+def test_session_is_not_asked_for_the_line(db, line_of):
+    line = line_of(lambda: StaffClient().get("/static/admin/css/base.css"))
+
+    assert line["queries"] == 0
+
+
+def test_unknown_method_is_not_repeated(db, line_of):
+    line = line_of(lambda: ApiClient().generic("SECRET", update_path()))
+
+    assert line["method"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("refused", "path", "lines"),
+    [
+        ("auditlog_logentry", update_path(), ["The database is away or busy", "request"]),
+        ("stripe_connections_stripeconnection", LIST, ["The database is away or busy", "request"]),
+    ],
+)
+def test_failure_is_an_error_with_its_trace_and_one_line(
+    manager, admin_user, connection, refused, path, lines
+):
+    staff = StaffClient(admin_user)
+    call = {update_path(): lambda: manager.update(NAMED), LIST: lambda: staff.get(LIST)}[path]
+
+    def refuse(execute, sql, *args):
+        if refused in sql:
+            raise OperationalError("gone")
+        return execute(sql, *args)
+
+    with written_log() as log, database.execute_wrapper(refuse):
+        response = call()
+    error, line = log_lines(log)
+
+    assert response.status_code == line["status"] == 503
+    assert [error["event"], line["event"]] == lines
+    assert [error["level"], line["level"]] == ["error", "warning"]
+    assert error["request_id"] == line["request_id"]
+    assert "OperationalError: gone" in error["exception"]
+    assert "exception" not in line
+
+
+def test_next_request_does_not_know_the_last_one(manager, viewer, connection, line_of):
+    line_of(lambda: manager.update(NAMED))
+    line = line_of(lambda: viewer.update(NAMED))
+
+    assert line["status"] == 403
+    assert "connection" not in line
+
+
+def test_no_line_where_the_level_is_higher(manager, connection):
+    logger = logging.getLogger("config.request")
+    logger.setLevel("WARNING")
+    try:
+        with written_log() as log:
+            manager.update(NAMED)
+    finally:
+        logger.setLevel("NOTSET")
+
+    assert log.getvalue() == ""
+
+
+def test_trace_holds_no_values_of_a_frame():
+    shown = []
+
+    def crash():
+        local = secrets.token_hex(13)
+        shown.append(local)
+        raise RuntimeError(len(local))
+
+    try:
+        crash()
+    except RuntimeError:
+        record = logging.LogRecord("x", 40, "", 0, "Failed: %s", ("it",), sys.exc_info())
+    text = JSONFormatter().format(record)
+
+    assert shown[0] not in text
+    assert "RuntimeError: 26" in text
+    assert '"event":"Failed: it"' in text
+    assert "\n" not in text
+
+
+def written_to_a_terminal(script):
+    """What a process writes to standard error where that is a terminal."""
+    mine, its = pty.openpty()
+    environment = {"PATH": os.environ["PATH"]} | PRODUCTION | {"DATABASE_URL": "sqlite://:memory:"}
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, env=environment, cwd=ROOT, stderr=its
+    )
+    os.close(its)
+    with os.fdopen(mine, "rb") as terminal:
+        return terminal.read1().decode()
+
+
+def test_terminal_gets_coloured_text():
+    text = written_to_a_terminal(
+        "import django, logging, config.settings as s, os\n"
+        "os.environ['DJANGO_SETTINGS_MODULE'] = 'config.settings'\n"
+        "django.setup()\n"
+        "logging.getLogger('x').warning('Hello', extra={'fields': {'status': 200}})\n"
+    )
+
+    assert re.match(r"\d\d:\d\d:\d\d \x1b\[33mwarning +\x1b\[0mHello ", text)
+    assert "status=\x1b[0m200" in text

@@ -1,0 +1,128 @@
+"""What stops the server from starting is one clear line."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from stripe_connections.management.commands.serve import names_of, url_of
+from tests.production import PRODUCTION
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def serve(**environment: str) -> subprocess.CompletedProcess[str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    return subprocess.run(
+        [sys.executable, "manage.py", "serve", "--port", str(port)],
+        check=False,
+        env={"PATH": os.environ["PATH"]} | PRODUCTION | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_port_that_is_taken(taken_port):
+    with pytest.raises(CommandError, match=f"port {taken_port}: .*Address already in use") as error:
+        call_command("serve", port=str(taken_port))
+
+    assert "PORT=" in str(error.value)
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "99999", "http", "", "1.5", "٣"])
+def test_port_that_is_none(port):
+    with pytest.raises(CommandError, match="from 1 to 65535"):
+        call_command("serve", port=port)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("connections.example", "http://connections.example:8000"),
+    ],
+)
+def test_printed_address_can_be_called(host, url):
+    assert url_of(host, 8000) == url
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("0.0.0.0", "*"),
+        ("::", "*"),
+        ("192.0.2.7", ".localhost,127.0.0.1,[::1],192.0.2.7"),
+        ("2001:db8::7", ".localhost,127.0.0.1,[::1],[2001:db8::7]"),
+    ],
+)
+def test_server_answers_under_the_address_that_it_was_given(host, names):
+    assert names_of(host) == names
+
+
+def test_demo_people_without_debug(settings):
+    with pytest.raises(CommandError, match="--demo needs DEBUG"):
+        call_command("serve", demo=True)
+
+    assert settings.DEBUG is False
+
+
+@pytest.mark.parametrize("host", ["nothing.invalid", "192.0.2.1", "a" * 64 + ".example"])
+def test_host_that_is_not_here(host):
+    with pytest.raises(CommandError, match="Cannot listen on"):
+        call_command("serve", host=host, port="8000")
+
+
+@pytest.mark.parametrize(
+    ("url", "vendor"),
+    [("postgres://user:hunter2@127.0.0.1:1/name", "postgresql"), ("sqlite:////tmp", "sqlite")],
+)
+def test_database_that_is_away(url, vendor):
+    ended = serve(DATABASE_URL=url)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"CommandError: The database ({vendor}) is away: ")
+    assert ended.stderr.count("\n") == 1
+    assert "hunter2" not in ended.stderr
+
+
+@pytest.fixture
+def old_python(tmp_path: Path) -> dict[str, str]:
+    """An environment in which `python3` is Python 3.9."""
+    fake = tmp_path / "bin" / "python3"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.2\n[ "$1" = -V ]\n')
+    fake.chmod(0o755)
+    return {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
+
+
+def test_python_that_is_too_old(old_python: dict[str, str], tmp_path: Any):
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    ended = subprocess.run(
+        ["make", "run"], check=False, env=old_python, cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 2
+    assert ended.stdout == (
+        "Python 3.11 or later is needed; python3 is Python 3.9.2. Try: make PYTHON=python3.12 run\n"
+    )
+    assert not (tmp_path / ".venv").exists()

@@ -1,0 +1,182 @@
+"""What can be done to many connections at once."""
+
+import csv
+import io
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+from django.core.management import call_command
+from django.db import OperationalError
+
+from stripe_connections import services
+from stripe_connections.admin import actions
+from stripe_connections.models import Status, StripeConnection
+from stripe_connections.secrets.keyring import keyring
+from tests.stripe_connections.admin.conftest import LIST, messages, text
+
+
+@pytest.fixture
+def inactive(workspace):
+    return StripeConnection.objects.create(
+        workspace=workspace, biz_id="sc_off", connection_name="Off", status=Status.INACTIVE
+    )
+
+
+@pytest.fixture
+def exported(staff):
+    def read(*connections, **data):
+        chosen = [connection.pk for connection in connections]
+        response = staff.post(LIST, {"action": "export", "_selected_action": chosen} | data)
+        return response, list(csv.DictReader(io.StringIO(response.getvalue().decode())))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("activate", Status.ACTIVE), ("deactivate", Status.INACTIVE)]
+)
+def test_status_is_changed_through_the_door(staff, connection, inactive, stored, action, status):
+    response = staff.act(action, connection, inactive, confirmed="yes")
+
+    record = LogEntry.objects.get()
+    assert messages(response) == ["1 done, 1 unchanged, 0 failed."]
+    assert stored(connection)["status"] == stored(inactive)["status"] == status
+    assert record.changes == {"status": [1 - status, status]}
+    assert record.additional_data == {"source": "admin", "username": "staff", "version": 2}
+
+
+@pytest.mark.parametrize("action", ["activate", "deactivate"])
+def test_status_is_changed_only_after_asking(staff, connection, inactive, stored, action):
+    before = stored(connection), stored(inactive)
+
+    page = staff.act(action, connection, inactive)
+
+    touched = {"activate": "Off (sc_off)", "deactivate": "Stripe Connection (sc_abc123)"}[action]
+    assert f"This will {action} 1 connection:" in text(page)
+    assert touched in text(page)
+    assert (stored(connection), stored(inactive)) == before
+
+
+def test_what_the_question_sends_is_what_was_listed(staff, connection, inactive, make_connection):
+    page = staff.act("deactivate", connection, select_across="1")
+    later = make_connection(connection.workspace)
+    form = {"action": "deactivate", "confirmed": "yes", "_selected_action": []}
+    form["_selected_action"] = [row.pk for row in page.context["rows"]]
+
+    staff.post(LIST, form)
+
+    assert set(form["_selected_action"]) == {connection.pk, inactive.pk}
+    assert StripeConnection.objects.get(pk=later.pk).status == Status.ACTIVE
+
+
+@pytest.mark.parametrize("confirmed", [{}, {"confirmed": "yes"}])
+def test_too_many_at_once_are_refused(staff, connection, inactive, stored, monkeypatch, confirmed):
+    monkeypatch.setattr(actions, "MAX_AT_ONCE", 1)
+    before = stored(connection)
+
+    response = staff.act("deactivate", connection, inactive, **confirmed)
+
+    assert messages(response) == ["At most 1 connections at once; nothing was changed."]
+    assert stored(connection) == before
+
+
+def test_failures_are_counted_and_named(staff, connection, inactive, monkeypatch):
+    def fail(**kwargs):
+        raise OperationalError("locked")
+
+    monkeypatch.setattr(services, "update_connection", fail)
+
+    response = staff.act("deactivate", connection, inactive, confirmed="yes")
+
+    assert messages(response) == ["0 done, 1 unchanged, 1 failed: sc_abc123 (try again)."]
+
+
+def test_reencryption_counts_done_unchanged_and_failed(
+    staff, workspace, connection, make_connection, damage, settings
+):
+    broken = make_connection(workspace, "sc_broken")
+    damage(broken)
+    settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
+    current = make_connection(workspace, "sc_current")
+
+    response = staff.act("reencrypt", connection, broken, current)
+
+    saved = StripeConnection.objects.with_tokens().get(pk=connection.pk)
+    record = LogEntry.objects.get()
+    assert messages(response) == [
+        "1 done, 1 unchanged, 1 failed: sc_broken (a secret is unreadable)."
+    ]
+    assert keyring().position_of(saved.api_key_token) == 0
+    assert record.object_repr == "sc_abc123"
+    assert record.changes["api_key"][1] == f"re-encrypted {connection.api_key_hint}"
+
+
+@pytest.mark.parametrize("action", ["activate", "deactivate", "reencrypt"])
+def test_viewer_has_no_action_that_changes(support, connection, stored, action):
+    before = stored(connection)
+
+    response = support.act(action, connection, confirmed="yes")
+
+    assert messages(response) == ["No action selected."]
+    assert stored(connection) == before
+
+
+def test_export_holds_what_the_list_shows_and_no_secret(exported, connection):
+    saved = StripeConnection.objects.defer(None).get(pk=connection.pk)
+
+    response, rows = exported(connection)
+
+    assert response.streaming
+    assert response.headers["Content-Disposition"] == 'attachment; filename="connections.csv"'
+    assert rows[0]["bizId"] == "sc_abc123"
+    assert rows[0]["tenantBizId"] == "tn_xyz789"
+    assert rows[0]["status"] == "ACTIVE"
+    assert rows[0]["apiKeyHint"] == saved.api_key_hint
+    assert saved.api_key not in str(rows)
+    assert saved.webhook_secret not in str(rows)
+
+
+def test_export_is_recorded_and_counted(staff, exported, connection, inactive):
+    exported(connection, inactive)
+
+    record = LogEntry.objects.get()
+    assert (record.action, record.object_repr) == (LogEntry.Action.ACCESS, "2 connections")
+    assert record.additional_data == {"source": "admin", "username": "staff"}
+    assert messages(staff.get(LIST)) == ["2 done, 0 unchanged, 0 failed."]
+
+
+def test_export_of_everything_found_is_not_cut_to_a_page(exported, workspace, staff):
+    StripeConnection.objects.bulk_create(
+        StripeConnection(workspace=workspace, connection_name=f"Number {n}") for n in range(120)
+    )
+
+    _, rows = exported(select_across="1", _selected_action=[1])
+
+    assert len(rows) == 120
+
+
+def test_export_decrypts_nothing(exported, connection, monkeypatch):
+    monkeypatch.setattr(Fernet, "_decrypt_data", None)
+
+    assert len(exported(connection)[1]) == 1
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_formula_is_defused(exported, workspace, make_connection, name):
+    connection = make_connection(workspace, connection_name=name)
+
+    _, rows = exported(connection)
+
+    assert rows[0]["connectionName"] == f"\\{name}"
+
+
+def test_export_can_be_imported_and_changes_nothing(staff, connection, tmp_path, stored):
+    before = stored(connection)
+    response = staff.post(LIST, {"action": "export", "_selected_action": [connection.pk]})
+    file = tmp_path / "connections.csv"
+    file.write_bytes(response.getvalue())
+
+    call_command("import_connections", str(file), "--apply")
+
+    assert stored(connection) == before

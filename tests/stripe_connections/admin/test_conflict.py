@@ -1,0 +1,109 @@
+"""Two people change one connection: nobody overwrites what they have not seen."""
+
+import pytest
+
+from tests.conftest import random_api_key
+from tests.stripe_connections.admin.conftest import change_url, text
+
+
+@pytest.fixture
+def opened(staff, connection):
+    """The form as staff opened it, before the customer changed name and key over the API."""
+    return staff.form(change_url(connection))
+
+
+@pytest.fixture
+def meanwhile(opened, manager):
+    answer = manager.update(
+        {
+            "connectionBizId": "sc_abc123",
+            "connectionName": "By the customer",
+            "apiKey": random_api_key(),
+        }
+    )
+    return answer.json()["data"]
+
+
+def test_changed_row_is_not_overwritten(staff, connection, opened, meanwhile, stored):
+    before = stored(connection)
+
+    response = staff.post(change_url(connection), opened | {"connection_name": "By staff"})
+
+    assert response.status_code == 200
+    assert stored(connection) == before
+
+
+def test_page_says_who_changed_what(staff, connection, opened, meanwhile):
+    page = text(staff.post(change_url(connection), opened | {"connection_name": "By staff"}))
+
+    connection.refresh_from_db()
+    assert "Somebody was faster" in page
+    assert "manager" in page
+    assert "By the customer" in page
+    assert f"replaced {connection.api_key_hint}" in page
+
+
+def test_what_was_typed_is_kept_and_never_the_secrets(staff, connection, opened, meanwhile):
+    secret = random_api_key()
+    typed = {"connection_name": "By staff", "connection_description": "Typed", "api_key": secret}
+
+    response = staff.post(change_url(connection), opened | typed)
+
+    values = {bound.name: bound.value() for bound in response.context["adminform"].form}
+    assert values["connection_name"] == "By staff"
+    assert values["connection_description"] == "Typed"
+    assert secret not in text(response)
+
+
+def test_what_was_left_alone_shows_the_value_of_now(staff, connection, opened, meanwhile):
+    response = staff.post(change_url(connection), opened | {"connection_description": "Typed"})
+
+    values = {bound.name: bound.value() for bound in response.context["adminform"].form}
+    assert values["connection_name"] == "By the customer"
+    assert values["connection_description"] == "Typed"
+
+
+def test_saving_again_keeps_what_the_other_one_changed(
+    staff, connection, opened, meanwhile, stored
+):
+    response = staff.post(change_url(connection), opened | {"connection_description": "Typed"})
+    form = response.context["adminform"].form
+    again = {bound.html_name: bound.value() or "" for bound in form}
+
+    saved = staff.post(change_url(connection), again)
+
+    after = stored(connection)
+    assert saved.status_code == 302
+    assert after["connection_name"] == "By the customer"
+    assert after["connection_description"] == "Typed"
+    assert after["version"] == 3
+
+
+def test_oldest_value_decides_whether_something_was_typed(staff, connection, opened, manager):
+    for name in ("Second", "Third"):
+        manager.update({"connectionBizId": "sc_abc123", "connectionName": name})
+
+    response = staff.post(change_url(connection), opened | {"status": "0"})
+
+    values = {bound.name: bound.value() for bound in response.context["adminform"].form}
+    assert values["connection_name"] == "Third"
+    assert values["status"] == "0"
+
+
+def test_bad_value_and_conflict_are_both_told(staff, connection, opened, meanwhile):
+    page = text(staff.post(change_url(connection), opened | {"config_json": "["}))
+
+    assert "Somebody was faster" in page
+    assert "This is not valid JSON." in page
+
+
+@pytest.mark.parametrize("seen", ["", "x", "99"])
+def test_form_without_the_right_version_saves_nothing(staff, connection, opened, stored, seen):
+    before = stored(connection)
+
+    response = staff.post(
+        change_url(connection), opened | {"seen_version": seen, "connection_name": "New"}
+    )
+
+    assert response.status_code == 200
+    assert stored(connection) == before

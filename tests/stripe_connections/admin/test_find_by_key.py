@@ -1,0 +1,61 @@
+"""Who holds a leaked key; what was typed is nowhere afterwards."""
+
+import logging
+
+import pytest
+from cryptography.fernet import Fernet
+
+from stripe_connections.models import StripeConnection
+from tests.conftest import random_api_key
+from tests.stripe_connections.admin.conftest import FIND, LIST, change_url, text
+
+
+@pytest.fixture
+def leaked(connection):
+    return StripeConnection.objects.defer(None).get(pk=connection.pk)
+
+
+@pytest.mark.parametrize("name", ["api_key", "webhook_secret"])
+def test_holder_is_found(staff, leaked, name):
+    page = text(staff.post(FIND, {"secret": f" {getattr(leaked, name)}\n"}))
+
+    assert change_url(leaked) in page
+    assert "sc_abc123" in page
+
+
+def test_holder_is_found_under_an_older_key(staff, leaked, settings):
+    settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
+
+    assert "sc_abc123" in text(staff.post(FIND, {"secret": leaked.api_key}))
+
+
+def test_nobody_holds_another_key(staff, leaked):
+    page = text(staff.post(FIND, {"secret": random_api_key()}))
+
+    assert "No connection holds it." in page
+    assert "sc_abc123" not in page
+
+
+@pytest.mark.parametrize("secret", ["", "  "])
+def test_nothing_typed_finds_nothing(staff, leaked, secret):
+    page = text(staff.post(FIND, {"secret": secret}))
+
+    assert "This field is required." in page
+    assert "sc_abc123" not in page
+
+
+def test_typed_key_is_in_no_page_header_session_or_log(staff, leaked, caplog):
+    caplog.set_level(logging.DEBUG)
+
+    found = staff.post(FIND, {"secret": leaked.api_key})
+    after = staff.get(LIST)
+
+    assert leaked.api_key not in text(found) + text(after) + caplog.text
+    assert leaked.api_key not in str(dict(staff.session.items()))
+
+
+def test_key_in_the_address_finds_nothing(staff, leaked):
+    page = text(staff.get(FIND, {"secret": leaked.api_key}))
+
+    assert "sc_abc123" not in page
+    assert leaked.api_key not in page

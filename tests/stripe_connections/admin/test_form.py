@@ -1,0 +1,319 @@
+"""The form: what it changes, what it keeps, and what it says, as the API would."""
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+from django.db import OperationalError
+from django.db import connection as database
+from pytest_django.asserts import assertContains
+
+from stripe_connections.models import Status, StripeConnection
+from tests.conftest import random_api_key, random_webhook_secret
+from tests.stripe_connections.admin.conftest import ADD, LIST, change_url, text
+
+# Name in the API, name in the form, and what is wrong.
+BAD = [
+    ("connectionName", "connection_name", " "),
+    ("connectionName", "connection_name", "x" * 129),
+    ("connectionName", "connection_name", "a\x07b"),
+    ("connectionDescription", "connection_description", "x" * 1_001),
+    ("connectionDescription", "connection_description", "a\x07b"),
+    ("stripeAccountId", "stripe_account_id", "  "),
+    ("stripeAccountId", "stripe_account_id", "we_123"),
+    ("stripeAccountId", "stripe_account_id", "acct_" + "x" * 300),
+    ("apiKey", "api_key", "  "),
+    ("apiKey", "api_key", "pk_" + "live_1"),
+    ("apiKey", "api_key", "whsec_1"),
+    ("apiKey", "api_key", "sk_live_••••"),
+    ("apiKey", "api_key", "sk_live_a b"),
+    ("apiKey", "api_key", "sk_" + "x" * 300),
+    ("apiKey", "api_key", "nonsense"),
+    ("webhookSecret", "webhook_secret", "we_1"),
+    ("webhookSecret", "webhook_secret", "sk_" + "live_1"),
+    ("webhookSecret", "webhook_secret", "whsec_****"),
+    ("partnerEndpoint", "partner_endpoint", "http://partner.example.com"),
+    ("partnerEndpoint", "partner_endpoint", "https://127.0.0.1/"),
+    ("partnerEndpoint", "partner_endpoint", "https://localhost/"),
+    ("partnerEndpoint", "partner_endpoint", "https://a.example/" + "x" * 2_048),
+    ("configJson", "config_json", "{"),
+    ("configJson", "config_json", "[]"),
+    ("configJson", "config_json", '{"a": 1, "a": 2}'),
+    ("configJson", "config_json", '{"a": "' + "x" * 17_000 + '"}'),
+]
+
+
+def secrets_of(connection):
+    return StripeConnection.objects.defer(None).get(pk=connection.pk)
+
+
+@pytest.mark.parametrize(("api_name", "name", "value"), BAD)
+def test_bad_value_is_refused_in_the_words_of_the_api(
+    staff, manager, connection, stored, api_name, name, value
+):
+    before = stored(connection)
+    answer = manager.update({"connectionBizId": "sc_abc123", api_name: value})
+
+    response = staff.save(change_url(connection), **{name: value})
+
+    assert answer.status_code == 400
+    assert response.status_code == 200
+    assert response.context["errors"] == [[answer.json()["errors"][0]["message"]]]
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("connection_name", "  New name ", "New name"),
+        ("connection_description", " two\r\nlines ", " two\nlines "),
+        ("connection_description", "", None),
+        ("stripe_account_id", " acct_9 ", "acct_9"),
+        ("stripe_account_id", "", None),
+        ("partner_endpoint", " https://new.example.com/x ", "https://new.example.com/x"),
+        ("partner_endpoint", "", None),
+        ("config_json", '{\r\n "a": 1}', '{\n "a": 1}'),
+        ("status", "0", Status.INACTIVE),
+    ],
+)
+def test_value_is_saved(staff, connection, stored, name, value, expected):
+    before = stored(connection)
+
+    response = staff.save(change_url(connection), **{name: value})
+
+    after = stored(connection)
+    assert response.status_code == 302
+    assert after[name] == expected
+    assert {column for column in after if after[column] != before[column]} == {
+        name, "version", "updated_at",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "make"), [("api_key", random_api_key), ("webhook_secret", random_webhook_secret)]
+)
+def test_secret_is_replaced(staff, connection, name, make):
+    secret = make()
+
+    staff.save(change_url(connection), **{name: f" {secret} "})
+
+    saved = secrets_of(connection)
+    assert getattr(saved, name) == secret
+    assert getattr(saved, f"{name}_hint").endswith(secret[-4:])
+
+
+def test_empty_secrets_and_untouched_fields_write_nothing(staff, connection, stored):
+    before = stored(connection)
+
+    response = staff.save(change_url(connection))
+
+    assert response.status_code == 302
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+def test_line_ends_of_the_browser_are_no_change(staff, workspace, make_connection, stored):
+    config = '{\n"a":\r\n1}'
+    connection = make_connection(workspace, config_json=config, connection_description="a\nb")
+    before = stored(connection)
+
+    staff.save(
+        change_url(connection),
+        config_json='{\r\n"a":\r\n1}',
+        connection_description="a\r\nb",
+    )
+
+    assert stored(connection) == before
+
+
+def test_empty_description_stays_empty_and_is_not_made_null(
+    staff, workspace, make_connection, stored
+):
+    connection = make_connection(workspace, connection_description="")
+
+    staff.save(change_url(connection), connection_name="New")
+
+    assert stored(connection)["connection_description"] == ""
+
+
+def test_stored_value_that_rules_refuse_today_does_not_block_another_change(
+    staff, workspace, make_connection, stored
+):
+    connection = make_connection(workspace, partner_endpoint="https://old.internal/")
+
+    response = staff.save(change_url(connection), connection_name="New")
+
+    assert response.status_code == 302
+    assert stored(connection)["connection_name"] == "New"
+
+
+def test_change_is_recorded_as_made_in_the_admin(staff, connection):
+    staff.save(change_url(connection), connection_name="New")
+
+    record = LogEntry.objects.get()
+    assert record.changes == {"connection_name": ["Stripe Connection", "New"]}
+    assert record.actor.username == "staff"
+    assert record.cid == "request-1"
+    assert record.additional_data == {"source": "admin", "username": "staff", "version": 2}
+
+
+def test_form_shows_hint_fingerprint_and_age_and_no_secret(staff, connection):
+    saved = secrets_of(connection)
+
+    page = text(staff.get(change_url(connection)))
+
+    assert saved.api_key_hint in page
+    assert saved.api_key_fingerprint in page
+    assert "0\xa0minutes ago" in page
+    assert saved.api_key not in page
+    assert saved.webhook_secret not in page
+
+
+def test_form_decrypts_nothing(staff, connection, monkeypatch):
+    monkeypatch.setattr(Fernet, "_decrypt_data", None)
+
+    assert staff.save(change_url(connection), api_key=random_api_key()).status_code == 302
+
+
+def test_secret_that_the_page_forgets_is_asked_for_again(staff, connection, stored):
+    before = stored(connection)
+    typed = {"api_key": random_api_key(), "stripe_account_id": "we_123"}
+
+    response = staff.save(change_url(connection), **typed)
+
+    keep = "Leave empty to keep the stored one."
+    assertContains(response, f">Type it again: what was typed is never shown. {keep}<", 1)
+    assertContains(response, keep, 2)
+    assert stored(connection) == before
+
+
+def test_page_to_add_asks_for_the_secret_again(staff, workspace):
+    typed = {"workspace": workspace.pk, "connection_name": "", "webhook_secret": "whsec_x"}
+
+    response = staff.post(ADD, typed)
+
+    assertContains(response, "Type it again: what was typed is never shown.", 1)
+
+
+def test_refused_secret_is_not_shown_again(staff, connection):
+    typed = "pk_" + "live_" + "canary"
+
+    page = text(staff.save(change_url(connection), api_key=typed, connection_name="Kept"))
+
+    assert typed not in page
+    assert 'value="Kept"' in page
+
+
+@pytest.mark.parametrize(
+    "name", ["biz_id", "version", "created_at", "updated_at", "workspace", "api_key_hint"]
+)
+def test_what_is_read_only_cannot_be_posted(staff, connection, other_workspace, stored, name):
+    before = stored(connection)
+
+    staff.save(change_url(connection), **{name: other_workspace.pk})
+
+    assert stored(connection) == before
+
+
+def test_unreadable_secret_is_marked_and_mended_by_typing_it_again(staff, connection, damage):
+    damage(connection)
+    secret = random_api_key()
+    page = text(staff.get(change_url(connection)))
+
+    response = staff.save(change_url(connection), api_key=secret)
+
+    assert page.count("badge unreadable") == 1
+    assert response.status_code == 302
+    assert secrets_of(connection).api_key == secret
+    assert "badge unreadable" not in text(staff.get(change_url(connection)))
+
+
+def test_other_fields_of_an_unreadable_connection_can_be_changed(staff, connection, damage, stored):
+    damage(connection, "webhook_secret")
+
+    staff.save(change_url(connection), connection_name="New")
+
+    assert stored(connection)["connection_name"] == "New"
+    assert stored(connection)["webhook_secret"] == b"damaged"
+
+
+def test_connection_is_added(staff, workspace):
+    secret = random_api_key()
+
+    response = staff.post(
+        ADD,
+        {
+            "workspace": workspace.pk,
+            "connection_name": " New ",
+            "api_key": secret,
+            "status": "0",
+            "config_json": "{}",
+        },
+    )
+
+    saved = StripeConnection.objects.defer(None).get()
+    record = LogEntry.objects.get()
+    assert response.headers["Location"] == LIST
+    assert (saved.workspace, saved.connection_name, saved.api_key) == (workspace, "New", secret)
+    assert (saved.status, saved.config_json, saved.stripe_account_id) == (0, "{}", None)
+    assert (record.action, record.additional_data["source"]) == (LogEntry.Action.CREATE, "admin")
+    assert saved.api_key_hint in record.changes["api_key"][1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"connection_name": ""}, "This field may not be blank."),
+        ({"workspace": ""}, "This field is required."),
+        ({"api_key": "we_1"}, "This is the ID of a webhook endpoint"),
+        ({"status": "7"}, "Select a valid choice"),
+    ],
+)
+def test_bad_connection_is_not_added(staff, workspace, values, message):
+    form = {"workspace": workspace.pk, "connection_name": "New", "status": "1"}
+
+    response = staff.post(ADD, form | values)
+
+    assert response.status_code == 200
+    assert message in text(response)
+    assert not StripeConnection.objects.exists()
+
+
+def test_workspace_is_found_by_typing(staff, workspace, other_workspace):
+    query = {
+        "app_label": "stripe_connections",
+        "model_name": "stripeconnection",
+        "field_name": "workspace",
+        "term": "ws_dem",
+    }
+
+    found = staff.get("/admin/autocomplete/", query).json()["results"]
+
+    assert found == [{"id": str(workspace.pk), "text": "Demo (ws_demo)"}]
+
+
+@pytest.mark.parametrize("key", ["0", "x", "9" * 40, "1_1"])
+def test_connection_that_is_not_there_leads_back(staff, connection, key):
+    assert staff.get(f"{LIST}{key}/change/").status_code == 302
+    assert staff.get(f"{LIST}{key}/history/").status_code == 302
+
+
+def test_row_that_somebody_holds_is_not_saved_and_the_page_says_so(staff, connection, stored):
+    before = stored(connection)
+    form = staff.form(change_url(connection))
+
+    with database.execute_wrapper(refuse_writing):
+        response = staff.post(change_url(connection), form | {"connection_name": "New"})
+
+    assert response.status_code == 503
+    assert response["Retry-After"] == "1"
+    assert "no-store" in response["Cache-Control"]
+    assert "Nothing was saved" in text(response)
+    assert stored(connection) == before
+
+
+def refuse_writing(execute, sql, params, many, context):
+    """As a lock that outlasts its time-out."""
+    if 'UPDATE "stripe_connections_stripeconnection"' in sql:
+        raise OperationalError("canceling statement due to lock timeout")
+    return execute(sql, params, many, context)

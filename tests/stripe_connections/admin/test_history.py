@@ -1,0 +1,144 @@
+"""The audit as staff read it."""
+
+import pytest
+from auditlog.models import LogEntry
+from django.contrib.auth.models import User
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from tests.conftest import random_api_key
+from tests.stripe_connections.admin.conftest import AUDIT, change_url, history_url, text
+
+
+@pytest.fixture
+def life(staff, manager, connection, workspace):
+    """A change over the API, one in the admin, and one by a command."""
+    manager.update(
+        {"connectionBizId": "sc_abc123", "connectionName": "Second", "apiKey": random_api_key()},
+        headers={"X-Request-Id": "from-the-gateway"},
+    )
+    staff.save(change_url(connection), connection_description="", status="0")
+    services.update_connection(
+        workspace=workspace,
+        biz_id="sc_abc123",
+        changes={"stripe_account_id": "acct_by_command"},
+        actor=Actor(None, Source.COMMAND),
+    )
+    connection.refresh_from_db()
+    return connection
+
+
+def entries(client, connection):
+    return client.get(history_url(connection)).context["entries"]
+
+
+def records(client, **query):
+    response = client.get(AUDIT, query)
+    return [record.additional_data["version"] for record in response.context["cl"].result_list]
+
+
+def test_history_tells_who_from_where_and_what_newest_first(staff, life):
+    told = [
+        (entry.version, entry.username, entry.source, entry.request_id)
+        for entry in entries(staff, life)
+    ]
+
+    assert told == [
+        (4, "", "command", ""),
+        (3, "staff", "admin", "request-1"),
+        (2, "manager", "api", "from-the-gateway"),
+    ]
+
+
+def test_history_tells_old_and_new_values(staff, life):
+    told = {
+        change.label: (change.old_text, change.new_text)
+        for entry in entries(staff, life)
+        for change in entry.changes
+    }
+
+    old_hint = LogEntry.objects.earliest("pk").changes["api_key"][0]
+    assert told == {
+        "Name": ("Stripe Connection", "Second"),
+        "API key": (old_hint, f"replaced {life.api_key_hint}"),
+        "Description": ("As it was", None),
+        "Status": ("Active", "Inactive"),
+        "Stripe account ID": ("acct_1234567890", "acct_by_command"),
+    }
+
+
+def test_history_shows_it_on_the_page(staff, life):
+    page = text(staff.get(history_url(life)))
+
+    for shown in ("from-the-gateway", "manager", "Second", f"replaced {life.api_key_hint}", "none"):
+        assert shown in page
+
+
+def test_history_of_another_connection_is_not_in_it(staff, life, workspace, make_connection):
+    assert entries(staff, make_connection(workspace)) == []
+
+
+def test_long_history_has_pages(staff, connection, workspace):
+    for number in range(51):
+        services.update_connection(
+            workspace=workspace,
+            biz_id="sc_abc123",
+            changes={"connection_name": f"Name {number}"},
+            actor=Actor(None, Source.COMMAND),
+        )
+
+    first, second = (staff.get(history_url(connection), {"p": page}) for page in (1, 2))
+
+    assert len(first.context["entries"]) == 50
+    assert [entry.version for entry in second.context["entries"]] == [2]
+    assert '<a href="?p=2">Older</a>' in text(first)
+
+
+def test_name_of_a_deleted_user_is_still_told(staff, life):
+    User.objects.get(username="manager").delete()
+
+    assert [entry.username for entry in entries(staff, life)] == ["", "staff", "manager"]
+    assert records(staff, person="manager") == [2]
+
+
+def test_markup_in_values_is_text(staff, connection):
+    staff.save(change_url(connection), connection_name="<script>alert(1)</script>")
+
+    for url in (history_url(connection), AUDIT, change_url(connection)):
+        assert "<script>alert" not in text(staff.get(url))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, [4, 3, 2]),
+        ({"person": "staff"}, [3]),
+        ({"person": "manager"}, [2]),
+        ({"person": "stranger"}, []),
+        ({"person": "\0"}, [4, 3, 2]),
+        ({"field": "api_key"}, [2]),
+        ({"field": "status"}, [3]),
+        ({"field": "version"}, [4, 3, 2]),
+        ({"person": "staff", "field": "status"}, [3]),
+        ({"day": "2001-01-01"}, []),
+        ({"day": "yesterday"}, [4, 3, 2]),
+        ({"day": "9999-12-31"}, [4, 3, 2]),
+    ],
+)
+def test_all_history_is_filtered(staff, life, query, expected):
+    assert records(staff, **query) == expected
+
+
+def test_all_history_is_filtered_by_the_day_of_the_change(staff, life):
+    day = LogEntry.objects.earliest("pk").timestamp.date().isoformat()
+
+    assert records(staff, day=day) == [4, 3, 2]
+
+
+@pytest.mark.parametrize("lookup", ["changes__icontains", "additional_data", "object_repr"])
+def test_all_history_is_filtered_by_nothing_else(staff, life, lookup):
+    assert staff.get(AUDIT, {lookup: "x"}).status_code == 400
+
+
+def test_all_history_leads_to_the_connection(staff, life):
+    assert f'<a href="{change_url(life)}">sc_abc123</a>' in text(staff.get(AUDIT))

@@ -1,0 +1,212 @@
+"""The list of connections: what it shows, finds and filters, and what it costs."""
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import Status, StripeConnection
+from stripe_connections.secrets.keyring import keyring
+from tests.conftest import random_api_key
+from tests.stripe_connections.admin.conftest import AUDIT, FIND, LIST, StaffClient
+
+ACTOR = Actor(None, Source.COMMAND)
+
+
+def listed(client: StaffClient, **query):
+    response = client.get(LIST, query)
+    return [connection.biz_id for connection in response.context["cl"].result_list]
+
+
+@pytest.fixture
+def many(workspace, connection):
+    """The documented connection and 1,100 without secrets."""
+    StripeConnection.objects.bulk_create(
+        StripeConnection(workspace=workspace, connection_name=f"Number {n}") for n in range(1_100)
+    )
+
+
+def test_list_shows_what_staff_ask_for(staff, connection):
+    page = staff.get(LIST).getvalue().decode()
+
+    for shown in (
+        "sc_abc123", "Stripe Connection", "Example Ltd", "Demo", "acct_1234567890", "live",
+        "Active", connection.api_key_hint,
+    ):  # fmt: skip
+        assert shown in page
+
+
+def test_list_has_every_column_and_the_replacement_date(staff, connection):
+    columns = [
+        "biz_id", "connection_name", "tenant", "workspace_name", "stripe_account_id", "mode",
+        "state", "key_hint", "outcome", "replaced", "updated",
+    ]  # fmt: skip
+
+    page = staff.get(LIST).getvalue().decode()
+
+    assert [name for name in columns if f"field-{name}" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "query", ["sc_abc123", "STRIPE conn", "acct_1234567890", "partner.example", "ws_demo", "tn_xyz"]
+)
+def test_search_finds(staff, connection, other_workspace, make_connection, query):
+    make_connection(
+        other_workspace, "sc_other1", connection_name="Other", stripe_account_id="acct_9",
+        partner_endpoint="https://other.example.com/",
+    )  # fmt: skip
+
+    assert listed(staff, q=query) == ["sc_abc123"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"status__exact": "1"}, ["sc_b", "sc_a"]),
+        ({"status__exact": "0"}, ["sc_c"]),
+        ({"mode": "live"}, ["sc_a"]),
+        ({"mode": "test"}, ["sc_b"]),
+        ({"webhook": "none"}, ["sc_c"]),
+        ({"webhook": "set"}, ["sc_b", "sc_a"]),
+        ({"mode": "sandbox"}, ["sc_c", "sc_b", "sc_a"]),
+        ({"webhook": "x"}, ["sc_c", "sc_b", "sc_a"]),
+        ({"tenant": "x"}, ["sc_c", "sc_b", "sc_a"]),
+        ({"workspace": "9" * 30}, ["sc_c", "sc_b", "sc_a"]),
+        ({"status__exact": "1", "mode": "test"}, ["sc_b"]),
+    ],
+)
+def test_filters(staff, workspace, make_connection, query, expected):
+    make_connection(workspace, "sc_a")
+    test_mode = make_connection(workspace, "sc_b")
+    services.update_connection(
+        workspace=workspace,
+        biz_id=test_mode.biz_id,
+        changes={"api_key": random_api_key("rk_test_")},
+        actor=ACTOR,
+    )
+    StripeConnection.objects.create(
+        workspace=workspace, biz_id="sc_c", connection_name="C", status=Status.INACTIVE
+    )
+
+    assert listed(staff, **query) == expected
+
+
+def test_filters_by_tenant_and_workspace(
+    staff, connection, workspace, other_workspace, make_connection
+):
+    make_connection(other_workspace, "sc_other1")
+
+    assert listed(staff, tenant=workspace.tenant.pk) == ["sc_abc123"]
+    assert listed(staff, workspace=other_workspace.pk) == ["sc_other1"]
+
+
+def test_chosen_filter_is_named_on_the_page(staff, connection, workspace):
+    page = staff.get(LIST, {"workspace": workspace.pk, "q": "stripe"}).getvalue().decode()
+
+    assert "Demo (ws_demo)</option>" in page
+    assert '<input type="hidden" name="q" value="stripe">' in page
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    [
+        "api_key", "api_key__startswith", "api_key_fingerprint", "api_key_hint__contains",
+        "webhook_secret__isnull", "webhook_secret_fingerprint__startswith",
+        "workspace__tenant__biz_id",
+    ],
+)  # fmt: skip
+def test_list_is_not_filtered_by_anything_else(staff, connection, lookup):
+    assert staff.get(LIST, {lookup: "1"}).status_code == 400
+
+
+def test_list_cannot_be_ordered_by_secrets(staff, connection):
+    page = staff.get(LIST).context["cl"]
+
+    assert set(page.sortable_by) == {"biz_id", "connection_name", "updated"}
+    assert staff.get(LIST, {"o": "8.9"}).status_code == 200
+    assert page.get_ordering_field("key_hint") is None
+
+
+def test_secret_in_the_search_box_is_sent_to_its_own_page(staff, connection):
+    secret = random_api_key()
+
+    response = staff.get(LIST, {"q": f" {secret}"}, follow=True)
+
+    assert response.redirect_chain == [(FIND, 302)]
+    assert secret not in response.getvalue().decode()
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_list_costs_the_same_few_queries_for_any_number_of_rows(
+    staff, workspace, make_connection, rows
+):
+    for _ in range(rows):
+        make_connection(workspace)
+    staff.get(LIST)
+
+    with CaptureQueriesContext(
+        database,
+    ) as queries:
+        staff.get(LIST)
+
+    # The session and its new expiry, the person and the permissions (2), the bounded count and
+    # the page; on PostgreSQL no more.
+    reading = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert len(reading) <= 6
+
+
+def test_list_counts_no_more_than_it_lists(staff, many):
+    with CaptureQueriesContext(database) as queries:
+        page = staff.get(LIST)
+
+    assert not [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
+    assert page.context["cl"].result_count == 1_000
+    assert "Only the first 1000 are listed" in page.getvalue().decode()
+
+
+def test_history_list_counts_no_more_than_it_lists(staff, connection):
+    with CaptureQueriesContext(database) as queries:
+        staff.get(AUDIT)
+
+    assert not [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
+
+
+def test_list_decrypts_nothing(staff, connection, monkeypatch):
+    monkeypatch.setattr(Fernet, "_decrypt_data", None)
+
+    assert listed(staff) == ["sc_abc123"]
+
+
+@pytest.mark.parametrize("name", ["api_key", "webhook_secret"])
+def test_damaged_secret_is_marked_and_the_others_are_listed(
+    staff, connection, workspace, make_connection, damage, name
+):
+    make_connection(workspace, "sc_fine")
+    damage(connection, name)
+
+    response = staff.get(LIST)
+
+    assert len(response.context["cl"].result_list) == 2
+    assert response.getvalue().decode().count("badge unreadable") == 1
+
+
+def test_secrets_of_a_key_that_is_gone_are_marked(staff, connection, settings):
+    settings.FERNET_KEYS = [Fernet.generate_key().decode()]
+
+    assert staff.get(LIST).getvalue().decode().count("badge unreadable") == 2
+
+
+def test_secrets_of_an_older_key_are_not_marked(staff, connection, settings):
+    settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
+
+    assert keyring().position_of(b"") is None
+    assert "badge unreadable" not in staff.get(LIST).getvalue().decode()
+
+
+def test_viewing_writes_no_record(staff, connection):
+    staff.get(LIST)
+
+    assert not LogEntry.objects.exists()

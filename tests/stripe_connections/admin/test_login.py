@@ -1,0 +1,186 @@
+"""The way in: guessing, sessions, and what every page tells the browser."""
+
+from datetime import timedelta
+
+import pytest
+from axes.models import AccessAttempt
+from django.conf import settings as project
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import OperationalError
+from django.db import connection as database
+from django.utils import timezone
+
+from tests.conftest import ApiClient
+from tests.stripe_connections.admin.conftest import AUDIT, FIND, LIST, StaffClient, text
+
+LOGIN = "/admin/login/"
+LIMIT = 10
+
+
+@pytest.fixture
+def person(make_staff):
+    make_staff("person", "view_stripeconnection")
+    return {"username": "person", "password": "password of person"}
+
+
+def log_in(username="person", password="wrong", address="192.0.2.1"):
+    return StaffClient().post(
+        LOGIN, {"username": username, "password": password, "next": LIST}, REMOTE_ADDR=address
+    )
+
+
+@pytest.fixture
+def guess():
+    def try_often(times, **who):
+        return [log_in(**who).status_code for _ in range(times)]
+
+    return try_often
+
+
+def test_right_password_opens(person):
+    assert log_in(**person).headers["Location"] == LIST
+
+
+def test_guessing_closes_the_login_of_that_name_everywhere(person, guess):
+    answers = guess(LIMIT)
+
+    closed = log_in(**person, address="192.0.2.99")
+
+    assert answers == [200] * (LIMIT - 1) + [429]
+    assert closed.status_code == 429
+    assert "Too many attempts" in text(closed)
+
+
+def test_guessing_closes_the_login_of_that_address_for_every_name(person, make_staff, guess):
+    make_staff("other")
+    guess(LIMIT, username="somebody")
+
+    assert log_in(**person).status_code == 429
+    assert log_in(**person, address="192.0.2.99").status_code == 302
+
+
+def test_login_opens_again_after_a_while(person, guess, monkeypatch):
+    guess(LIMIT)
+    later = timezone.now() + timedelta(minutes=16)
+    monkeypatch.setattr("axes.handlers.proxy.now", lambda: later)
+    monkeypatch.setattr("axes.attempts.now", lambda: later)
+
+    assert log_in(**person).status_code == 302
+
+
+def test_names_are_not_told_apart(person):
+    wrong, unknown = log_in(), log_in(username="nobody")
+
+    assert wrong.context["errors"] == unknown.context["errors"]
+
+
+def test_address_is_the_one_before_our_proxy(person, guess, settings):
+    settings.REST_FRAMEWORK = project.REST_FRAMEWORK | {"NUM_PROXIES": 1}
+    for number in range(LIMIT):
+        StaffClient().post(
+            LOGIN,
+            {"username": f"name{number}", "password": "wrong"},
+            headers={"X-Forwarded-For": "198.51.100.7"},
+        )
+
+    closed = StaffClient().post(LOGIN, person, headers={"X-Forwarded-For": "198.51.100.7"})
+    other = StaffClient().post(LOGIN, person, headers={"X-Forwarded-For": "198.51.100.8"})
+
+    assert (closed.status_code, other.status_code) == (429, 302)
+
+
+def test_address_that_is_none_is_the_one_of_the_connection(person, settings):
+    settings.REST_FRAMEWORK = project.REST_FRAMEWORK | {"NUM_PROXIES": 1}
+
+    answer = StaffClient().post(
+        LOGIN, person | {"password": "wrong"}, headers={"X-Forwarded-For": "198.51.100.7:4711"}
+    )
+
+    assert answer.status_code == 200
+    assert AccessAttempt.objects.get().ip_address == "127.0.0.1"
+
+
+def test_attempts_over_the_api_are_counted_there_and_not_here(person):
+    for _ in range(LIMIT):
+        ApiClient().post(
+            "/web/v1/auth/token",
+            {"username": "person", "password": "wrong"},
+            content_type="application/json",
+        )
+
+    assert log_in(**person).status_code == 302
+
+
+def test_customer_without_staff_status_stays_outside(make_user):
+    make_user("customer")
+
+    assert log_in(username="customer", password="password of customer").status_code == 200
+
+
+def test_session_cookie_is_secure_and_short(person):
+    cookie = log_in(**person).cookies["sessionid"]
+
+    session = Session.objects.get(pk=cookie.value)
+    assert cookie["secure"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["max-age"] == ""
+    assert session.expire_date < timezone.now() + timedelta(minutes=31)
+
+
+def test_deactivated_person_is_out_at_once(person):
+    client = StaffClient()
+    client.post(LOGIN, person)
+    User.objects.filter(username="person").update(is_active=False)
+
+    assert client.get(LIST).status_code == 302
+
+
+@pytest.mark.parametrize("url", ["/admin/", LIST, FIND, AUDIT, LOGIN, "/admin/password_change/"])
+def test_page_is_not_cached_and_runs_no_inline_script(superuser, url):
+    response = superuser.get(url)
+
+    policy = response.headers["Content-Security-Policy"]
+    assert "no-store" in response.headers["Cache-Control"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src" not in policy
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert "<script>" not in text(response)
+    assert " onclick=" not in text(response)
+    assert " style=" not in text(response)
+
+
+@pytest.mark.parametrize("path", ["admin/css/base.css", "stripe_connections/admin.css"])
+def test_style_sheets_are_served(superuser, path):
+    response = superuser.get(f"/static/{path}")
+
+    assert response.status_code == 200
+    assert b"{" in response.getvalue()
+
+
+def test_posting_without_the_forms_token_is_refused(person):
+    client = StaffClient()
+    client.handler.enforce_csrf_checks = True
+
+    assert client.post(LOGIN, person).status_code == 403
+
+
+@pytest.mark.parametrize("table", ["", "django_session"])
+def test_database_away_is_a_503_that_says_so(superuser, table):
+    def refuse(execute, sql, *args):
+        if table in sql:
+            raise OperationalError("no such host: do not show")
+        return execute(sql, *args)
+
+    superuser.raise_request_exception = False
+    with database.execute_wrapper(refuse):
+        response = superuser.get(LIST)
+
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert "no-store" in response.headers["Cache-Control"]
+    assert "Try again in a moment" in text(response)
+    assert "do not show" not in text(response)

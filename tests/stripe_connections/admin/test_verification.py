@@ -1,0 +1,598 @@
+"""Staff see what Stripe said of a key, and it is asked before a form is saved."""
+
+from datetime import UTC, datetime
+
+import pytest
+from auditlog.models import LogEntry
+from django.conf import settings as django_settings
+from django.db import connection as database
+from django.test import Client
+
+from stripe_connections import services
+from stripe_connections.admin import actions
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api import verification
+from tests.conftest import random_api_key, random_webhook_secret, set_columns
+from tests.fake_stripe import OTHER, STORED
+from tests.stripe_connections.admin.conftest import (
+    ADD,
+    AUDIT,
+    LIST,
+    change_url,
+    history_url,
+    messages,
+    text,
+)
+
+ASKED_AT = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
+PERMISSION = "rak_accounts_kyc_basic_read"
+OUTCOMES = ["verified", "narrow", "rejected", "unverified"]
+
+
+def say(connection, verification, **columns):
+    """As if Stripe had said so of the key that is stored."""
+    StripeConnection.objects.filter(pk=connection.pk).update(
+        verification=verification,
+        verification_at=ASKED_AT,
+        verification_fingerprint=connection.api_key_fingerprint,
+        **columns,
+    )
+
+
+def outcome_of(connection):
+    return StripeConnection.objects.get(pk=connection.pk).outcome
+
+
+def errors(response):
+    """What the form says, by field; a page, and no crash."""
+    assert response.status_code == 200
+    return response.context["adminform"].form.errors
+
+
+def listed(client, **query):
+    return [row.biz_id for row in client.get(LIST, query).context["cl"].result_list]
+
+
+@pytest.fixture
+def one_of_each(workspace, make_connection):
+    """Connections called by their outcome."""
+    columns = {
+        "verified": {"verification_account_id": STORED},
+        "narrow": {"missing_permission": PERMISSION},
+    }
+    for name in OUTCOMES:
+        say(make_connection(workspace, f"sc_{name}"), name, **columns.get(name, {}))
+
+
+@pytest.fixture
+def limit(settings, stripe):
+    """Stripe may be asked once a day."""
+    settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
+        "DEFAULT_THROTTLE_RATES": {"stripe": "1/day"}
+    }
+
+
+@pytest.fixture
+def adding(workspace):
+    """What the form for a new connection sends."""
+
+    def form(**values):
+        return {"workspace": workspace.pk, "connection_name": "New", "status": "1"} | values
+
+    return form
+
+
+class TestList:
+    @pytest.mark.parametrize(
+        ("outcome", "columns", "hover"),
+        [
+            ("verified", {"verification_account_id": STORED}, f", of {STORED}"),
+            ("narrow", {"missing_permission": PERMISSION}, f", lacks {PERMISSION}"),
+            ("rejected", {"verification_account_id": OTHER}, f", of {OTHER}"),
+            ("rejected", {}, ""),
+            ("unverified", {}, ""),
+        ],
+    )
+    def test_outcome_is_a_badge(self, staff, connection, outcome, columns, hover):
+        say(connection, outcome, **columns)
+
+        page = text(staff.get(LIST))
+
+        assert (
+            f'<span class="badge {outcome}" title="asked 2026-11-01 12:30 UTC{hover}">'
+            f"{outcome}</span>"
+        ) in page
+
+    @pytest.mark.parametrize("outcome", OUTCOMES)
+    def test_outcome_is_filtered_by(self, staff, one_of_each, outcome):
+        assert listed(staff, verification=outcome) == [f"sc_{outcome}"]
+
+    def test_connection_that_nobody_asked_about_is_unverified(self, staff, connection):
+        assert 'class="badge unverified" title=""' in text(staff.get(LIST))
+        assert listed(staff, verification="unverified") == ["sc_abc123"]
+
+    def test_outcome_of_another_key_counts_for_nothing(self, staff, connection):
+        say(connection, "verified", verification_account_id=STORED)
+        set_columns(connection, api_key_fingerprint="f" * 64)
+
+        assert "badge verified" not in text(staff.get(LIST))
+        assert listed(staff, verification="unverified") == ["sc_abc123"]
+        assert listed(staff, verification="verified") == []
+
+    def test_unknown_outcome_filters_nothing(self, staff, connection):
+        assert listed(staff, verification="x") == ["sc_abc123"]
+
+    @pytest.mark.parametrize("lookup", ["verification__startswith", "verification_fingerprint"])
+    def test_what_else_is_kept_is_not_filtered_by(self, staff, connection, lookup):
+        assert staff.get(LIST, {lookup: "v"}).status_code == 400
+
+
+class TestShownInForm:
+    def test_outcome_is_told_in_full(self, support, connection):
+        columns = {"verification_account_id": STORED, "missing_permission": PERMISSION}
+        say(connection, "narrow", **columns)
+
+        page = text(support.get(change_url(connection)))
+
+        for shown in ("badge narrow", "Asked 2026-11-01 12:30 UTC", STORED, PERMISSION):
+            assert shown in page
+
+    @pytest.mark.parametrize(
+        ("columns", "told"),
+        [
+            ({"verification_account_id": OTHER}, "That is another account"),
+            ({}, "Stripe refuses the key"),
+        ],
+    )
+    def test_rejected_key_is_explained(self, staff, connection, columns, told):
+        say(connection, "rejected", **columns)
+
+        assert told in text(staff.get(change_url(connection)))
+
+    def test_key_that_nobody_asked_about_has_no_date(self, staff, connection):
+        page = text(staff.get(change_url(connection)))
+
+        assert "badge unverified" in page
+        assert "Asked" not in page
+        assert "could not tell" not in page
+
+    def test_key_that_stripe_could_not_tell_of_has_one(self, staff, connection):
+        say(connection, "unverified")
+
+        page = text(staff.get(change_url(connection)))
+
+        assert "Asked 2026-11-01 12:30 UTC" in page
+        assert "Stripe could not tell whether the key works" in page
+
+    @pytest.mark.parametrize(
+        "name", ["verification", "verification_account_id", "verification_fingerprint", "outcome"]
+    )
+    def test_outcome_cannot_be_posted(self, staff, connection, stored, name):
+        before = stored(connection)
+
+        staff.save(change_url(connection), **{name: "verified"})
+
+        assert stored(connection) == before
+
+
+class TestChange:
+    def test_new_key_is_asked_about_once_and_saved(self, staff, connection, stripe):
+        key = random_api_key()
+
+        response = staff.save(change_url(connection), api_key=f" {key} ")
+
+        assert response.status_code == 302
+        assert stripe.keys == [key]
+        assert outcome_of(connection)[::2] == ("verified", STORED)
+        record = LogEntry.objects.get()
+        assert record.changes["verification"] == ["unverified", "verified"]
+        assert record.additional_data["source"] == "admin"
+
+    def test_new_account_is_asked_about_with_the_stored_key(self, colleague, connection, stripe):
+        stripe.knows(OTHER)
+        stored_key = StripeConnection.objects.defer(None).get().api_key
+
+        response = colleague.save(change_url(connection), stripe_account_id=OTHER)
+
+        assert response.status_code == 302
+        assert stripe.keys == [stored_key]
+        assert outcome_of(connection)[::2] == ("verified", OTHER)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"connection_name": "New"},
+            {"webhook_secret": random_webhook_secret()},
+            {"stripe_account_id": ""},
+        ],
+    )
+    def test_what_stripe_need_not_know_is_not_asked(self, staff, connection, stripe, changes):
+        assert staff.save(change_url(connection), **changes).status_code == 302
+
+        assert stripe.requests == []
+
+    def test_refused_key_is_an_error_at_its_input(self, staff, connection, stripe, stored):
+        stripe.rejects()
+        before, key = stored(connection), random_api_key()
+
+        response = staff.save(change_url(connection), api_key=key, connection_name="Kept")
+
+        assert errors(response) == {
+            "api_key": ["Stripe refuses this key: it is wrong, expired or revoked."]
+        }
+        assert stored(connection) == before
+        assert key not in text(response)
+        assert 'value="Kept"' in text(response)
+        assert not LogEntry.objects.exists()
+
+    @pytest.mark.parametrize("changes", [{}, {"stripe_account_id": "acct_typed"}])
+    def test_key_of_another_account_is_an_error_with_both_ids(
+        self, staff, connection, stripe, stored, changes
+    ):
+        stripe.knows(OTHER)
+        before = stored(connection)
+
+        response = staff.save(change_url(connection), api_key=random_api_key(), **changes)
+
+        account_id = changes.get("stripe_account_id", STORED)
+        assert errors(response) == {
+            "stripe_account_id": [f"The API key is of {OTHER}, not of {account_id}."]
+        }
+        assert stored(connection) == before
+
+    @pytest.mark.parametrize("person", ["staff", "colleague"])
+    def test_stored_key_that_is_refused_is_an_error_at_the_account(
+        self, request, connection, stripe, stored, person
+    ):
+        stripe.rejects()
+        before = stored(connection)
+
+        client = request.getfixturevalue(person)
+        response = client.save(change_url(connection), stripe_account_id=OTHER)
+
+        (message,) = errors(response)["stripe_account_id"]
+        assert "Stripe refuses the stored API key" in message
+        assert len(errors(response)) == 1
+        assert stored(connection) == before
+
+    def test_untold_key_is_saved_as_unverified_and_that_is_said(self, staff, connection, stripe):
+        stripe.fails(503)
+
+        staff.save(change_url(connection), api_key=random_api_key())
+
+        assert outcome_of(connection).verification == "unverified"
+        assert messages(staff.get(LIST))[0].startswith("Stripe could not tell")
+
+    def test_known_key_that_is_typed_again_is_not_called_untold(self, staff, connection, stripe):
+        key = random_api_key()
+        staff.save(change_url(connection), api_key=key)
+        stripe.fails(503)
+
+        staff.save(change_url(connection), api_key=key)
+
+        assert outcome_of(connection).verification == "verified"
+        assert [m for m in messages(staff.get(LIST)) if "could not tell" in m] == []
+
+    def test_untold_key_is_not_saved_where_it_must_be_told(
+        self, staff, connection, stripe, settings, stored
+    ):
+        settings.STRIPE_VERIFY_REQUIRED = True
+        stripe.fails(503)
+        before, key = stored(connection), random_api_key()
+
+        response = staff.save(change_url(connection), api_key=key)
+
+        (message,) = errors(response)["__all__"]
+        assert message.startswith("Stripe could not tell whether the key works, so nothing")
+        assert stored(connection) == before
+        assert key not in text(response)
+
+    def test_too_many_attempts_are_an_error(self, staff, connection, limit, stripe, stored):
+        staff.save(change_url(connection), api_key=random_api_key())
+        before, key = stored(connection), random_api_key()
+
+        response = staff.save(change_url(connection), api_key=key)
+
+        (message,) = errors(response)["__all__"]
+        assert message.startswith("Stripe was asked too often")
+        assert stored(connection) == before
+        assert len(stripe.requests) == 1
+        assert key not in text(response)
+
+    @pytest.mark.parametrize(
+        "typed", [{"config_json": "["}, {"api_key": "nonsense"}, {"seen_version": "7"}]
+    )
+    def test_form_that_is_refused_anyway_asks_nobody(
+        self, staff, connection, stripe, stored, typed
+    ):
+        before = stored(connection)
+
+        response = staff.save(change_url(connection), **({"api_key": random_api_key()} | typed))
+
+        assert errors(response)
+        assert stripe.requests == []
+        assert stored(connection) == before
+
+    @pytest.mark.parametrize(
+        ("person", "typed"),
+        [
+            ("support", {"stripe_account_id": OTHER}),
+            ("support", {"api_key": random_api_key()}),
+            ("colleague", {"api_key": random_api_key()}),
+        ],
+    )
+    def test_whoever_may_not_save_asks_nobody(
+        self, request, staff, connection, stripe, stored, person, typed
+    ):
+        before = stored(connection)
+        form = staff.form(change_url(connection))
+
+        response = request.getfixturevalue(person).post(change_url(connection), form | typed)
+
+        assert response.status_code == 403
+        assert stripe.requests == []
+        assert stored(connection) == before
+
+    def test_other_site_cannot_ask(self, staff, connection, stripe, stored):
+        before = stored(connection)
+        form = staff.form(change_url(connection)) | {"api_key": random_api_key()}
+        browser = Client(enforce_csrf_checks=True, headers={"X-Forwarded-Proto": "https"})
+        browser.cookies = staff.cookies
+
+        response = browser.post(change_url(connection), form)
+
+        assert response.status_code == 403
+        assert stripe.requests == []
+        assert stored(connection) == before
+
+    @pytest.mark.parametrize("key", ["0", "x", "9" * 40])
+    def test_connection_that_is_not_there_asks_nobody(self, staff, connection, stripe, key):
+        form = staff.form(change_url(connection)) | {"api_key": random_api_key()}
+
+        assert staff.post(f"{LIST}{key}/change/", form).status_code == 302
+        assert stripe.requests == []
+
+    def test_row_that_changes_while_stripe_is_asked_is_not_overwritten(
+        self, staff, connection, stripe, monkeypatch
+    ):
+        ask = verification.ask
+
+        def change_and_ask(*arguments):
+            services.update_connection(
+                workspace=connection.workspace,
+                biz_id=connection.biz_id,
+                changes={"connection_name": "Meanwhile"},
+                actor=Actor(None, Source.API),
+            )
+            return ask(*arguments)
+
+        monkeypatch.setattr(verification, "ask", change_and_ask)
+
+        response = staff.save(change_url(connection), api_key=random_api_key())
+
+        assert "Somebody was faster" in text(response)
+        connection.refresh_from_db()
+        assert (connection.connection_name, connection.version) == ("Meanwhile", 2)
+        assert connection.outcome.verification == "unverified"
+
+    def test_nothing_leaves_the_machine_where_it_is_off(self, staff, connection, fake_stripe):
+        typed = {"api_key": random_api_key("sk_test_"), "stripe_account_id": OTHER}
+
+        assert staff.save(change_url(connection), **typed).status_code == 302
+
+        assert fake_stripe.requests == []
+        assert outcome_of(connection).at is None
+
+    def test_history_tells_the_outcome(self, staff, connection, stripe):
+        staff.save(change_url(connection), api_key=random_api_key())
+
+        staff.save(change_url(connection), connection_name="New")
+        found = staff.get(AUDIT, {"field": "verification"}).context["cl"].result_list
+        page = text(staff.get(history_url(connection)))
+
+        assert [record.additional_data["version"] for record in found] == [2]
+        assert "<dt>Verification</dt>" in page
+        assert '<span class="old">unverified</span> → <span class="new">verified</span>' in page
+
+
+class TestSwappedMode:
+    def test_swap_is_refused_and_can_be_confirmed(self, staff, connection, stripe, stored):
+        before, key = stored(connection), random_api_key("sk_test_")
+
+        response = staff.save(change_url(connection), api_key=key)
+
+        (message,) = errors(response)["api_key"]
+        assert message.startswith("The stored key is a live key and this one a test key.")
+        assert 'type="checkbox" name="confirms_mode"' in text(response)
+        assert "Live and test are swapped on purpose" in text(response)
+        assert key not in text(response)
+        assert stored(connection) == before
+        assert stripe.requests == []
+
+    def test_confirmed_swap_is_asked_about_and_saved(self, staff, connection, stripe):
+        key = random_api_key("sk_test_")
+
+        response = staff.save(change_url(connection), api_key=key, confirms_mode="on")
+
+        assert response.status_code == 302
+        assert stripe.keys == [key]
+        saved = StripeConnection.objects.get(pk=connection.pk)
+        assert (saved.mode, saved.outcome.verification) == ("test", "verified")
+
+    def test_confirming_the_swap_confirms_nothing_else(self, staff, connection, stripe, stored):
+        stripe.rejects()
+        before, key = stored(connection), random_api_key("sk_test_")
+
+        response = staff.save(change_url(connection), api_key=key, confirms_mode="on")
+
+        assert list(errors(response)) == ["api_key"]
+        assert stored(connection) == before
+        # It is not sent again unseen.
+        assert 'type="checkbox" name="confirms_mode"' in text(response)
+
+    def test_box_is_not_there_before_it_is_needed(self, staff, connection, stripe):
+        page = text(staff.get(change_url(connection)))
+
+        assert 'type="checkbox" name="confirms_mode"' not in page
+
+    def test_box_is_not_there_for_another_mistake(self, staff, connection, stripe):
+        page = text(staff.save(change_url(connection), api_key="nonsense"))
+
+        assert 'type="checkbox" name="confirms_mode"' not in page
+
+
+class TestAdd:
+    def test_key_of_a_new_connection_is_asked_about_once(self, staff, adding, stripe):
+        key = random_api_key()
+
+        response = staff.post(ADD, adding(api_key=key))
+
+        assert response.status_code == 302
+        assert stripe.keys == [key]
+        saved = StripeConnection.objects.get()
+        assert saved.outcome[::2] == ("verified", STORED)
+
+    @pytest.mark.parametrize(
+        ("answer", "field"),
+        [(("rejects",), "api_key"), (("knows", STORED), "stripe_account_id")],
+    )
+    def test_bad_key_adds_nothing(self, staff, adding, stripe, answer, field):
+        name, *arguments = answer
+        getattr(stripe, name)(*arguments)
+
+        response = staff.post(ADD, adding(api_key=random_api_key(), stripe_account_id=OTHER))
+
+        assert list(errors(response)) == [field]
+        assert not StripeConnection.objects.exists()
+        assert not LogEntry.objects.exists()
+
+    def test_attempts_are_counted_for_the_workspace(self, staff, adding, stripe, limit):
+        staff.post(ADD, adding(api_key=random_api_key()))
+
+        response = staff.post(ADD, adding(api_key=random_api_key()))
+
+        assert list(errors(response)) == ["__all__"]
+        assert StripeConnection.objects.count() == len(stripe.requests) == 1
+
+    def test_whoever_may_not_add_asks_nobody(self, support, adding, stripe):
+        assert support.post(ADD, adding(stripe_account_id=OTHER)).status_code == 403
+        assert stripe.requests == []
+
+    def test_bad_connection_asks_nobody(self, staff, adding, stripe):
+        response = staff.post(ADD, adding(api_key=random_api_key(), workspace=""))
+
+        assert list(errors(response)) == ["workspace"]
+        assert stripe.requests == []
+
+
+class TestAction:
+    @pytest.mark.parametrize(
+        ("how", "told", "outcome"),
+        [
+            (("knows", STORED), "1 verified, 0 narrow, 0 rejected, 0 failed.", "verified"),
+            (("fails", 403), "0 verified, 1 narrow, 0 rejected, 0 failed.", "narrow"),
+            (
+                ("rejects",),
+                "0 verified, 0 narrow, 1 rejected, 0 failed: sc_abc123 (rejected).",
+                "rejected",
+            ),
+            (
+                ("fails", 503),
+                "0 verified, 0 narrow, 0 rejected, 1 failed: sc_abc123 (Stripe could not tell).",
+                "unverified",
+            ),
+        ],
+    )
+    def test_outcome_is_kept_and_told(self, staff, connection, stripe, how, told, outcome):
+        name, *arguments = how
+        getattr(stripe, name)(*arguments)
+
+        response = staff.act("verify", connection)
+
+        assert messages(response) == [told]
+        assert outcome_of(connection).verification == outcome
+        assert StripeConnection.objects.get().version == 1
+
+    def test_connection_without_a_key_is_named(self, staff, connection, workspace, stripe):
+        empty = StripeConnection.objects.create(
+            workspace=workspace, biz_id="sc_empty", connection_name="Empty"
+        )
+
+        response = staff.act("verify", connection, empty)
+
+        assert messages(response) == [
+            "1 verified, 0 narrow, 0 rejected, 1 failed: sc_empty (The connection has no API key)."
+        ]
+
+    def test_attempts_are_limited(self, staff, connection, workspace, make_connection, limit):
+        other = make_connection(workspace, "sc_z")
+
+        response = staff.act("verify", connection, other)
+
+        assert messages(response)[0].endswith("1 failed: sc_abc123 (asked too often).")
+        assert outcome_of(other).verification == "verified"
+
+    def test_too_many_at_once_are_refused(self, staff, connection, workspace, stripe, monkeypatch):
+        monkeypatch.setattr(actions, "MAX_ASKED", 1)
+        other = StripeConnection.objects.create(workspace=workspace, connection_name="Other")
+
+        response = staff.act("verify", connection, other)
+
+        assert messages(response) == ["At most 1 connections at once; nothing was changed."]
+        assert stripe.requests == []
+
+    def test_slow_stripe_is_asked_no_longer_than_the_proxy_waits(
+        self, staff, connection, stripe, monkeypatch
+    ):
+        moments = iter([0, actions.ASKING_SECONDS + 1])
+        monkeypatch.setattr(actions, "monotonic", lambda: next(moments))
+
+        response = staff.act("verify", connection)
+
+        assert messages(response)[0].endswith("1 failed: sc_abc123 (Stripe could not tell).")
+        assert stripe.requests == []
+
+    def test_it_is_not_offered_where_it_is_off(self, staff, connection, fake_stripe):
+        page = text(staff.get(LIST))
+
+        response = staff.act("verify", connection)
+
+        assert "Verify with Stripe" not in page
+        assert messages(response) == ["No action selected."]
+        assert fake_stripe.requests == []
+
+    def test_whoever_may_only_look_cannot_ask(self, support, connection, stripe):
+        assert messages(support.act("verify", connection)) == ["No action selected."]
+        assert stripe.requests == []
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTransaction:
+    @pytest.fixture
+    def open_transactions(self, stripe, monkeypatch):
+        """Whether one was open, for each time that Stripe was asked."""
+        ask, found = verification.ask, []
+
+        def look_and_ask(*arguments):
+            found.append(database.in_atomic_block)
+            return ask(*arguments)
+
+        monkeypatch.setattr(verification, "ask", look_and_ask)
+        return found
+
+    def test_none_is_open_while_a_change_is_asked_about(self, open_transactions, staff, connection):
+        staff.save(change_url(connection), api_key=random_api_key())
+
+        assert open_transactions == [False]
+        assert outcome_of(connection).verification == "verified"
+
+    def test_none_is_open_while_a_new_one_is_asked_about(self, open_transactions, staff, adding):
+        staff.post(ADD, adding(api_key=random_api_key()))
+
+        assert open_transactions == [False]
+
+    def test_none_is_open_in_the_action(self, open_transactions, staff, connection):
+        staff.act("verify", connection)
+
+        assert open_transactions == [False]

@@ -1,0 +1,231 @@
+"""The connections of a workspace, a page at a time."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection as database
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from stripe_connections.models import Status, StripeConnection
+from tests.conftest import ApiClient, connections_path, set_columns
+from tests.stripe_connections.api.test_update_properties import bounded
+from workspaces.models import Membership, Tenant, Workspace
+
+
+def ids(response):
+    return [item["bizId"] for item in response.json()["data"]["items"]]
+
+
+def following(response):
+    return response.json()["data"]["nextAfter"]
+
+
+@pytest.fixture
+def three(workspace, make_connection):
+    """The oldest first."""
+    names = ["Éclair Paris", "shop 100%", "Shop_two"]
+    return [
+        make_connection(workspace, f"sc_{number}", connection_name=name)
+        for number, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("who", ["manager", "viewer"])
+def test_members_see_the_connections_newest_first(request, three, who):
+    response = request.getfixturevalue(who).read()
+
+    assert response.status_code == 200
+    assert (ids(response), following(response)) == (["sc_2", "sc_1", "sc_0"], None)
+
+
+def test_an_item_is_what_the_detail_call_shows(manager, connection):
+    [item] = manager.read().json()["data"]["items"]
+
+    assert item == manager.read("/sc_abc123").json()["data"]
+
+
+def test_workspace_without_connections_has_an_empty_page(manager):
+    assert manager.read().json()["data"] == {"items": [], "nextAfter": None}
+
+
+def test_connections_of_other_workspaces_are_not_listed(
+    manager, connection, sibling_workspace, other_workspace, make_connection
+):
+    for place in (sibling_workspace, other_workspace):
+        make_connection(place)
+
+    assert ids(manager.read()) == ["sc_abc123"]
+
+
+def test_pages_follow_each_other(manager, three):
+    first = manager.read(query={"limit": "2"})
+    second = manager.read(query={"limit": "2", "after": following(first)})
+
+    assert (ids(first), following(first)) == (["sc_2", "sc_1"], "sc_1")
+    assert (ids(second), following(second)) == (["sc_0"], None)
+
+
+def test_page_that_is_just_full_is_the_last(manager, three):
+    response = manager.read(query={"limit": "3"})
+
+    assert (len(ids(response)), following(response)) == (3, None)
+
+
+def test_fifty_are_a_page_where_nobody_says(manager, workspace):
+    StripeConnection.objects.bulk_create(
+        StripeConnection(workspace=workspace, connection_name=str(number)) for number in range(51)
+    )
+
+    assert len(ids(manager.read())) == 50
+    assert len(ids(manager.read(query={"limit": "100"}))) == 51
+
+
+@pytest.mark.parametrize(
+    ("status", "found"), [("ACTIVE", ["sc_2", "sc_0"]), ("INACTIVE", ["sc_1"])]
+)
+def test_filter_by_status(manager, three, status, found):
+    set_columns(three[1], status=Status.INACTIVE)
+
+    assert ids(manager.read(query={"status": status})) == found
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("", ["sc_2", "sc_1", "sc_0"]),
+        ("SHOP", ["sc_2", "sc_1"]),
+        ("two", ["sc_2"]),
+        ("éCLAIR", ["sc_0"]),
+        ("100%", ["sc_1"]),
+        ("p_t", ["sc_2"]),
+        ("p t", []),
+        (".*", []),
+        ("(?i)shop", []),
+        ("***=shop", []),
+        ("\\", []),
+        ("[", []),
+        ("sc_1", []),
+        ("acct_1234567890", []),
+        (" two ", ["sc_2"]),
+    ],
+)
+def test_search_finds_a_part_of_the_name(manager, three, search, found):
+    assert ids(manager.read(query={"search": search})) == found
+
+
+def test_filters_hold_on_every_page(manager, three):
+    query = {"search": "shop", "limit": "1", "status": "ACTIVE"}
+    first = manager.read(query=query)
+    second = manager.read(query=query | {"after": following(first)})
+
+    assert (ids(first), ids(second), following(second)) == (["sc_2"], ["sc_1"], None)
+
+
+BAD = {
+    "limit=0": ("limit", "invalid"),
+    "limit=101": ("limit", "invalid"),
+    "limit=-1": ("limit", "invalid"),
+    "limit=1.0": ("limit", "invalid"),
+    "limit=": ("limit", "blank"),
+    "limit=%D9%A1": ("limit", "invalid"),
+    f"limit={'9' * 5_000}": ("limit", "invalid"),
+    "status=2": ("status", "invalid"),
+    "status=": ("status", "invalid"),
+    "status=%00": ("status", "invalid"),
+    "after=sc_nothere": ("after", "invalid"),
+    "after=sc_other": ("after", "invalid"),
+    "after=%00": ("after", "invalid"),
+    "after=": ("after", "blank"),
+    f"after={'x' * 65}": ("after", "max_length"),
+    "search=%00": ("search", "invalid"),
+    f"search={'x' * 129}": ("search", "max_length"),
+    "Limit=1": ("Limit", "unknown"),
+    "page=2": ("page", "unknown"),
+    "=": (None, "unknown"),
+    # A short key, pasted in the wrong place.
+    "sk_" + "live_4242=1": (None, "unknown"),
+    "%00=1": (None, "unknown"),
+    "limit=1&limit=2": (None, "invalid"),
+    "limit=1&limit=1": (None, "invalid"),
+    "search=%FF": (None, "invalid"),
+    "search=%ED%A0%80": (None, "invalid"),
+    "&".join(f"a{number}=1" for number in range(21)): (None, "invalid"),
+}
+
+
+@pytest.mark.parametrize(("query", "error"), BAD.items(), ids=[key[:20] for key in BAD])
+def test_bad_query_is_refused(
+    manager, make_connection, other_workspace, assert_refused, query, error
+):
+    make_connection(other_workspace, "sc_other")
+
+    response = manager.get(f"{connections_path()}?{query}")
+
+    [found] = assert_refused(response, 400, "4000")["errors"]
+    assert (found["field"], found["code"]) == error
+
+
+def test_every_bad_value_is_listed(manager, assert_refused):
+    response = manager.read(query={"limit": "x", "status": "y", "serch": "z"})
+
+    errors = assert_refused(response, 400, "4000")["errors"]
+    assert {error["field"] for error in errors} == {"limit", "status", "serch"}
+    assert errors[-1]["message"] == "Unknown field. Did you mean search?"
+
+
+def test_query_may_be_raw_utf8(manager, three):
+    """As a careless client sends it."""
+    response = manager.generic(
+        "GET", connections_path(), QUERY_STRING="search=Écl".encode().decode("latin-1")
+    )
+
+    assert ids(response) == ["sc_0"]
+
+
+class TestPaging(TestCase):
+    """Whatever is created and deleted between two pages."""
+
+    @classmethod
+    def setUpTestData(cls):
+        tenant = Tenant.objects.create(name="Paged Ltd")
+        cls.workspace = Workspace.objects.create(tenant=tenant, biz_id="ws_paged", name="Paged")
+        user = User.objects.create_user("reader")
+        Membership.objects.create(user=user, workspace=cls.workspace)
+        cls.client_of_reader = ApiClient(user)
+
+    def create(self, count):
+        made = StripeConnection.objects.bulk_create(
+            StripeConnection(workspace=self.workspace, connection_name="x") for _ in range(count)
+        )
+        return [connection.biz_id for connection in reversed(made)]
+
+    @bounded
+    @given(count=st.integers(0, 8), limit=st.integers(1, 4), others=st.lists(st.integers(0, 2)))
+    def test_each_connection_is_seen_once_and_in_order(self, count, limit, others):
+        created, seen, query = self.create(count), [], {"limit": str(limit)}
+        newer = iter(others)
+
+        while query is not None:
+            page = self.client_of_reader.read("", query, "ws_paged")
+            seen += ids(page)
+            self.create(next(newer, 0))
+            after = following(page)
+            query = after and {"limit": str(limit), "after": after}
+
+        assert seen == created
+
+
+def test_a_page_is_read_along_an_index(workspace, other_workspace):
+    """Neither the connections of others are looked at, nor is anything sorted."""
+    for place, count in ((workspace, 100), (other_workspace, 2_000)):
+        StripeConnection.objects.bulk_create(
+            StripeConnection(workspace=place, connection_name=str(n)) for n in range(count)
+        )
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+    page = StripeConnection.objects.filter(workspace=workspace, pk__lt=10**6).order_by("-pk")[:11]
+
+    assert "connection_of_workspace" in page.explain()
+    assert "sort" not in page.explain().lower()

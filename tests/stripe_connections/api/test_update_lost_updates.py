@@ -1,0 +1,202 @@
+"""`ETag` and `If-Match`: nobody overwrites what they have not seen, if they ask for it."""
+
+import pytest
+from auditlog.models import LogEntry
+from django.db import connection as database
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from tests.conftest import update_path
+
+NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+
+
+@pytest.fixture
+def at_version_3(manager, connection):
+    """The connection after two writes."""
+    manager.update(NAMED)
+    manager.update(NAMED)
+
+
+def test_etag_is_the_version_and_rises_with_every_write(manager, connection):
+    etags = [manager.update(NAMED)["ETag"] for _ in range(3)]
+
+    assert etags == ['"2"', '"3"', '"4"']
+
+
+def test_etag_of_one_answer_admits_the_next_write(manager, connection):
+    etag = manager.update(NAMED)["ETag"]
+
+    response = manager.update(NAMED, headers={"If-Match": etag})
+
+    assert response.status_code == 200
+    assert response["ETag"] == '"3"'
+
+
+def test_second_writer_with_the_same_etag_is_refused(manager, connection):
+    etag = manager.update(NAMED)["ETag"]
+
+    first = manager.update(NAMED | {"connectionName": "First"}, headers={"If-Match": etag})
+    second = manager.update(NAMED | {"connectionName": "Second"}, headers={"If-Match": etag})
+
+    assert (first.status_code, second.status_code) == (200, 412)
+    connection.refresh_from_db()
+    assert connection.connection_name == "First"
+
+
+@pytest.mark.parametrize(
+    "if_match",
+    [
+        '"3"',
+        'W/"3"',
+        ' "3" ',
+        "*",
+        " * ",
+        '"1", "3"',
+        '"1","2","3","4"',
+        '"3", "x"',
+        '"x", W/"3"',
+        'W/"1",\tW/"3"',
+        ', "3",',
+        '"18446744073709551616", "3"',
+    ],
+)
+def test_matching_if_match_admits(manager, at_version_3, if_match):
+    response = manager.update(NAMED, headers={"If-Match": if_match})
+
+    assert response.status_code == 200
+    assert response["ETag"] == '"4"'
+
+
+@pytest.mark.parametrize(
+    "if_match",
+    [
+        "",
+        " ",
+        ",",
+        '"1"',
+        '"2"',
+        '"4"',
+        '"1", "2"',
+        "3",
+        "W/3",
+        'w/"3"',
+        'W/ "3"',
+        '"3',
+        '3"',
+        "'3'",
+        '""',
+        '"03"',
+        '"+3"',
+        '"3.0"',
+        '" 3"',
+        '"3 "',
+        '"-3"',
+        '"٣"',
+        '"0"',
+        '"*"',
+        '**, "2"',
+        '"2", *',
+        '*, "2"',
+        '"3";q=1',
+        '"3" "4"',
+        '"33"',
+        '"99999999999999999999999999"',
+        "x" * 5_000,
+        '"2",' * 1_000,
+    ],
+    ids=range(33),
+)
+def test_any_other_if_match_is_refused(manager, connection, stored, if_match):
+    manager.update(NAMED)
+    manager.update(NAMED)
+    before = stored(connection)
+
+    response = manager.update(
+        {"connectionBizId": "sc_abc123", "connectionName": "Other"},
+        HTTP_IF_MATCH=if_match,
+    )
+
+    assert response.status_code == 412
+    assert response.json()["code"] == "4120"
+    assert stored(connection) == before
+
+
+@pytest.mark.parametrize(("if_match", "status"), [('"3"', 200), ("*", 200), ('"2"', 412)])
+def test_if_match_is_honoured_where_nothing_is_written(manager, at_version_3, if_match, status):
+    response = manager.update({"connectionBizId": "sc_abc123"}, headers={"If-Match": if_match})
+
+    assert response.status_code == status
+
+
+def test_without_if_match_the_last_write_wins_field_by_field(manager, connection):
+    manager.update({"connectionBizId": "sc_abc123", "connectionName": "First"})
+    manager.update({"connectionBizId": "sc_abc123", "connectionDescription": "Second"})
+    manager.update({"connectionBizId": "sc_abc123", "connectionName": "Third"})
+
+    connection.refresh_from_db()
+    assert connection.connection_name == "Third"
+    assert connection.connection_description == "Second"
+
+
+@pytest.mark.parametrize(
+    "header", ["If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"]
+)
+def test_no_other_condition_is_known(manager, connection, header):
+    response = manager.update(NAMED, headers={header: '"1"'})
+
+    assert response.status_code == 200
+
+
+def test_a_refusal_has_no_etag(manager, connection):
+    response = manager.post(update_path(), {}, content_type="application/json")
+
+    assert "ETag" not in response
+
+
+@pytest.fixture
+def meanwhile(connection):
+    """Somebody else changes the description as soon as the call has read the connection."""
+    pending = [{"connection_description": "Theirs"}]
+
+    def change(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if sql.startswith("SELECT") and "workspaces_membership" in sql and pending:
+            services.update_connection(
+                workspace=connection.workspace,
+                biz_id=connection.biz_id,
+                changes=pending.pop(),
+                actor=Actor(None, Source.COMMAND),
+            )
+        return result
+
+    with database.execute_wrapper(change):
+        yield
+
+
+@pytest.mark.usefixtures("meanwhile")
+def test_change_between_reading_and_writing_survives(manager, connection):
+    response = manager.update(NAMED | {"connectionDescription": "Mine"})
+
+    record = LogEntry.objects.get(additional_data__version=3)
+    assert (response.status_code, response["ETag"]) == (200, '"3"')
+    assert response.json()["data"]["connectionDescription"] == "Mine"
+    assert record.changes["connection_description"] == ["Theirs", "Mine"]
+
+
+@pytest.mark.usefixtures("meanwhile")
+def test_field_that_another_changed_between_reading_and_writing_is_shown(manager, connection):
+    data = manager.update(NAMED).json()["data"]
+
+    assert (data["connectionName"], data["connectionDescription"]) == ("New", "Theirs")
+    connection.refresh_from_db()
+    assert connection.connection_description == "Theirs"
+
+
+@pytest.mark.usefixtures("meanwhile")
+def test_change_between_reading_and_writing_fails_the_precondition(manager, connection):
+    response = manager.update(NAMED, headers={"If-Match": '"1"'})
+
+    connection.refresh_from_db()
+    assert response.status_code == 412
+    assert (connection.connection_name, connection.version) == ("Stripe Connection", 2)

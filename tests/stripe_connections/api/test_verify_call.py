@@ -1,0 +1,297 @@
+"""The verify call asks Stripe now, and changes nothing but what is known of the key."""
+
+import pytest
+from auditlog.models import LogEntry
+from django.conf import settings as django_settings
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import VERIFICATION_FIELDS, StripeConnection
+from stripe_connections.stripe_api import verification
+from tests.conftest import ApiClient, random_api_key, set_columns
+from tests.fake_stripe import OTHER, STORED
+
+PATH = "/web/v1/workspaces/{}/stripe/connections/verify"
+NAMED = {"connectionBizId": "sc_abc123"}
+
+
+def verify(client, body=NAMED, workspace_id="ws_demo", **kwargs):
+    kwargs.setdefault("content_type", "application/json")
+    return client.post(PATH.format(workspace_id), body, **kwargs)
+
+
+def shown(response):
+    """What the answer tells of the outcome; the connection is in it too."""
+    assert response.status_code == 200
+    return response.json()["data"]["extra"]["verification"]
+
+
+@pytest.fixture
+def changed(connection, stored):
+    """Which columns have changed since."""
+    before = stored(connection)
+    return lambda: {name for name, value in stored(connection).items() if value != before[name]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (("knows", STORED), ("verified", STORED, None)),
+        (("knows", OTHER), ("rejected", OTHER, None)),
+        (("rejects",), ("rejected", None, None)),
+        (("fails", 403, "'rak_balance_read'"), ("narrow", None, "rak_balance_read")),
+    ],
+)
+def test_answer_tells_and_keeps_what_stripe_says(
+    manager, connection, stripe, changed, answer, outcome
+):
+    name, *arguments = answer
+    getattr(stripe, name)(*arguments)
+
+    response = verify(manager)
+
+    found = shown(response)
+    assert (found["outcome"], found["accountId"], found["missingPermission"]) == outcome
+    assert found["at"].endswith("Z")
+    assert response["ETag"] == '"1"'
+    assert changed() <= set(VERIFICATION_FIELDS)
+    assert response.json()["data"] == manager.read("/sc_abc123").json()["data"]
+
+
+def test_stripe_is_asked_whatever_is_known(manager, connection, stripe):
+    key = StripeConnection.objects.defer(None).get().api_key
+
+    assert [shown(verify(manager))["outcome"] for _ in range(2)] == ["verified"] * 2
+    assert stripe.keys == [key, key]
+
+
+def test_etag_from_before_still_matches(manager, connection, stripe):
+    verify(manager)
+
+    body = NAMED | {"connectionName": "New"}
+    assert manager.update(body, headers={"If-Match": '"1"'}).status_code == 200
+
+
+def test_connection_without_an_account_is_verified_by_any(manager, connection, stripe):
+    set_columns(connection, stripe_account_id=None)
+    stripe.knows(OTHER)
+
+    assert shown(verify(manager))["outcome"] == "verified"
+
+
+def test_changed_outcome_is_recorded_once(manager, connection, stripe):
+    response = verify(manager)
+    verify(manager)
+
+    record = LogEntry.objects.get()
+    assert record.changes == {"verification": ["unverified", "verified"]}
+    assert record.cid == response["X-Request-Id"]
+    assert record.additional_data == {"source": "api", "username": "manager", "version": 1}
+
+
+@pytest.mark.parametrize("answer", [("fails", 503), ("fails", 429), ("is_silent",)])
+def test_untold_is_503_and_kept_where_nothing_is_known(
+    manager, connection, stripe, changed, answer
+):
+    name, *arguments = answer
+    getattr(stripe, name)(*arguments)
+
+    response = verify(manager)
+
+    body = response.json()
+    assert (response.status_code, body["code"], response["Retry-After"]) == (503, "5030", "60")
+    assert body["message"] == "Stripe could not tell whether the key works, try again"
+    assert changed() == {"verification", "verification_at", "verification_fingerprint"}
+    assert manager.read("/sc_abc123").json()["data"]["extra"]["verification"]["at"]
+
+
+@pytest.mark.parametrize("known", [("knows", STORED), ("rejects",)])
+def test_untold_changes_nothing_that_is_known(manager, connection, stripe, stored, known):
+    name, *arguments = known
+    getattr(stripe, name)(*arguments)
+    verify(manager)
+    before = stored(connection)
+    stripe.fails(503)
+
+    assert verify(manager).status_code == 503
+    assert stored(connection) == before
+
+
+def test_key_that_is_replaced_meanwhile_keeps_its_own_outcome(
+    manager, connection, stripe, monkeypatch
+):
+    ask = verification.ask
+
+    def ask_and_replace(*arguments):
+        answer = ask(*arguments)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("django.conf.settings.STRIPE_VERIFY", False)
+            services.update_connection(
+                workspace=connection.workspace,
+                biz_id="sc_abc123",
+                changes={"api_key": random_api_key()},
+                actor=Actor(None, Source.COMMAND),
+            )
+        return answer
+
+    monkeypatch.setattr(verification, "ask", ask_and_replace)
+
+    assert verify(manager).status_code == 503
+    assert StripeConnection.objects.get().outcome.verification == "unverified"
+    assert not LogEntry.objects.filter(changes__has_key="verification").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "field", "code"),
+    [
+        (
+            dict.fromkeys(
+                ("api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at")
+            ),
+            "apiKey",
+            "required",
+        ),
+        ({"api_key": b"damaged"}, "apiKey", "unreadable"),
+    ],
+    ids=["no key", "unreadable"],
+)
+def test_connection_that_has_nothing_to_ask_with_is_400(
+    manager, connection, stripe, stored, columns, field, code
+):
+    set_columns(connection, **columns)
+    before = stored(connection)
+
+    response = verify(manager)
+
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["field"], error["code"]) == (400, field, code)
+    assert stored(connection) == before
+    assert stripe.requests == []
+
+
+def test_key_of_an_organisation_needs_an_account(manager, connection, stripe):
+    key = random_api_key("sk_org_live_")
+    assert manager.update(NAMED | {"apiKey": key}).status_code == 200
+    assert shown(verify(manager))["outcome"] == "verified"
+    set_columns(connection, stripe_account_id=None)
+
+    response = verify(manager)
+
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["field"]) == (400, "stripeAccountId")
+    assert error["code"] == "required"
+
+
+def test_call_is_404_where_asking_is_switched_off(manager, fake_stripe, assert_refused):
+    body = assert_refused(verify(manager), 404, "4040")
+
+    assert body["message"] == "Asking Stripe is switched off"
+    assert fake_stripe.requests == []
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize(
+    ("who", "workspace_id"),
+    [
+        ("viewer", "ws_demo"),
+        ("outsider", "ws_demo"),
+        ("manager", "ws_other"),
+        ("manager", "ws_unknown"),
+        ("manager", "ws_de-mo"),
+    ],
+)
+def test_caller_without_the_permission_is_refused_first(
+    request, fake_stripe, settings, other_workspace, assert_refused, who, workspace_id, is_on
+):
+    settings.STRIPE_VERIFY = is_on
+    client = request.getfixturevalue(who)
+
+    assert_refused(verify(client, {}, workspace_id), 403, "4030")
+    assert fake_stripe.requests == []
+
+
+def test_caller_without_a_token_is_refused_first(fake_stripe, assert_refused):
+    assert_refused(verify(ApiClient(), {}), 401, "4010")
+
+
+@pytest.mark.parametrize(
+    "biz_id", ["sc_unknown", "sc_sibling", "sc_other", "ws_demo", "sc_ABC123", "' OR 1=1 --"]
+)
+def test_connection_of_another_workspace_is_not_found(
+    manager, stripe, make_connection, sibling_workspace, other_workspace, assert_refused, biz_id
+):
+    make_connection(sibling_workspace, "sc_sibling")
+    make_connection(other_workspace, "sc_other")
+
+    body = assert_refused(verify(manager, {"connectionBizId": biz_id}), 404, "4040")
+
+    assert body["message"] == "Stripe tenant connection not found"
+    assert stripe.requests == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "code"),
+    [
+        (b"{", None, "invalid"),
+        (b"[]", None, "invalid"),
+        ({}, "connectionBizId", "required"),
+        ({"connectionBizId": None}, "connectionBizId", "null"),
+        ({"connectionBizId": 5}, "connectionBizId", "invalid"),
+        ({"connectionBizId": "x" * 65}, "connectionBizId", "max_length"),
+        (NAMED | {"connectionBizID": "x"}, "connectionBizID", "unknown"),
+        (NAMED | {"apiKey": random_api_key()}, "apiKey", "unknown"),
+        (NAMED | {random_api_key(): 1}, None, "unknown"),
+    ],
+)
+def test_bad_body_is_400(manager, stripe, assert_refused, body, field, code):
+    (error,) = assert_refused(verify(manager, body), 400, "4000")["errors"]
+
+    assert (error["field"], error["code"]) == (field, code)
+    assert stripe.requests == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_other_method_is_405(manager, connection, stripe, method):
+    response = manager.generic(method, PATH.format("ws_demo"))
+
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+
+
+def test_questions_are_limited_with_those_of_updates(manager, connection, stripe, settings, stored):
+    settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
+        "DEFAULT_THROTTLE_RATES": {"stripe": "2/day"}
+    }
+    assert verify(manager).status_code == 200
+    assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 200
+    before = stored(connection)
+
+    response = verify(manager)
+
+    assert (response.status_code, response.json()["code"]) == (429, "4290")
+    assert 0 < int(response["Retry-After"]) <= 86_400
+    assert stored(connection) == before
+    assert len(stripe.requests) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, transactions):
+    assert verify(manager).status_code == 200
+    assert transactions == [False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_call_costs_so_many_statements(manager, connection, stripe):
+    ContentType.objects.get_for_model(StripeConnection)
+    with CaptureQueriesContext(database) as first:
+        verify(manager)
+    with CaptureQueriesContext(database) as second:
+        verify(manager)
+
+    # The caller with the workspace, the row, the key; begin, the row again, the outcome, the
+    # record of a change, commit.
+    assert (len(first), len(second)) == (8, 7)
+    columns = [query["sql"].partition(" SET ")[2] for query in first if "UPDATE" in query["sql"]]
+    assert [name for name in ("version", "updated_at", 'api_key"') if name in columns[-1]] == []

@@ -1,0 +1,220 @@
+"""What all commands on many connections have in common."""
+
+import json
+
+import pytest
+from django.core.management import get_commands, load_command_class
+from django.db import connection as database
+
+from stripe_connections import services
+from stripe_connections.models import StripeConnection
+from tests.stripe_connections.bulk.conftest import Holder, run
+
+COMMANDS = (
+    "rotate_secrets",
+    "census_secrets",
+    "replace_secret",
+    "update_connections",
+    "import_connections",
+    "export_connections",
+    "check_connections",
+    "verify_connections",
+)
+RENAME = ("update_connections", "--set", "connectionName=New")
+
+
+@pytest.fixture
+def rows(workspace, sibling_workspace, other_workspace, make_connection):
+    """Four connections that differ in all that rows can be picked by."""
+    make_connection(workspace, "sc_one", stripe_account_id="acct_1")
+    make_connection(sibling_workspace, "sc_two", stripe_account_id="acct_2", status=0)
+    make_connection(other_workspace, "sc_three", partner_endpoint="https://bücher.example:8443/a")
+    four = make_connection(other_workspace, "sc_four", partner_endpoint="https://PARTNER.example")
+    four.replace_secret("api_key", "rk_" + "test_" + "b" * 24)
+    four.save()
+
+
+def picked(*arguments, stdin=""):
+    return {row["bizId"] for row in run(*RENAME, *arguments, stdin=stdin).json["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), {"sc_one", "sc_two", "sc_three", "sc_four"}),
+        (("--tenant", "tn_xyz789"), {"sc_one", "sc_two"}),
+        (("--workspace", "ws_sibling"), {"sc_two"}),
+        (("--workspace", "ws_sibling", "--workspace", "ws_demo"), {"sc_one", "sc_two"}),
+        (("--status", "inactive"), {"sc_two"}),
+        (("--status", "ACTIVE", "--tenant", "tn_xyz789"), {"sc_one"}),
+        (("--mode", "test"), {"sc_four"}),
+        (("--mode", "live"), {"sc_one", "sc_two", "sc_three"}),
+        (("--account", "acct_2"), {"sc_two"}),
+        (("--endpoint-host", "partner.example"), {"sc_four"}),
+        (("--endpoint-host", "xn--bcher-kva.example"), {"sc_three"}),
+        (("--endpoint-host", "bücher.example"), {"sc_three"}),
+        (("--endpoint-host", "example"), set()),
+        (("--endpoint-host", "artner.example"), set()),
+    ],
+)
+def test_rows_are_picked(rows, arguments, expected):
+    assert picked(*arguments) == expected
+
+
+def test_ids_come_from_standard_input(rows):
+    assert picked("--ids", "-", stdin="sc_one\n\n sc_two \nsc_one\n") == {"sc_one", "sc_two"}
+
+
+def test_ids_come_from_a_file(rows, tmp_path):
+    (tmp_path / "ids").write_bytes(b"\xef\xbb\xbfsc_three\r\n")
+
+    assert picked("--ids", str(tmp_path / "ids")) == {"sc_three"}
+
+
+def test_unknown_id_fails_and_unpicked_id_is_skipped(rows):
+    result = run(*RENAME, "--ids", "-", "--status", "ACTIVE", stdin="sc_one\nsc_two\nsc_none")
+
+    assert result.counts == (1, 0, 1, 1)
+    assert result.code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--tenant", "tn_none"), "There is no tenant tn_none."),
+        (("--workspace", "ws_none"), "There is no workspace ws_none."),
+        (("--ids", "/nowhere/ids"), "/nowhere/ids cannot be read: No such file or directory."),
+        (("--batch-size", "0"), "Error: argument --batch-size: must be between 1 and 5000"),
+    ],
+)
+def test_bad_selection_is_refused(rows, arguments, problem):
+    result = run(*RENAME, "--apply", *arguments)
+
+    assert (result.code, result.problem) == (1, problem)
+    assert not StripeConnection.objects.filter(connection_name="New").exists()
+
+
+def test_ids_that_are_not_utf8_are_refused(rows):
+    assert run(*RENAME, "--ids", "-", stdin=b"\xff").problem == "The business ids are not UTF-8."
+
+
+@pytest.mark.parametrize("size", ["1", "3", "4", "1000"])
+def test_every_row_is_in_one_batch(rows, size):
+    result = run(*RENAME, "--apply", "--batch-size", size)
+
+    assert result.counts == (4, 0, 0, 0)
+    assert set(StripeConnection.objects.values_list("version", flat=True)) == {2}
+
+
+def test_dry_run_writes_nothing(connection, stored):
+    before = stored(connection)
+
+    result = run(*RENAME, "--format", "text")
+
+    assert stored(connection) == before
+    assert "connectionName: 'Stripe Connection' -> 'New'" in result.out
+    assert "This was a dry run: nothing was written. Add --apply to write." in result.out
+
+
+def test_json_is_one_object_on_one_line(connection):
+    result = run(*RENAME, "--apply")
+
+    assert result.out.count("\n") == 1
+    assert result.json["applied"] is True
+    assert result.json["rows"] == [
+        {
+            "outcome": "changed",
+            "bizId": "sc_abc123",
+            "changes": {"connectionName": ["Stripe Connection", "New"]},
+        }
+    ]
+
+
+def test_log_has_plain_lines(rows):
+    result = run(*RENAME, "--batch-size", "2", "--format", "text")
+
+    assert result.err == "2 of 4\n4 of 4\n"
+    assert result.out.splitlines()[-2].startswith("4 changed, 0 unchanged, 0 skipped, 0 failed in ")
+
+
+def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):
+    original = services.update_connection
+
+    def interrupted(**values):
+        if values["biz_id"] == "sc_four":
+            raise KeyboardInterrupt
+        return original(**values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "update_connection", interrupted)
+        first = run(*RENAME, "--apply", "--batch-size", "2")
+    versions = list(StripeConnection.objects.order_by("pk").values_list("version", flat=True))
+    second = run(*RENAME, "--apply")
+
+    assert (first.code, first.json["applied"]) == (130, True)
+    assert versions == [2, 2, 1, 1]
+    assert second.counts == (2, 2, 0, 0)
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("arguments", [("--apply",), ()], ids=["applied", "dry run"])
+def test_row_held_too_long_has_failed_and_others_go_on(
+    workspace, make_connection, stored, settings, arguments
+):
+    settings.LOCK_TIMEOUT_SECONDS = 0.05
+    held, _ = make_connection(workspace, "sc_held"), make_connection(workspace, "sc_free")
+    before = stored(held)
+
+    with Holder(held):
+        result = run(*RENAME, *arguments)
+
+    failed, changed = result.json["rows"]
+    assert (result.code, result.counts) == (1, (1, 0, 0, 1))
+    assert failed == {
+        "outcome": "failed",
+        "bizId": "sc_held",
+        "error": "Somebody else held it too long: run again.",
+    }
+    assert changed["bizId"] == "sc_free"
+    assert stored(held) == before
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.django_db(transaction=True)
+def test_import_stops_at_a_row_held_too_long(workspace, make_connection, stored, settings):
+    settings.LOCK_TIMEOUT_SECONDS = 0.05
+    held = make_connection(workspace, "sc_held")
+    before = stored(held)
+    rows = "workspaceId,bizId,connectionName\nws_demo,sc_held,New\n"
+
+    with Holder(held):
+        result = run("import_connections", "-", "--apply", stdin=rows)
+
+    assert (result.code, result.counts[0]) == (1, 0)
+    assert result.problem == "The database refused (OperationalError). Run again for the rest."
+    assert stored(held) == before
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples(name):
+    help_text = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+
+    assert f"examples:\n  manage.py {name}" in help_text.format_help()
+
+
+def test_all_records_of_a_run_have_one_id(rows):
+    from auditlog.models import LogEntry  # noqa: PLC0415
+
+    run(*RENAME, "--apply")
+
+    entries = LogEntry.objects.filter(additional_data__source="command")
+    assert entries.count() == 4
+    assert len(set(entries.values_list("cid", flat=True))) == 1
+    assert entries.first().cid.startswith("update_connections-")
+
+
+def test_text_is_what_json_says(connection):
+    result = run(*RENAME, "--format", "json")
+
+    assert json.loads(result.out) == result.json

@@ -1,0 +1,121 @@
+"""What does not hold together is found, and nothing is written."""
+
+import pytest
+from cryptography.fernet import Fernet
+from django.db import connection as database
+
+from stripe_connections.models import StripeConnection
+from tests.conftest import random_api_key, set_columns
+from tests.stripe_connections.bulk.conftest import run
+
+
+def findings(result):
+    return [(row["bizId"], row["field"], row["code"]) for row in result.json["rows"]]
+
+
+@pytest.fixture
+def sound(workspace, make_connection):
+    return make_connection(workspace, "sc_sound")
+
+
+@pytest.fixture
+def unconstrained(connection):
+    """The table without its constraint on names."""
+    with database.cursor() as cursor:
+        if database.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = on")
+            yield
+            cursor.execute("PRAGMA ignore_check_constraints = off")
+        else:
+            # Or the rows that are new in this transaction keep the table from being altered.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute(
+                "ALTER TABLE stripe_connections_stripeconnection "
+                "DROP CONSTRAINT connection_name_length"
+            )
+            yield
+
+
+def test_sound_connections_pass(connection, sound):
+    result = run("check_connections")
+
+    assert (result.code, result.counts, findings(result)) == (0, (0, 2, 0, 0), [])
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"api_key": b"gAAAAAno"}, ("apiKey", "undecryptable")),
+        ({"webhook_secret": b""}, ("webhookSecret", "undecryptable")),
+        ({"api_key_hint": "sk_live_…0000"}, ("apiKey", "hint")),
+        ({"api_key_fingerprint": "0" * 64}, ("apiKey", "fingerprint")),
+        ({"config_json": "{'a'}"}, ("configJson", "invalid")),
+        ({"config_json": '{"a": 1, "a": 2}'}, ("configJson", "invalid")),
+        ({"partner_endpoint": "https://10.0.0.1/"}, ("partnerEndpoint", "invalid")),
+        ({"partner_endpoint": "https://x.internal/"}, ("partnerEndpoint", "invalid")),
+        ({"stripe_account_id": "acct_-"}, ("stripeAccountId", "invalid")),
+        ({"connection_name": "a\x07"}, ("connectionName", "invalid")),
+    ],
+    ids=[str(n) for n in range(10)],
+)
+def test_what_is_wrong_is_found(connection, sound, stored, columns, expected):
+    set_columns(connection, **columns)
+    before = stored(connection)
+
+    result = run("check_connections")
+
+    assert (result.code, result.counts) == (1, (0, 1, 0, 1))
+    assert findings(result) == [("sc_abc123", *expected)]
+    assert stored(connection) == before
+
+
+def test_fingerprint_under_another_key_is_found(connection, settings):
+    settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
+    StripeConnection.objects.filter(pk=connection.pk).update(api_key=random_api_key())
+
+    result = run("check_connections")
+
+    assert ("sc_abc123", "apiKey", "fingerprint") in findings(result)
+
+
+def test_retired_key_is_no_fault(connection, new_key):
+    assert run("check_connections").code == 0
+
+
+def test_constraint_breaker_is_found(connection, sound, unconstrained):
+    set_columns(connection, connection_name="")
+
+    result = run("check_connections")
+
+    assert findings(result) == [
+        ("sc_abc123", None, "constraint"),
+        ("sc_abc123", "connectionName", "blank"),
+    ]
+    assert "connection_name_length" in result.json["rows"][0]["message"]
+
+
+def test_picked_rows_alone_are_checked(connection, sound):
+    set_columns(connection, api_key=b"gAAAAAno")
+
+    assert run("check_connections", "--ids", "-", stdin="sc_sound").code == 0
+
+
+def test_log_has_a_line_for_each_finding(connection):
+    set_columns(connection, api_key=b"gAAAAAno")
+
+    result = run("check_connections", "--format", "text")
+
+    first, last = result.out.splitlines()
+    assert first == "sc_abc123  apiKey  undecryptable  No key of FERNET_KEYS can read it."
+    assert last.startswith("0 changed, 0 unchanged, 0 skipped, 1 failed in ")
+
+
+def test_no_secret_is_printed(connection):
+    secret = "sk_" + "live_" + "a b" * 8
+    connection.replace_secret("api_key", secret)
+    connection.save()
+
+    result = run("check_connections")
+
+    assert findings(result) == [("sc_abc123", "apiKey", "invalid")]
+    assert secret not in result.everything

@@ -1,0 +1,389 @@
+"""Files come in whole or not at all, and what was exported changes nothing."""
+
+import csv
+import io
+import json
+
+import pytest
+from auditlog.models import LogEntry
+from django.core.management import call_command
+
+from stripe_connections import services
+from stripe_connections.models import StripeConnection
+from tests.conftest import random_api_key, random_webhook_secret
+from tests.stripe_connections.bulk.conftest import run
+
+AWKWARD = [
+    None,
+    "",
+    "\\",
+    "\\N",
+    "\\\\N",
+    "N",
+    "=1+1",
+    "+49 30",
+    "-",
+    "@SUM(A1)",
+    "'quoted'",
+    ' a "b", c; ',
+    "\tx\r\ny\rz\n",
+    "null",
+    "ünï 😀",
+]
+
+
+def imported(text, *arguments):
+    return run("import_connections", "-", *arguments, stdin=text)
+
+
+def table(*rows):
+    """A CSV file of these rows."""
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue()
+
+
+def exported(form):
+    return run("export_connections", "--format", form).out
+
+
+@pytest.fixture
+def everything(connection, other_workspace, make_connection):
+    """Connections with every awkward text, and one with nothing but its name."""
+    for text in AWKWARD:
+        make_connection(other_workspace, connection_description=text)
+    make_connection(
+        other_workspace,
+        connection_name="=cmd|'/C calc'!A0",
+        config_json='{"a": "x,\\"y\\""}',
+        partner_endpoint=None,
+        stripe_account_id=None,
+        status=0,
+    )
+    StripeConnection.objects.create(workspace=other_workspace, connection_name="Empty")
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+def test_export_can_be_imported_without_a_change(everything, stored, form):
+    before = [stored(connection) for connection in StripeConnection.objects.all()]
+
+    result = imported(exported(form), "--apply")
+
+    assert result.counts == (0, len(before), 0, 0)
+    assert [stored(connection) for connection in StripeConnection.objects.all()] == before
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_export_can_be_imported_after_a_change(everything, form):
+    text = exported(form)
+    connections = StripeConnection.objects.order_by("pk")
+    values = list(connections.values_list("biz_id", "connection_description"))
+    run("update_connections", "--apply", "--set", "connectionDescription=Changed")
+    StripeConnection.objects.update(version=1)
+
+    result = imported(text, "--apply")
+
+    assert result.counts == (len(values), 0, 0, 0)
+    assert list(connections.values_list("biz_id", "connection_description")) == values
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_export_holds_no_secret(connection, form):
+    loaded = StripeConnection.objects.defer(None).get(pk=connection.pk)
+
+    text = exported(form)
+
+    assert loaded.api_key not in text
+    assert loaded.webhook_secret not in text
+    assert loaded.api_key_hint in text
+    assert loaded.api_key_fingerprint in text
+
+
+def test_export_starts_no_formula(everything):
+    cells = [cell for row in csv.reader(io.StringIO(exported("csv"))) for cell in row]
+
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+def test_export_of_picked_rows(everything):
+    rows = run("export_connections", "--workspace", "ws_demo", "--format", "json").out
+    ids = run("export_connections", "--ids", "-", "--format", "json", stdin="sc_abc123").out
+
+    assert json.loads(rows)["bizId"] == "sc_abc123"
+    assert ids == rows
+
+
+def test_export_streams(connection, monkeypatch):
+    written = []
+
+    class Out(io.StringIO):
+        def write(self, text):
+            written.append(text)
+            return len(text)
+
+    call_command("export_connections", stdout=Out())
+
+    assert len(written) == 2
+
+
+def test_row_updates_by_business_id(connection):
+    text = table(["workspaceId", "bizId", "connectionName"], ["ws_demo", "sc_abc123", "New"])
+
+    result = imported(text, "--apply")
+
+    connection.refresh_from_db()
+    assert result.counts == (1, 0, 0, 0)
+    assert (connection.connection_name, connection.version) == ("New", 2)
+
+
+def test_row_updates_by_workspace_and_name(connection):
+    text = '{"workspaceId": "ws_demo", "connectionName": "Stripe Connection", "status": "INACTIVE"}'
+
+    assert imported(text, "--apply").counts == (1, 0, 0, 0)
+    connection.refresh_from_db()
+    assert connection.status == 0
+
+
+def test_empty_cell_leaves_the_field(connection, stored):
+    before = stored(connection)
+    text = table(
+        ["workspaceId", "bizId", "connectionDescription", "partnerEndpoint", "apiKey"],
+        ["ws_demo", "sc_abc123", "", "", ""],
+    )
+
+    assert imported(text, "--apply").counts == (0, 1, 0, 0)
+    assert stored(connection) == before
+
+
+@pytest.mark.parametrize(("cell", "value"), [("\\N", None), ("\\", "")])
+def test_null_and_empty_text_are_two_values(connection, cell, value):
+    text = table(["workspaceId", "bizId", "connectionDescription"], ["ws_demo", "sc_abc123", cell])
+
+    imported(text, "--apply")
+
+    connection.refresh_from_db()
+    assert connection.connection_description == value
+
+
+def test_new_connection_is_created_and_found_again(workspace):
+    key, secret = random_api_key(), random_webhook_secret()
+    text = table(
+        ["workspaceId", "connectionName", "apiKey", "webhookSecret"],
+        ["ws_demo", "Fresh", key, secret],
+    )
+
+    first, second = imported(text, "--apply"), imported(text, "--apply")
+
+    created = StripeConnection.objects.defer(None).get()
+    assert (first.counts, second.counts) == ((1, 0, 0, 0), (0, 1, 0, 0))
+    assert (created.connection_name, created.api_key) == ("Fresh", key)
+    assert created.webhook_secret == secret
+    assert LogEntry.objects.get().action == LogEntry.Action.CREATE
+    assert key not in first.everything + str(LogEntry.objects.values())
+
+
+def test_new_connection_keeps_its_business_id(workspace):
+    text = '{"workspaceId": "ws_demo", "bizId": "sc_restored", "connectionName": "Old"}'
+
+    assert imported(text, "--apply").counts == (1, 0, 0, 0)
+    assert StripeConnection.objects.get().biz_id == "sc_restored"
+
+
+def test_dry_run_creates_nothing(workspace):
+    result = imported('{"workspaceId": "ws_demo", "connectionName": "Fresh"}')
+
+    assert result.counts == (1, 0, 0, 0)
+    assert not StripeConnection.objects.exists()
+
+
+def test_change_since_the_export_is_not_overwritten(connection, stored):
+    text = exported("csv").replace("As it was", "From the file")
+    run("update_connections", "--apply", "--set", "connectionName=Meanwhile")
+    before = stored(connection)
+
+    result = imported(text, "--apply")
+
+    assert (result.code, result.counts) == (1, (0, 0, 0, 1))
+    assert "It has changed since the export (version 1, now 2)" in result.json["rows"][0]["error"]
+    assert stored(connection) == before
+
+
+GOOD = {"workspaceId": "ws_demo", "bizId": "sc_abc123", "connectionName": "New"}
+BAD = [
+    ({"workspaceId": "ws_other", "bizId": "sc_abc123"}, "is in another workspace"),
+    ({"workspaceId": "ws_none", "connectionName": "x"}, "There is no such workspace"),
+    ({**GOOD, "tenantBizId": "tn_other"}, "or it is another tenant's"),
+    ({"bizId": "sc_abc123"}, "workspaceId is needed"),
+    ({"workspaceId": "ws_demo"}, "bizId or connectionName is needed"),
+    ({"workspaceId": "ws_demo", "bizId": "sc_none"}, "a new one needs a connectionName"),
+    ({**GOOD, "bizId": "=cmd()"}, "bizId is sc_ followed by letters and digits"),
+    ({**GOOD, "bizId": 1}, "bizId is sc_"),
+    ({**GOOD, "workspaceId": 1}, "workspaceId is needed"),
+    ({**GOOD, "version": "x"}, "version is a number"),
+    ({**GOOD, "connectionName": None}, "connectionName: "),
+    ({**GOOD, "connectionName": 1}, "connectionName: "),
+    ({**GOOD, "apiKey": None}, "apiKey: "),
+    ({**GOOD, "apiKey": "pk_" + "live_" + "a" * 20}, "apiKey: This is a publishable key"),
+    ({**GOOD, "partnerEndpoint": "https://10.0.0.1/"}, "The host must be public"),
+    ({**GOOD, "configJson": "[]"}, "configJson: "),
+    ({**GOOD, "status": 7}, "status: This must be INACTIVE or ACTIVE."),
+    ({**GOOD, "apikey": "x"}, "1 of the names are none of"),
+    ([1], "It is not a JSON object"),
+]
+
+
+@pytest.mark.parametrize(("row", "error"), BAD, ids=[str(n) for n in range(len(BAD))])
+def test_one_bad_row_stops_the_file(connection, other_workspace, stored, row, error):
+    before = stored(connection)
+    text = "\n".join(map(json.dumps, [{"workspaceId": "ws_demo", "connectionName": "Good"}, row]))
+
+    result = imported(text, "--apply")
+
+    assert (result.code, result.counts) == (1, (0, 0, 1, 1))
+    assert (result.json["rows"][0]["line"], error in result.json["rows"][0]["error"]) == (2, True)
+    assert stored(connection) == before
+    assert StripeConnection.objects.count() == 1
+
+
+def test_good_rows_are_imported_with_keep_going(connection):
+    rows = [{"bizId": "sc_abc123"}, GOOD, {"workspaceId": "ws_none", "connectionName": "x"}]
+
+    result = imported("\n".join(map(json.dumps, rows)), "--apply", "--keep-going")
+
+    assert (result.code, result.counts) == (1, (1, 0, 0, 2))
+    assert [row.get("line") for row in result.json["rows"]] == [1, 3, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "error"),
+    [
+        (b"workspaceId,bizId\nws_demo,sc_\xff", 2, "It is not UTF-8."),
+        ("workspaceId,bizId\nws_demo".encode("utf-16"), 1, "It is not UTF-8."),
+        (b'workspaceId,bizId\nws_demo,"sc_abc123"x', 2, "It is not valid CSV."),
+        (b'workspaceId,bizId\nws_demo,"sc_abc123', 2, "It is not valid CSV."),
+        (b"workspaceId,bizId\n\nws_demo,sc_abc123,x", 3, "It has 3 cells, and the header has 2."),
+        (b"workspaceId,bizId,bizId", 1, "A column is there twice."),
+        (b"workspaceId,apikey", 1, "1 of the names are none of"),
+        (b"workspaceId," + b"x" * 300_000, 1, "It is longer than 262144 bytes."),
+        (b'{"workspaceId"', 1, "It is not valid JSON."),
+        (b'{"bizId": "sc_a", "bizId": "sc_b"}', 1, "It is not valid JSON."),
+        (b'{"a": ' * 30_000, 1, "It is not valid JSON."),
+        (b'workspaceId,bizId\nws_demo,"' + b"x\n" * 200_000, 65_538, "It is not valid CSV."),
+    ],
+    ids=[str(n) for n in range(12)],
+)
+def test_broken_file_is_refused(connection, stored, text, line, error):
+    before = stored(connection)
+
+    result = imported(text, "--apply")
+
+    assert result.code == 1
+    assert result.json["rows"][0]["line"] == line
+    assert error in result.json["rows"][0]["error"]
+    assert stored(connection) == before
+
+
+def test_endless_line_is_not_read_to_its_end(connection):
+    class Endless(io.RawIOBase):
+        served = 0
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            self.served += len(buffer)
+            assert self.served < 2**20
+            buffer[:] = b"x" * len(buffer)
+            return len(buffer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
+        out = io.StringIO()
+        with pytest.raises(Exception, match="1 failed"):
+            call_command("import_connections", "-", "--format", "json", stdout=out)
+
+    assert "It is longer than 262144 bytes." in out.getvalue()
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    "text",
+    [b"workspaceId,bizId,connectionName\r\nws_demo,sc_abc123,New\r\n", json.dumps(GOOD).encode()],
+    ids=["csv", "json"],
+)
+def test_byte_order_mark_is_passed_over(connection, bom, text):
+    assert imported(bom + text, "--apply").counts == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        GOOD,
+        {"workspaceId": "ws_demo", "connectionName": "Stripe Connection", "status": "INACTIVE"},
+    ],
+    ids=["by id", "by name"],
+)
+def test_same_connection_twice_is_refused(connection, stored, second):
+    before = stored(connection)
+
+    result = imported("\n".join(map(json.dumps, [GOOD, second])), "--apply")
+
+    error = {"line": 2, "error": "It is about the same connection as line 1."}
+    assert (result.json["rows"][0] | error) == result.json["rows"][0]
+    assert stored(connection) == before
+
+
+def test_ambiguous_name_is_refused(workspace, make_connection):
+    make_connection(workspace)
+    make_connection(workspace)
+    text = '{"workspaceId": "ws_demo", "connectionName": "Stripe Connection"}'
+
+    result = imported(text, "--apply")
+
+    assert result.json["rows"][0]["error"] == "Several connections have this name: give the bizId."
+
+
+def test_rows_that_are_not_picked_are_skipped(connection, other_workspace, make_connection):
+    make_connection(other_workspace, "sc_other")
+    rows = [
+        GOOD,
+        {"workspaceId": "ws_other", "bizId": "sc_other", "connectionName": "New"},
+        {"workspaceId": "ws_other", "connectionName": "Fresh"},
+    ]
+
+    result = imported("\n".join(map(json.dumps, rows)), "--apply", "--tenant", "tn_xyz789")
+
+    assert (result.code, result.counts) == (0, (1, 0, 2, 0))
+    assert list(StripeConnection.objects.filter(connection_name="New")) == [connection]
+
+
+def test_hostile_text_is_not_repeated(workspace):
+    key = random_api_key()
+
+    result = imported(table([key], [key]), "--format", "text")
+
+    assert result.code == 1
+    assert key not in result.everything
+
+
+def test_missing_file_is_told():
+    problem = run("import_connections", "/nowhere/file").problem
+
+    assert problem == "/nowhere/file cannot be read: No such file or directory."
+
+
+def test_interrupted_file_leaves_nothing(workspace, monkeypatch):
+    rows = [{"workspaceId": "ws_demo", "connectionName": name} for name in ("first", "second")]
+    original = services.create_connection
+
+    def interrupted(**values):
+        if values["values"]["connection_name"] == "second":
+            raise KeyboardInterrupt
+        return original(**values)
+
+    monkeypatch.setattr(services, "create_connection", interrupted)
+    result = imported("\n".join(map(json.dumps, rows)), "--apply", "--batch-size", "1")
+
+    assert (result.code, result.json["changed"]) == (130, 0)
+    assert not StripeConnection.objects.exists()

@@ -1,0 +1,115 @@
+"""A rotation that is killed while the API writes loses nothing, and the next one finishes."""
+
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+
+ROOT = Path(__file__).resolve().parents[3]
+# For a longer trial, set KILL_ROWS=20000.
+ROWS = int(os.environ.get("KILL_ROWS", "1000"))
+UPDATES = ROWS // 20
+SCENE = "tests.stripe_connections.bulk.scene"
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+class Scene:
+    """Runs commands in processes of their own, on a database of their own."""
+
+    def __init__(self, database_url, log):
+        self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": database_url,
+            "ENV_FILE": os.devnull,
+            "DEBUG": "true",
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "JWT_SIGNING_KEY": secrets.token_urlsafe(50),
+            "ALLOWED_HOSTS": "testserver",
+            "LOG_LEVEL": "ERROR",
+            "SCENE_LOG": str(log),
+        }
+
+    def start(self, *command, keys=(NEW, OLD), stdout=subprocess.PIPE, stderr=None):
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=self.environment | {"FERNET_KEYS": ",".join(keys)},
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+        )
+
+    def run(self, *command, **options):
+        process = self.start(*command, **options)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def rotate(self, **options):
+        arguments = ("--apply", "--workers", "2", "--batch-size", "20", "--format", "json")
+        command = ("manage.py", "rotate_secrets", *arguments)
+        return self.start(*command, stderr=subprocess.PIPE, **options)
+
+
+@pytest.fixture
+def database_url(tmp_path):
+    url = os.environ.get("DATABASE_URL", "")
+    if not url.startswith("postgres"):
+        yield f"sqlite:///{tmp_path / 'scene.sqlite3'}"
+        return
+    name = f"scene_{secrets.token_hex(4)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def scene(database_url, tmp_path):
+    scene = Scene(database_url, tmp_path / "log")
+    seeded = scene.run("-m", SCENE, "seed", str(ROWS), keys=(OLD,))
+    assert seeded == (0, "")
+    return scene
+
+
+@pytest.fixture
+def full_pipe():
+    """Takes nothing more: a command that has its last line to say waits, and does not end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    os.write(writer, bytes(2**24))
+    os.set_blocking(writer, True)
+    yield writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_killed_rotation_loses_nothing(scene, full_pipe):
+    updating = scene.start("-m", SCENE, "update", str(UPDATES))
+    killed = scene.rotate(stdout=full_pipe)
+    # After so many tenths of the work.
+    for _ in range(random.randint(1, 7)):
+        assert killed.stderr.readline()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    rotating = scene.rotate()
+    output, _ = rotating.communicate(timeout=300)
+
+    assert (updating.wait(300), updating.stdout.read()) == (0, "")
+    updating.stdout.close()
+    assert rotating.returncode == 0
+    assert json.loads(output)["failed"] == 0
+    assert scene.run("manage.py", "census_secrets", "--format", "json")[0] == 0
+    assert scene.run("-m", SCENE, "verify", keys=(NEW,)) == (
+        0,
+        "",
+    )

@@ -1,0 +1,142 @@
+"""A leaked key is found wherever it sits, and replaced or put out of use."""
+
+import json
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import Status, StripeConnection
+from tests.conftest import random_api_key, random_webhook_secret
+from tests.stripe_connections.bulk.conftest import run
+
+ACTOR = Actor(None, Source.COMMAND, "test")
+LEAKED = random_api_key()
+NEW = random_api_key()
+
+
+def hold(connection, **secrets):
+    services.update_connection(
+        workspace=connection.workspace, biz_id=connection.biz_id, changes=secrets, actor=ACTOR
+    )
+
+
+def secret_of(connection, name="api_key"):
+    return getattr(StripeConnection.objects.defer(None).get(pk=connection.pk), name)
+
+
+@pytest.fixture
+def holders(connection, other_workspace, make_connection):
+    """Two tenants' connections that hold the leaked key, under two keys of the ring."""
+    other = make_connection(other_workspace, "sc_other")
+    hold(connection, api_key=LEAKED)
+    return connection, other
+
+
+@pytest.fixture
+def both(holders, settings):
+    settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
+    hold(holders[1], api_key=LEAKED)
+    return holders
+
+
+@pytest.fixture
+def bystander(workspace, make_connection):
+    return make_connection(workspace, "sc_bystander")
+
+
+def test_every_holder_gets_the_new_secret(both, bystander, stored):
+    before = stored(bystander)
+
+    result = run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}\n")
+
+    assert result.counts == (2, 0, 0, 0)
+    assert [secret_of(connection) for connection in both] == [NEW, NEW]
+    assert stored(bystander) == before
+
+
+def test_holders_are_deactivated(both):
+    result = run("replace_secret", "--apply", "--deactivate", stdin=LEAKED)
+
+    assert result.counts == (2, 0, 0, 0)
+    assert set(StripeConnection.objects.values_list("status", flat=True)) == {Status.INACTIVE}
+    assert secret_of(both[0]) == LEAKED
+
+
+def test_dry_run_shows_hints_and_writes_nothing(both, stored):
+    before = stored(both[0])
+
+    result = run("replace_secret", stdin=f"{LEAKED}\n{NEW}\n")
+
+    assert stored(both[0]) == before
+    assert result.json["rows"][0]["changes"] == {
+        "apiKey": [f"sk_live_…{LEAKED[-4:]}", f"sk_live_…{NEW[-4:]}"]
+    }
+
+
+def test_webhook_secret_is_replaced(connection):
+    leaked, new = random_webhook_secret(), random_webhook_secret()
+    hold(connection, webhook_secret=leaked)
+
+    assert run("replace_secret", "--apply", stdin=f"{leaked}\n{new}").counts == (1, 0, 0, 0)
+    assert secret_of(connection, "webhook_secret") == new
+
+
+def test_values_come_from_files_and_environment(both, tmp_path, monkeypatch):
+    (tmp_path / "old").write_text(f" {LEAKED}\n")
+    monkeypatch.setenv("NEW_KEY", NEW)
+
+    arguments = ("--old-file", str(tmp_path / "old"), "--new-env", "NEW_KEY")
+    result = run("replace_secret", "--apply", *arguments)
+
+    assert result.counts == (2, 0, 0, 0)
+
+
+def test_picked_rows_alone_are_changed(both):
+    run("replace_secret", "--apply", "--tenant", "tn_other", stdin=f"{LEAKED}\n{NEW}")
+
+    assert [secret_of(connection) for connection in both] == [LEAKED, NEW]
+
+
+def test_second_run_finds_nobody(both):
+    run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}")
+
+    assert run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}").counts == (0, 0, 0, 0)
+
+
+def test_unreadable_secret_is_replaced_too(connection, settings):
+    hold(connection, api_key=LEAKED)
+    StripeConnection.objects.filter(pk=connection.pk).update(webhook_secret=NEW)
+
+    assert run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}").counts == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "problem"),
+    [
+        ("", "There is no value for the secret to look for."),
+        (LEAKED, "There is no value for the new secret."),
+        (f"{LEAKED}\n{LEAKED}", "The new secret is the old one."),
+        (f"{LEAKED}\nwhsec_{'a' * 20}", "This is a webhook signing secret"),
+        (f"{LEAKED}\n{'•' * 12}", "apiKey: "),
+    ],
+    ids=["nothing", "no new one", "the same", "wrong family", "masked"],
+)
+def test_bad_secret_is_refused(both, stored, stdin, problem):
+    before = stored(both[0])
+
+    result = run("replace_secret", "--apply", stdin=stdin)
+
+    assert result.code == 1
+    assert problem in result.problem
+    assert stored(both[0]) == before
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_secret_is_printed_or_recorded(both, form):
+    result = run("replace_secret", "--apply", "--format", form, stdin=f"{LEAKED}\n{NEW}")
+
+    records = json.dumps(list(LogEntry.objects.values()), default=str)
+    assert not any(secret in result.everything + records for secret in (LEAKED, NEW))

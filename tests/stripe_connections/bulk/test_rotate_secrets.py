@@ -1,0 +1,295 @@
+"""Rotation: everything under the first key, nothing lost, nothing that is fine touched."""
+
+import json
+import threading
+from io import StringIO
+from itertools import chain
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+from django.core.management.base import OutputWrapper
+from django.db import connection as database
+from django.db import connections
+
+from stripe_connections import rotation, services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.bulk import selection
+from stripe_connections.bulk.report import Report
+from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.secrets.keyring import keyring
+from tests.conftest import random_api_key, set_columns
+from tests.stripe_connections.bulk.conftest import Holder, run
+
+ACTOR = Actor(None, Source.COMMAND, "test")
+UNSEEN = {name + end for name in SECRET_FIELDS for end in ("", "_fingerprint")}
+
+
+def secrets_of(connection):
+    loaded = StripeConnection.objects.defer(None).get(pk=connection.pk)
+    return [getattr(loaded, name) for name in SECRET_FIELDS]
+
+
+def positions(row):
+    return [keyring().position_of(row[name]) for name in SECRET_FIELDS]
+
+
+@pytest.fixture
+def three(workspace, make_connection):
+    return [make_connection(workspace, f"sc_{number}") for number in range(3)]
+
+
+@pytest.fixture
+def other_connection(other_workspace, make_connection):
+    return make_connection(other_workspace, "sc_other")
+
+
+@pytest.fixture
+def sixty(workspace, make_connection):
+    return [make_connection(workspace).pk for _ in range(60)]
+
+
+def damage(connection, token=b"gAAAAAnotoken"):
+    set_columns(connection, api_key=token)
+
+
+def test_secrets_come_under_the_first_key(connection, stored, new_key):
+    secrets = secrets_of(connection)
+
+    result = run("rotate_secrets", "--apply")
+
+    row = stored(connection)
+    assert result.counts == (1, 0, 0, 0)
+    assert positions(row) == [0, 0]
+    assert secrets_of(connection) == secrets
+    assert row["api_key_fingerprint"] == keyring().fingerprint(secrets[0])
+    assert row["webhook_secret_fingerprint"] == keyring().fingerprint(secrets[1])
+
+
+def test_nothing_that_is_seen_changes(connection, stored, new_key):
+    before = stored(connection)
+
+    run("rotate_secrets", "--apply")
+
+    after = stored(connection)
+    assert {name for name in before if before[name] != after[name]} == UNSEEN
+
+
+def test_etag_from_before_still_matches(manager, connection, new_key):
+    run("rotate_secrets", "--apply")
+
+    body = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+    assert manager.update(body, headers={"If-Match": '"1"'}).status_code == 200
+
+
+def test_first_key_is_left_byte_for_byte(connection, stored):
+    before = stored(connection)
+
+    result = run("rotate_secrets", "--apply")
+
+    assert result.counts == (0, 1, 0, 0)
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+def test_one_secret_of_two_is_rotated(connection, stored, new_key):
+    services.update_connection(
+        workspace=connection.workspace,
+        biz_id=connection.biz_id,
+        changes={"api_key": random_api_key()},
+        actor=ACTOR,
+    )
+    before = stored(connection)
+
+    run("rotate_secrets", "--apply")
+
+    after = stored(connection)
+    assert after["api_key"] == before["api_key"]
+    assert positions(after) == [0, 0]
+
+
+def test_empty_secrets_stay_empty(workspace, stored, new_key):
+    connection = StripeConnection.objects.create(workspace=workspace, connection_name="Empty")
+
+    assert run("rotate_secrets", "--apply").counts == (0, 1, 0, 0)
+    assert stored(connection)["api_key"] is None
+
+
+def test_dry_run_says_what_would_change(three, stored, new_key):
+    before = [stored(connection) for connection in three]
+
+    result = run("rotate_secrets")
+
+    assert (result.counts, result.json["applied"]) == ((3, 0, 0, 0), False)
+    assert [stored(connection) for connection in three] == before
+
+
+def test_second_run_changes_nothing(three, stored, new_key):
+    run("rotate_secrets", "--apply")
+    before = [stored(connection) for connection in three]
+
+    assert run("rotate_secrets", "--apply").counts == (0, 3, 0, 0)
+    assert [stored(connection) for connection in three] == before
+
+
+@pytest.mark.parametrize(
+    "token",
+    [b"gAAAAAnotoken", b"", b"\xff\x00", Fernet(Fernet.generate_key()).encrypt(b"x")],
+    ids=["damaged", "empty", "bytes", "another key"],
+)
+def test_unreadable_secret_is_told_and_skipped(three, stored, new_key, token):
+    damage(three[1], token)
+
+    result = run("rotate_secrets", "--apply")
+
+    assert (result.code, result.counts) == (1, (2, 0, 0, 1))
+    assert result.json["rows"] == [
+        {
+            "outcome": "failed",
+            "bizId": "sc_1",
+            "error": "No key of FERNET_KEYS can read: api_key.",
+        }
+    ]
+    assert stored(three[1])["api_key"] == token
+    assert positions(stored(three[1])) == [None, 0]
+    assert positions(stored(three[2])) == [0, 0]
+
+
+def test_without_the_old_key_nothing_changes(three, stored, settings):
+    before = [stored(connection) for connection in three]
+    settings.FERNET_KEYS = [Fernet.generate_key().decode()]
+
+    result = run("rotate_secrets", "--apply")
+
+    assert (result.code, result.counts) == (1, (0, 0, 0, 3))
+    assert [stored(connection) for connection in three] == before
+
+
+def test_batch_is_recorded_once(three, new_key):
+    run("rotate_secrets", "--apply", "--batch-size", "5000", "--workspace", "ws_demo")
+
+    entries = LogEntry.objects.all()
+    recorded = [pk for entry in entries for pk in entry.additional_data["object_ids"]]
+    assert sorted(recorded) == [connection.pk for connection in three]
+    assert {entry.changes["secrets"][1] for entry in entries} == {
+        "re-encrypted under the first key"
+    }
+    assert {entry.additional_data["source"] for entry in entries} == {"command"}
+
+
+def test_picked_rows_alone_are_rotated(connection, other_connection, stored, new_key):
+    run("rotate_secrets", "--apply", "--tenant", "tn_other")
+
+    rows = [stored(connection), stored(other_connection)]
+    assert [positions(row) for row in rows] == [[1, 1], [0, 0]]
+
+
+@pytest.mark.skipif(database.vendor != "sqlite", reason="PostgreSQL locks the row instead")
+def test_row_changed_meanwhile_is_not_overwritten(connection, stored, new_key):
+    rows = rotation.read([connection.pk], locks_rows=False)
+    renewals = rotation.renewals(rows, rotation.Reencryption())
+    damage(connection, b"changed by somebody")
+
+    assert rotation.write(renewals) == []
+    assert stored(connection)["api_key"] == b"changed by somebody"
+
+
+def heap_only_updates():
+    """So many rows of ours got their new version on the same page, and no index entry."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_stat_get_xact_tuples_hot_updated(%s::regclass)",
+            ["stripe_connections_stripeconnection"],
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="of PostgreSQL's pages")
+def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key):
+    before = heap_only_updates()
+
+    rotated = services.reencrypt_connections(sixty[::10], actor=ACTOR).changed
+
+    assert heap_only_updates() - before == len(rotated) == 6
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.django_db(transaction=True)
+class TestHeldRows:
+    def test_held_row_is_left_and_told(self, three, stored, new_key):
+        before = stored(three[0])
+        with Holder(three[0]):
+            result = services.reencrypt_connections([c.pk for c in three], actor=ACTOR)
+
+        assert result.held == [three[0].pk]
+        assert result.changed == [three[1].pk, three[2].pk]
+        assert stored(three[0]) == before
+
+    def test_row_that_was_held_is_tried_again(self, three, stored, new_key, monkeypatch):
+        holder = Holder(three[0])
+        monkeypatch.setattr("time.sleep", lambda _: holder.release())
+        with holder:
+            result = run("rotate_secrets", "--apply")
+
+        assert result.counts == (3, 0, 0, 0)
+        assert positions(stored(three[0])) == [0, 0]
+
+    def test_row_held_all_the_time_has_failed(self, three, stored, new_key, monkeypatch):
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        with Holder(three[0]):
+            result = run("rotate_secrets", "--apply")
+
+        assert (result.code, result.counts) == (1, (2, 0, 0, 1))
+        assert positions(stored(three[0])) == [1, 1]
+
+    def test_two_rotations_at_once_share_the_work(self, sixty, new_key):
+        results = []
+
+        def rotate():
+            batches = [sixty[start : start + 5] for start in range(0, 60, 5)]
+            results.extend(services.reencrypt_connections(pks, actor=ACTOR) for pks in batches)
+            connections.close_all()
+
+        threads = [threading.Thread(target=rotate) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        changed = [pk for result in results for pk in result.changed]
+
+        assert sorted(changed) == sixty
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares", "sizes"),
+    [
+        (7, 1, [4, 3]),
+        (7, 2, [4, 3]),
+        (16, 2, [4, 4, 4, 4]),
+        (12, 3, [4, 4, 4]),
+        (13, 3, [3, 3, 3, 3, 1]),
+        (0, 2, []),
+    ],
+)
+def test_shares_are_even(workspace, make_connection, rows, shares, sizes):
+    pks = [make_connection(workspace).pk for _ in range(rows)]
+    report = Report(OutputWrapper(StringIO()), OutputWrapper(StringIO()), is_json=True)
+    options = {"batch_size": 2, "ids": None}
+
+    parts = list(
+        selection.batches(StripeConnection.objects.all(), options, report, times=2, shares=shares)
+    )
+
+    assert [len(part) for part in parts] == sizes
+    assert list(chain.from_iterable(parts)) == pks
+
+
+def test_no_secret_is_printed(connection, new_key):
+    secrets = secrets_of(connection)
+
+    result = run("rotate_secrets", "--apply", "--format", "text")
+
+    assert not any(secret in result.everything for secret in secrets)
+    assert not any(
+        secret in json.dumps(list(LogEntry.objects.values()), default=str) for secret in secrets
+    )

@@ -1,0 +1,402 @@
+"""Stripe is asked about stored keys: seldom, once each, and nothing but the outcome is kept."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from auditlog.models import LogEntry
+from django.db import connection as database
+from django.utils import timezone
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.management.commands import verify_connections
+from stripe_connections.models import VERIFICATION_FIELDS, StripeConnection
+from stripe_connections.stripe_api import verification
+from tests.conftest import random_api_key, set_columns
+from tests.fake_stripe import OTHER, STORED
+from tests.stripe_connections.bulk.conftest import Holder, run
+
+ACTOR = Actor(None, Source.COMMAND, "test")
+
+
+class Clock:
+    """A clock that goes on only while somebody sleeps."""
+
+    def __init__(self):
+        self.now = 1_000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(verify_connections, "monotonic", clock.monotonic)
+    monkeypatch.setattr(verify_connections, "sleep", clock.sleep)
+    return clock
+
+
+@pytest.fixture
+def three(workspace, make_connection):
+    """Connections of three accounts; Stripe is to know every key as of the first one's."""
+    accounts = (STORED, "acct_2", None)
+    return [
+        make_connection(workspace, f"sc_{number}", stripe_account_id=account_id)
+        for number, account_id in enumerate(accounts)
+    ]
+
+
+def outcomes():
+    rows = StripeConnection.objects.order_by("pk")
+    return [row.outcome.verification for row in rows]
+
+
+def verify(*arguments):
+    return run("verify_connections", "--apply", *arguments)
+
+
+def test_every_key_is_asked_about_and_the_answer_kept(three, stripe):
+    result = verify()
+
+    assert sorted(stripe.keys) == sorted(
+        StripeConnection.objects.defer(None).values_list("api_key", flat=True)
+    )
+    assert outcomes() == ["verified", "rejected", "verified"]
+    assert (result.code, result.counts) == (1, (2, 0, 0, 1))
+    assert result.json["outcomes"] == {
+        "verified": 2,
+        "rejected": 1,
+        "narrow": 0,
+        "unverified": 0,
+    }
+    assert result.json["rows"] == [
+        {
+            "outcome": "changed",
+            "bizId": "sc_0",
+            "changes": {"verification": ["unverified", "verified"]},
+        },
+        {
+            "outcome": "failed",
+            "bizId": "sc_1",
+            "error": f"The API key is of {STORED}, not of acct_2.",
+        },
+        {
+            "outcome": "changed",
+            "bizId": "sc_2",
+            "changes": {"verification": ["unverified", "verified"]},
+        },
+    ]
+
+
+def test_nothing_but_the_outcome_is_changed(connection, stripe, stored):
+    before = stored(connection)
+    stripe.rejects()
+
+    result = verify()
+
+    after = stored(connection)
+    assert {name for name in after if after[name] != before[name]} <= set(VERIFICATION_FIELDS)
+    assert (result.code, outcomes()) == (1, ["rejected"])
+    assert result.json["rows"][0]["error"] == "Stripe refuses the API key."
+
+
+def test_dry_run_asks_nobody_and_counts(three, stripe, stored):
+    verify("--account", STORED)
+    before = [stored(connection) for connection in three]
+
+    result = run("verify_connections", "--format", "text")
+
+    assert (result.code, len(stripe.requests)) == (0, 1)
+    assert "Stripe would be asked about 2." in result.out
+    assert run("verify_connections").json["toAsk"] == 2
+    assert [stored(connection) for connection in three] == before
+
+
+def test_narrow_key_is_no_failure(connection, stripe):
+    stripe.fails(403, "'rak_balance_read'")
+
+    result = verify()
+
+    assert (result.code, result.counts) == (0, (1, 0, 0, 0))
+    assert StripeConnection.objects.get().outcome.missing_permission == "rak_balance_read"
+
+
+def test_untold_fails_and_keeps_what_is_known(connection, stripe, stored):
+    verify()
+    before = stored(connection)
+    stripe.fails(503)
+
+    result = verify("--max-age", "0")
+
+    assert (result.code, result.counts) == (1, (0, 0, 0, 1))
+    assert result.json["rows"][0]["error"] == "Stripe could not tell: run again."
+    assert result.json["outcomes"]["unverified"] == 1
+    assert stored(connection) == before
+
+
+def test_untold_of_an_unknown_key_is_kept_and_asked_again(connection, stripe):
+    stripe.fails(503)
+    verify()
+    assert StripeConnection.objects.get().outcome.at is not None
+    stripe.knows(STORED)
+
+    assert verify().counts == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("age", "arguments", "is_asked"),
+    [
+        (timedelta(hours=23), (), False),
+        (timedelta(hours=25), (), True),
+        (timedelta(hours=1), ("--max-age", "0.5"), True),
+        (timedelta(hours=1), ("--max-age", "2"), False),
+        (timedelta(), ("--max-age", "0"), True),
+    ],
+)
+def test_what_is_known_is_not_asked_again_for_a_while(connection, stripe, age, arguments, is_asked):
+    verify()
+    StripeConnection.objects.update(verification_at=timezone.now() - age)
+
+    result = verify(*arguments)
+
+    assert len(stripe.requests) == 1 + is_asked
+    assert result.counts == ((0, 1, 0, 0) if is_asked else (0, 0, 1, 0))
+
+
+def test_key_that_is_known_to_be_rejected_fails_without_being_asked_again(connection, stripe):
+    stripe.rejects()
+    verify()
+
+    result = verify()
+
+    assert (result.code, result.counts, len(stripe.requests)) == (1, (0, 0, 0, 1), 1)
+    assert result.json["rows"][0]["error"] == "Stripe refuses the API key."
+
+
+def test_new_key_is_asked_about_however_fresh_the_old_ones_outcome(connection, stripe):
+    verify()
+    services.update_connection(
+        workspace=connection.workspace,
+        biz_id=connection.biz_id,
+        changes={"api_key": random_api_key()},
+        actor=ACTOR,
+        answer=verification.Answer(),
+    )
+
+    assert verify().counts == (1, 0, 0, 0)
+    assert len(stripe.requests) == 2
+
+
+def test_connection_without_a_key_is_skipped(workspace, stripe):
+    StripeConnection.objects.create(workspace=workspace, connection_name="Empty")
+
+    assert verify().counts == (0, 0, 1, 0)
+    assert stripe.requests == []
+
+
+def test_unreadable_key_fails_and_the_others_go_on(three, stripe):
+    set_columns(three[1], api_key=b"damaged")
+
+    result = verify()
+
+    assert result.counts == (2, 0, 0, 1)
+    assert result.json["rows"][0]["error"] == "No key of FERNET_KEYS can read: api_key."
+
+
+def test_same_key_is_asked_about_once(three, stripe):
+    secret = random_api_key()
+    for connection in three:
+        connection.replace_secret("api_key", secret)
+        connection.save()
+
+    result = verify()
+
+    assert stripe.keys == [secret]
+    assert result.counts == (2, 0, 0, 1)
+    assert outcomes() == ["verified", "rejected", "verified"]
+
+
+def test_organisations_key_is_asked_about_for_each_account(three, stripe):
+    secret = random_api_key("sk_org_live_")
+    for connection in three:
+        connection.replace_secret("api_key", secret)
+        connection.save()
+
+    result = verify()
+
+    contexts = [headers["Stripe-Context"] for _, headers in stripe.requests]
+    assert sorted(contexts) == sorted([STORED, "acct_2"])
+    assert result.json["rows"][-1]["error"] == (
+        "An organisation's key is asked for the account: set one."
+    )
+    assert result.json["outcomes"] == {
+        "verified": 1,
+        "rejected": 1,
+        "narrow": 0,
+        "unverified": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds"),
+    [("10", 0.2), ("2", 1.0), ("0.1", 20.0)],
+)
+def test_questions_keep_to_the_rate(three, stripe, clock, rate, seconds):
+    verify("--rate", rate)
+
+    assert clock.now - 1_000 == pytest.approx(seconds)
+
+
+def test_one_account_is_asked_about_once_a_second(
+    workspace, other_workspace, make_connection, stripe, clock
+):
+    for _ in range(3):
+        make_connection(workspace)
+    make_connection(other_workspace)
+    make_connection(workspace, stripe_account_id=OTHER)
+
+    verify()
+
+    assert len(stripe.requests) == 5
+    assert clock.now - 1_000 == pytest.approx(3.1)
+
+
+def test_few_are_asked_about_at_a_time_and_all_in_the_end(workspace, make_connection, stripe):
+    for number in range(12):
+        make_connection(workspace, f"sc_{number}", stripe_account_id=None)
+    lock, under_way, most = threading.Lock(), 0, 0
+    knows = stripe.answer
+
+    def answer(handler):
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        stripe.is_over.wait(0.02)
+        with lock:
+            under_way -= 1
+        knows(handler)
+
+    stripe.answer = answer
+
+    result = verify("--batch-size", "5")
+
+    assert result.counts == (12, 0, 0, 0)
+    assert 1 < most <= verification.MAX_AT_ONCE
+
+
+def test_picked_connections_alone_are_asked_about(three, stripe):
+    verify("--account", STORED)
+
+    assert outcomes() == ["verified", "unverified", "unverified"]
+
+
+def test_interrupted_run_keeps_what_was_told_and_is_taken_up(three, stripe, monkeypatch):
+    keep, told = services.record_answer, []
+
+    def interrupt(pk, answer, actor):
+        if told:
+            raise KeyboardInterrupt
+        told.append(pk)
+        return keep(pk, answer, actor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "record_answer", interrupt)
+        result = verify()
+
+    assert (result.code, outcomes()) == (130, ["verified", "unverified", "unverified"])
+    assert "what was finished is kept" in result.problem
+    before = len(stripe.requests)
+
+    assert verify().counts == (1, 0, 1, 1)
+    assert len(stripe.requests) == before + 2
+
+
+def test_key_that_is_replaced_meanwhile_keeps_its_own_outcome(connection, stripe, monkeypatch):
+    ask = verification.ask
+
+    def ask_slowly(*arguments):
+        answer = ask(*arguments)
+        return answer._replace(fingerprints=frozenset({"of another key"}))
+
+    monkeypatch.setattr(verification, "ask", ask_slowly)
+
+    assert verify().counts == (0, 0, 1, 0)
+    assert outcomes() == ["unverified"]
+
+
+def test_changed_outcome_is_recorded_as_the_commands(connection, stripe):
+    verify()
+    verify("--max-age", "0")
+
+    record = LogEntry.objects.get()
+    assert record.changes == {"verification": ["unverified", "verified"]}
+    assert record.additional_data["source"] == "command"
+    assert record.cid.startswith("verify_connections-")
+
+
+def test_limit_of_questions_is_for_others(three, stripe, settings):
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {
+        "DEFAULT_THROTTLE_RATES": {"stripe": "1/day"}
+    }
+
+    verify()
+
+    assert len(stripe.requests) == 3
+
+
+@pytest.mark.parametrize("arguments", [(), ("--apply",)])
+def test_command_ends_where_asking_is_switched_off(connection, fake_stripe, arguments):
+    result = run("verify_connections", *arguments)
+
+    assert (result.code, result.problem) == (1, "STRIPE_VERIFY is off: nobody asks Stripe.")
+    assert fake_stripe.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--max-age", "-1"),
+        ("--max-age", "nan"),
+        ("--max-age", "inf"),
+        ("--max-age", "a day"),
+        ("--rate", "0"),
+        ("--rate", "-1"),
+        ("--rate", "nan"),
+        ("--rate", "1000"),
+    ],
+)
+def test_bad_option_is_refused(connection, stripe, arguments):
+    result = verify(*arguments)
+
+    assert result.code == 1
+    assert f"argument {arguments[0]}" in result.problem
+    assert stripe.requests == []
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_secret_is_printed(connection, stripe, form, capfd):
+    key = StripeConnection.objects.defer(None).get().api_key
+    stripe.rejects()
+
+    result = verify("--format", form)
+
+    assert stripe.keys == [key]
+    assert key not in result.everything + "".join(capfd.readouterr())
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.django_db(transaction=True)
+def test_held_row_fails_and_the_others_go_on(three, stripe, settings):
+    settings.LOCK_TIMEOUT_SECONDS = 0.05
+    with Holder(three[0]):
+        result = verify()
+
+    assert result.counts == (1, 0, 0, 2)
+    assert result.json["rows"][0]["error"] == "Somebody else held it too long: run again."
+    assert outcomes() == ["unverified", "rejected", "verified"]

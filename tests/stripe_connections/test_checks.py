@@ -1,0 +1,295 @@
+"""A settings mistake is a numbered check, and stops the start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.core.checks import run_checks
+from django.test import override_settings
+from rest_framework_simplejwt.settings import api_settings
+
+from tests.production import PRODUCTION
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = "0123456789abcdefghijklmnopqrstuvwxyz"
+FERNET_KEY = Fernet.generate_key().decode()
+PEM = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
+# A Fernet key as well formed as any, and guessed at once.
+WEAK_FERNET_KEY = "A" * 43 + "="
+PROVIDER = {
+    "SIGNING_KEY": "",
+    "ALGORITHM": "ES256",
+    "VERIFYING_KEY": PEM,
+    "AUDIENCE": "us",
+    "ISSUER": "https://identity.example.com",
+}
+ENDPOINT = PROVIDER | {"VERIFYING_KEY": "", "JWK_URL": "https://identity.example.com/keys"}
+
+
+@pytest.fixture
+def found(monkeypatch: Any) -> Any:
+    """The ids of our checks that complain, with some settings changed."""
+
+    def run(jwt: dict[str, Any], changes: dict[str, Any]) -> list[str]:
+        for name, value in jwt.items():
+            monkeypatch.setattr(api_settings, name, value)
+        good = {"DEBUG": False, "SECRET_KEY": LONG, "PORTAL_ACCESS_CODE": "code"}
+        with override_settings(**good | changes):
+            messages = run_checks(include_deployment_checks=True)
+        prefix = "stripe_connections."
+        return sorted({m.id.removeprefix(prefix) for m in messages if m.id.startswith(prefix)})
+
+    return run
+
+
+def rate(value: str | None) -> dict[str, Any]:
+    return {"REST_FRAMEWORK": {"DEFAULT_THROTTLE_RATES": {"token": value}}}
+
+
+CHANGES = [
+    ({}, []),
+    ({"SECRET_KEY": "django-insecure-" + LONG}, ["E001"]),
+    ({"SECRET_KEY": LONG[:31]}, ["E001"]),
+    ({"SECRET_KEY": LONG[:32]}, []),
+    ({"SECRET_KEY": "123456789" * 10}, ["E001"]),
+    ({"FERNET_KEYS": []}, ["E002"]),
+    ({"FERNET_KEYS": ["x"]}, ["E002"]),
+    ({"FERNET_KEYS": [FERNET_KEY, "x"]}, ["E002"]),
+    ({"FERNET_KEYS": [FERNET_KEY + "x"]}, ["E002"]),
+    ({"FERNET_KEYS": [FERNET_KEY + " " + FERNET_KEY]}, ["E002"]),
+    ({"FERNET_KEYS": [FERNET_KEY + "\n" + FERNET_KEY]}, ["E002"]),
+    ({"FERNET_KEYS": [FERNET_KEY[:-5]]}, ["E002"]),
+    ({"FERNET_KEYS": ["é" * 44]}, ["E002"]),
+    ({"FERNET_KEYS": [FERNET_KEY, WEAK_FERNET_KEY]}, ["E002"]),
+    ({"FERNET_KEYS": [FERNET_KEY]}, []),
+    ({"FERNET_KEYS": [FERNET_KEY], "SECRET_KEY": FERNET_KEY}, ["E003"]),
+    ({"PORTAL_ACCESS_CODE": ","}, ["E006"]),
+    ({"PORTAL_ACCESS_CODE": "one,"}, ["E006"]),
+    ({"PORTAL_ACCESS_CODE": "one, two"}, []),
+    ({"PORTAL_ACCESS_CODE": ""}, ["W001"]),
+    (rate("10"), ["E007"]),
+    (rate("0/min"), ["E007"]),
+    (rate("-1/min"), ["E007"]),
+    (rate("ten/min"), ["E007"]),
+    (rate("10/fortnight"), ["E007"]),
+    (rate("1" * 13 + "/min"), ["E007"]),
+    (rate("10/min"), []),
+    (rate("1000/day"), []),
+    (rate(None), []),
+    ({"METRICS_TOKEN": "short"}, ["E011"]),
+    ({"METRICS_TOKEN": "x" * 40}, ["E011"]),
+    ({"METRICS_TOKEN": LONG}, []),
+    ({"METRICS_TOKEN": ""}, []),
+    ({"STRIPE_API_KEY_PREFIXES": []}, ["E008"]),
+    ({"STRIPE_API_KEY_PREFIXES": [""]}, ["E008"]),
+    ({"STRIPE_API_KEY_PREFIXES": ["sk_", ""]}, ["E008"]),
+    ({"STRIPE_API_KEY_PREFIXES": ["sk"]}, ["E008"]),
+    ({"STRIPE_API_KEY_PREFIXES": ["sk_", "xk_"]}, []),
+    ({"STRIPE_API_BASE": "https://stripe-proxy.example.com:8443/"}, []),
+    ({"STRIPE_API_BASE": "http://127.0.0.1:9200"}, []),
+    ({"STRIPE_API_BASE": "http://[::1]:9200"}, []),
+    ({"STRIPE_API_BASE": "http://localhost"}, []),
+    ({"STRIPE_API_BASE": "http://stripe.example.com", "DEBUG": True}, []),
+    ({"STRIPE_API_BASE": "http://stripe.example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "http://localhost.example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "http://127.0.0.1:9200@example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://user@example.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://example.com/v1"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://example.com?x"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://[::1"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://example.com:port"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://example.com\\"}, ["E012"]),
+    ({"STRIPE_API_BASE": "https://[2001:db8::1]:8443"}, []),
+    ({"STRIPE_API_BASE": "api.stripe.com"}, ["E012"]),
+    ({"STRIPE_API_BASE": "ftp://localhost", "DEBUG": True}, ["E012"]),
+    ({"STRIPE_VERIFY": True, "STRIPE_VERIFY_REQUIRED": True}, []),
+    ({"STRIPE_VERIFY_REQUIRED": True}, ["W004"]),
+]
+JWT_CHANGES = [
+    ({"SIGNING_KEY": ""}, ["E004"]),
+    ({"SIGNING_KEY": LONG[:31]}, ["E004"]),
+    ({"SIGNING_KEY": "x" * 100}, ["E004"]),
+    ({"SIGNING_KEY": LONG[:32]}, []),
+    ({"ALGORITHM": "HS512"}, []),
+    ({"ALGORITHM": "none"}, ["E005"]),
+    ({"ALGORITHM": "hs256"}, ["E005"]),
+    ({"ALGORITHM": "RS256"}, ["E005"]),
+    (PROVIDER, []),
+    (PROVIDER | {"ALGORITHM": "HS256"}, ["E005"]),
+    (PROVIDER | {"VERIFYING_KEY": "-----BEGIN PUBLIC KEY-----"}, ["E004"]),
+    (PROVIDER | {"VERIFYING_KEY": "é"}, ["E004"]),
+    (PROVIDER | {"AUDIENCE": None}, ["W002"]),
+    (PROVIDER | {"ISSUER": None}, ["W002"]),
+    (PROVIDER | {"USER_ID_CLAIM": "sub", "USER_ID_FIELD": "username"}, []),
+    (PROVIDER | {"USER_ID_FIELD": "email"}, ["E009"]),
+    (PROVIDER | {"USER_ID_FIELD": "nothing"}, ["E009"]),
+    (ENDPOINT, []),
+    (ENDPOINT | {"JWK_URL": "identity.example.com"}, ["E004"]),
+    (ENDPOINT | {"JWK_URL": "file:///etc/passwd"}, ["E004"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "ids"), CHANGES)
+def test_setting_is_checked(changes, ids, found):
+    assert found({}, changes) == ids
+
+
+@pytest.mark.parametrize(("changes", "ids"), JWT_CHANGES)
+def test_token_setting_is_checked(changes, ids, found):
+    assert found(changes, {}) == ids
+
+
+@pytest.mark.parametrize("name", ["USER", "WORKSPACE", "TOKEN", "STRIPE"])
+def test_rate_that_is_none_stops_the_start(name):
+    name = f"THROTTLE_{name}"
+    ended = start(*SERVER, **{name: "600 per minute"})
+
+    assert ended.returncode == 1
+    assert f"(stripe_connections.E007) {name} is no rate." in ended.stderr
+
+
+def test_signing_key_must_not_be_able_to_decrypt(found):
+    assert found({"SIGNING_KEY": FERNET_KEY}, {"FERNET_KEYS": [LONG, FERNET_KEY]}) == [
+        "E002",
+        "E003",
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"SECRET_KEY": "weak"}, {"FERNET_KEYS": [WEAK_FERNET_KEY]}])
+def test_weak_key_is_only_a_warning_under_debug(changes):
+    with override_settings(DEBUG=True, **changes):
+        messages = [m for m in run_checks() if m.id.startswith("stripe_connections.")]
+
+    assert [message.is_serious() for message in messages] == [False]
+
+
+def test_no_check_shows_a_key(monkeypatch):
+    bad = "not-a-key-at-all-" + LONG
+    monkeypatch.setattr(api_settings, "SIGNING_KEY", bad)
+    with override_settings(DEBUG=False, SECRET_KEY=bad, FERNET_KEYS=[bad], PORTAL_ACCESS_CODE=""):
+        messages = run_checks(include_deployment_checks=True)
+
+    assert [m.id for m in messages if m.id.startswith("stripe_connections.E")] == [
+        "stripe_connections.E002",
+        "stripe_connections.E003",
+        "stripe_connections.E003",
+    ]
+    assert [message for message in messages if bad in repr(message) + str(message)] == []
+
+
+# ── A process, started ────────────────────────────────────────────────────────────────────────
+def start(*arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+    """Run Python with the environment of production, changed."""
+    environment = {"PATH": os.environ["PATH"]} | PRODUCTION | {"DATABASE_URL": "sqlite://:memory:"}
+    given = {name: value for name, value in (environment | changes).items() if value is not None}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        check=False,
+        env=given,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+CHECK = ("manage.py", "check")
+SERVER = ("-c", "import config.wsgi")
+
+
+@pytest.mark.parametrize("command", [CHECK, SERVER], ids=["check", "server"])
+def test_process_starts_with_good_settings(command):
+    assert start(*command).returncode == 0
+
+
+@pytest.mark.parametrize(("switch", "is_loaded"), [("false", False), ("true", True)])
+def test_stripes_library_is_loaded_at_the_start_or_never(switch, is_loaded):
+    code = "import sys, config.wsgi; print('stripe' in sys.modules)"
+
+    assert start("-c", code, STRIPE_VERIFY=switch).stdout == f"{is_loaded}\n"
+
+
+@pytest.mark.parametrize("key", [PEM, PEM.replace("\n", r"\n")], ids=["lines", "one line"])
+def test_public_key_is_taken_in_lines_or_in_one(key):
+    ended = start(*CHECK, JWT_ALGORITHM="ES256", JWT_VERIFYING_KEY=key, JWT_SIGNING_KEY=None)
+
+    assert ended.returncode == 0
+    assert "E004" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [CHECK, SERVER], ids=["check", "server"])
+@pytest.mark.parametrize(
+    ("name", "check", "maker"),
+    [
+        ("SECRET_KEY", "stripe_connections.E001", "secrets.token_urlsafe(50)"),
+        ("FERNET_KEYS", "stripe_connections.E002", "Fernet.generate_key()"),
+        ("JWT_SIGNING_KEY", "stripe_connections.E004", "secrets.token_urlsafe(50)"),
+    ],
+)
+def test_missing_secret_stops_the_start(name, check, maker, command):
+    ended = start(*command, **{name: None})
+
+    assert ended.returncode == 1
+    assert f"({check}) {name} is not set" in ended.stderr
+    assert maker in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def one_line(ended: subprocess.CompletedProcess[str]) -> str:
+    """What a process said that failed with one line, and nothing else."""
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    line, rest = ended.stderr.split("\n", 1)
+    assert rest == ""
+    return line
+
+
+@pytest.mark.parametrize("command", [("manage.py", "migrate"), SERVER], ids=["migrate", "server"])
+def test_without_any_key_one_line_says_how_to_get_them(command, tmp_path):
+    missing = dict.fromkeys(("SECRET_KEY", "FERNET_KEYS", "JWT_SIGNING_KEY"))
+
+    ended = start(*command, **missing, ENV_FILE=str(tmp_path / ".env"))
+
+    assert "make .env" in one_line(ended)
+
+
+BAD_VALUES = [
+    ("DATABASE_URL", "postgres://user:hunter2@host:port/name"),
+    ("DATABASE_URL", "sqlite:////dev/null/directory/db.sqlite3"),
+    ("NUM_PROXIES", "-1"),
+    ("LOG_LEVEL", "loud"),
+    ("SECRET_KEY_FILE", "/dev/null/nothing"),
+    ("ENV_FILE", "/dev/null/nothing"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
+def test_value_that_cannot_be_used_is_one_line(name, value):
+    line = one_line(start("manage.py", "check", **{name: value}))
+
+    assert line.startswith("Error: ")
+    assert name in line or value in line
+    assert "hunter2" not in line
+
+
+def test_database_that_is_away_is_one_line(tmp_path):
+    ended = start("manage.py", "migrate", DATABASE_URL=f"sqlite:///{tmp_path}")
+
+    assert "unable to open database file" in one_line(ended)
+
+
+def test_database_that_is_not_migrated_is_one_line(tmp_path):
+    ended = start("manage.py", "load_demo", "--force", DATABASE_URL=f"sqlite:///{tmp_path}/db")
+
+    assert "manage.py migrate" in one_line(ended)

@@ -1,0 +1,254 @@
+"""Many callers at once: no field is lost, one of those who expect a version wins, nobody hangs.
+
+On SQLite the tests use a file, as a deployment does; the in-memory database of the other tests
+has locks of its own kind.
+"""
+
+import re
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from types import SimpleNamespace
+
+import pytest
+from auditlog.models import LogEntry
+from django.contrib.auth.models import User
+from django.db import connection as database
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from stripe_connections.lock_backoff import MEMORY_SECONDS
+from stripe_connections.secrets.keyring import keyring
+from tests.conftest import ApiClient, random_api_key, random_webhook_secret
+from workspaces.models import Role
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("database_file")]
+
+CALLERS = 10
+FIELDS = {
+    "connectionName": "Name {}",
+    "connectionDescription": "Description {}",
+    "stripeAccountId": "acct_{}",
+    "partnerEndpoint": "https://partner.example.com/{}",
+    "configJson": '{{"number": {}}}',
+}
+COLUMNS = (
+    "connection_name",
+    "connection_description",
+    "stripe_account_id",
+    "partner_endpoint",
+    "config_json",
+)
+
+
+@pytest.fixture
+def short_lock_timeout(settings):
+    """A tenth of a second on either database."""
+    settings.LOCK_TIMEOUT_SECONDS = 0.1
+    options = database.settings_dict["OPTIONS"]
+    before = dict(options)
+    if database.vendor == "sqlite":
+        options["timeout"] = 0.1
+        database.close()
+    yield
+    options.clear()
+    options.update(before)
+
+
+@pytest.fixture
+def at_once(manager, connection):
+    """Send bodies at the same time, each from a caller of its own; returns the responses."""
+    user = User.objects.get(username="manager")
+
+    def call(bodies, **kwargs):
+        # Ten start together, and then the next ten.
+        callers = min(CALLERS, len(bodies))
+        start = Barrier(callers)
+
+        def one(body):
+            client = ApiClient(user)
+            try:
+                start.wait(timeout=30)
+                return client.update({"connectionBizId": "sc_abc123"} | body, **kwargs)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(callers) as pool:
+            return list(pool.map(one, bodies))
+
+    return call
+
+
+def test_fifty_parallel_updates_all_survive(at_once, connection):
+    """Each record's old value is what the record before it wrote: nobody overwrote unseen."""
+    names = list(FIELDS) * (50 // len(FIELDS))
+    bodies = [{name: FIELDS[name].format(1 + turn)} for turn, name in enumerate(names)]
+    first = {column: getattr(connection, column) for column in COLUMNS}
+
+    responses = at_once(bodies)
+
+    connection.refresh_from_db()
+    records = sorted(LogEntry.objects.all(), key=lambda record: record.additional_data["version"])
+    given = Counter(value for body in bodies for value in body.values())
+    assert Counter(response.status_code for response in responses) == {200: 50}
+    assert connection.version == 51
+    assert [record.additional_data["version"] for record in records] == list(range(2, 52))
+    assert Counter(new for record in records for _, new in record.changes.values()) == given
+    steps = {c: [r.changes[c] for r in records if c in r.changes] for c in COLUMNS}
+    assert {c: [old for old, _ in steps[c]] for c in COLUMNS} == {
+        c: [first[c], *(new for _, new in steps[c][:-1])] for c in COLUMNS
+    }
+    assert {c: getattr(connection, c) for c in COLUMNS} == {c: steps[c][-1][1] for c in COLUMNS}
+
+
+def test_different_fields_given_at_once_all_survive(at_once, connection):
+    api_key, webhook_secret = random_api_key(), random_webhook_secret()
+    given = {name: value.format(7) for name, value in FIELDS.items()}
+
+    responses = at_once(
+        [{"apiKey": api_key}, {"webhookSecret": webhook_secret}]
+        + [{name: value} for name, value in given.items()]
+    )
+
+    connection.refresh_from_db()
+    data = ApiClient(User.objects.get()).update({"connectionBizId": "sc_abc123"}).json()["data"]
+    assert [response.status_code for response in responses] == [200] * 7
+    assert {name: data[name] for name in given} == given
+    assert (connection.api_key, connection.webhook_secret) == (api_key, webhook_secret)
+    assert connection.api_key_fingerprint == keyring().fingerprint(api_key)
+    assert connection.version == 8
+
+
+def test_every_answer_shows_a_version_of_its_own(at_once):
+    responses = at_once([{"connectionName": f"Name {caller}"} for caller in range(CALLERS)])
+
+    tags = {response["ETag"] for response in responses}
+    assert tags == {f'"{version}"' for version in range(2, CALLERS + 2)}
+
+
+def test_one_of_those_who_expect_a_version_wins(at_once, connection):
+    bodies = [{"connectionName": f"Name {caller}"} for caller in range(CALLERS)]
+
+    responses = at_once(bodies, headers={"If-Match": '"1"'})
+
+    connection.refresh_from_db()
+    (winner,) = [response for response in responses if response.status_code == 200]
+    codes = Counter(response.json()["code"] for response in responses)
+    assert codes == {"2000": 1, "4120": CALLERS - 1}
+    assert connection.connection_name == winner.json()["data"]["connectionName"]
+    assert connection.version == 2
+    assert LogEntry.objects.count() == 1
+
+
+@pytest.fixture
+def other_session(database_file):
+    """A database session of somebody else."""
+    other = connections.create_connection("default")
+    yield other
+    other.rollback()
+    other.close()
+
+
+LOCK = (
+    "UPDATE stripe_connections_stripeconnection SET version = version"
+    if database.vendor == "sqlite"
+    else "SELECT 1 FROM stripe_connections_stripeconnection FOR UPDATE"
+)
+
+
+def test_row_that_stays_locked_is_503(
+    manager, connection, stored, short_lock_timeout, other_session
+):
+    before = stored(connection)
+    other_session.set_autocommit(False)
+    with other_session.cursor() as cursor:
+        cursor.execute(LOCK)
+
+    response = manager.update({"connectionBizId": "sc_abc123", "connectionName": "New"})
+
+    assert (response.status_code, response.json()["code"]) == (503, "5030")
+    assert int(response["Retry-After"]) >= 1
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+@pytest.fixture
+def statements():
+    """What the requests send to the database."""
+    database.ensure_connection()
+    with CaptureQueriesContext(database) as captured:
+        yield captured
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that can be moved on."""
+    now = SimpleNamespace(seconds=time.monotonic())
+    monkeypatch.setattr(time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def waits(statements):
+    """The time-outs that were set, in order."""
+    sql = " ".join(query["sql"] for query in statements.captured_queries)
+    return re.findall(r"set_config\('lock_timeout', '?(\w+)", sql)
+
+
+@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite's wait is set for a connection")
+def test_later_callers_do_not_wait_for_a_row_that_is_held(
+    manager, connection, stored, short_lock_timeout, other_session, clock, statements
+):
+    before = stored(connection)
+    other_session.set_autocommit(False)
+    with other_session.cursor() as cursor:
+        cursor.execute(LOCK)
+    body = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+
+    responses = [manager.update(body) for _ in range(3)]
+    clock.seconds += MEMORY_SECONDS + 1
+    responses.append(manager.update(body))
+    other_session.rollback()
+    after = stored(connection)
+    released = [manager.update(body) for _ in range(2)]
+
+    assert [response.status_code for response in responses] == [503] * 4
+    assert all(int(response["Retry-After"]) >= 1 for response in responses)
+    assert after == before
+    assert [response.status_code for response in released] == [200, 200]
+    # The first waits, the next two do not; then it is forgotten, and then somebody got it.
+    assert waits(statements) == ["100ms", "1ms", "1ms", "100ms", "1ms", "100ms"]
+
+
+def test_row_that_was_locked_is_written_after_its_release(
+    manager, connection, short_lock_timeout, other_session
+):
+    other_session.set_autocommit(False)
+    with other_session.cursor() as cursor:
+        cursor.execute(LOCK)
+    body = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+    assert manager.update(body).status_code == 503
+
+    other_session.rollback()
+    assert manager.update(body).status_code == 200
+
+
+@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite's wait is set for a connection")
+def test_time_out_ends_with_its_transaction(manager, connection, short_lock_timeout):
+    body = {"connectionBizId": "sc_abc123", "connectionName": "New"}
+    assert manager.update(body).status_code == 200
+
+    with database.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("0",)
+
+
+def test_membership_taken_away_is_refused_at_once(manager, connection, stored, other_session):
+    before = stored(connection)
+    with other_session.cursor() as cursor:
+        cursor.execute("UPDATE workspaces_membership SET role = %s", [Role.VIEWER])
+
+    response = manager.update({"connectionBizId": "sc_abc123", "connectionName": "New"})
+
+    assert (response.status_code, response.json()["code"]) == (403, "4030")
+    assert stored(connection) == before

@@ -1,0 +1,121 @@
+"""What may be known of a secret without decrypting it: its hint and its fingerprint."""
+
+import re
+
+import pytest
+from cryptography.fernet import Fernet
+
+from stripe_connections.models import StripeConnection
+from stripe_connections.secrets.hints import HINT_LENGTH, SecretTraces
+from stripe_connections.secrets.keyring import Keyring, keyring
+from tests.conftest import random_api_key
+
+# Twelve characters that are shown of no secret, and the four that are.
+HIDDEN, TAIL = "abcdEFGH0123", "4242"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "sk_live_",
+        "sk_test_",
+        "rk_live_",
+        "rk_test_",
+        "sk_org_live_",
+        "sk_org_test_",
+        "whsec_",
+        "sk_",
+        "rk_",
+        "sk_org_",
+    ],
+)
+def test_hint_is_the_prefix_and_the_last_four(prefix):
+    assert SecretTraces.of(prefix + HIDDEN + TAIL).hint == f"{prefix}…{TAIL}"
+
+
+@pytest.mark.parametrize("prefix", ["sk_live_", "rk_test_", "sk_org_live_", "whsec_"])
+@pytest.mark.parametrize("rest", ["", "a", TAIL, HIDDEN, HIDDEN[1:] + TAIL])
+def test_hint_of_a_short_secret_shows_nothing_of_its_tail(prefix, rest):
+    assert SecretTraces.of(prefix + rest).hint == f"{prefix}…"
+
+
+@pytest.mark.parametrize(
+    ("secret", "hint"),
+    [
+        (HIDDEN + TAIL, f"…{TAIL}"),
+        ("whsec_" + HIDDEN + "/+_=", "whsec_…/+_="),
+        ("sk_live_live_" + HIDDEN + TAIL, f"sk_live_…{TAIL}"),
+        ("ABC_" + HIDDEN + TAIL, f"…{TAIL}"),
+        ("abcdefghi_" + HIDDEN + TAIL, f"…{TAIL}"),
+    ],
+)
+def test_hint_takes_only_a_known_beginning_for_a_prefix(secret, hint):
+    assert SecretTraces.of(secret).hint == hint
+
+
+def test_longest_hint_fits_its_column():
+    assert len(SecretTraces.of("abcdefgh_org_live_" + HIDDEN + TAIL).hint) <= HINT_LENGTH
+
+
+@pytest.mark.parametrize("value", [None, b"sk_bytes", 1])
+def test_other_than_text_has_no_traces(value):
+    with pytest.raises(TypeError):
+        SecretTraces.of(value)
+
+
+def test_fingerprint_is_the_same_for_the_same_secret():
+    secret = random_api_key()
+
+    assert SecretTraces.of(secret).fingerprint == SecretTraces.of(secret).fingerprint
+    assert re.fullmatch(r"[0-9a-f]{64}", SecretTraces.of(secret).fingerprint)
+
+
+def test_fingerprint_differs_between_secrets():
+    assert keyring().fingerprint(random_api_key()) != keyring().fingerprint(random_api_key())
+
+
+def test_fingerprint_is_keyed(settings):
+    secret = random_api_key()
+    before = keyring().fingerprint(secret)
+    settings.FERNET_KEYS = [Fernet.generate_key().decode()]
+
+    assert keyring().fingerprint(secret) != before
+
+
+def test_fingerprint_is_under_the_first_key(settings):
+    secret = random_api_key()
+    first, second = settings.FERNET_KEYS
+
+    assert keyring().fingerprint(secret) == Keyring.of((first,)).fingerprint(secret)
+    assert keyring().fingerprint(secret) != Keyring.of((second,)).fingerprint(secret)
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_who_holds_a_secret_is_found_under_every_key(workspace, make_connection, settings, extra):
+    holder, _ = make_connection(workspace), make_connection(workspace)
+    secret = holder.api_key
+    settings.FERNET_KEYS = [
+        *(Fernet.generate_key().decode() for _ in range(extra)),
+        *settings.FERNET_KEYS,
+    ]
+
+    found = StripeConnection.objects.filter(api_key_fingerprint__in=keyring().fingerprints(secret))
+    assert list(found) == [holder]
+
+
+def test_replaced_secret_gets_new_traces(connection):
+    secret = random_api_key("rk_test_")
+    before = connection.api_key_replaced_at
+    attributes = connection.replace_secret("api_key", secret)
+
+    assert attributes == ["api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at"]
+    assert connection.api_key == secret
+    assert connection.api_key_hint == f"rk_test_…{secret[-4:]}"
+    assert connection.api_key_fingerprint == keyring().fingerprint(secret)
+    assert connection.api_key_replaced_at > before
+
+
+def test_ring_shows_none_of_its_keys(settings):
+    shown = repr(keyring())
+
+    assert shown == "Keyring()"

@@ -1,0 +1,178 @@
+"""What the one door does for callers other than the API: create, and encrypt again."""
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import StripeConnection
+from stripe_connections.secrets.fields import UndecryptableSecretError
+from stripe_connections.secrets.keyring import keyring
+from tests.conftest import random_api_key, random_webhook_secret, set_columns
+
+ACTOR = Actor(None, Source.COMMAND, "request-1")
+
+
+def last_record() -> LogEntry:
+    return LogEntry.objects.order_by("pk").last()
+
+
+def secrets_of(connection):
+    return StripeConnection.objects.defer(None).get(pk=connection.pk)
+
+
+@pytest.fixture
+def new_key(settings, connection):
+    """A new first key; `connection` was made before it."""
+    settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
+
+
+def test_created_connection_holds_the_given_values(workspace):
+    secret = random_api_key()
+
+    created = services.create_connection(
+        workspace=workspace, values={"connection_name": "New", "api_key": secret}, actor=ACTOR
+    )
+
+    saved = secrets_of(created)
+    assert (saved.connection_name, saved.api_key, saved.version) == ("New", secret, 1)
+    assert saved.api_key_fingerprint == keyring().fingerprint(secret)
+    assert saved.biz_id.startswith("sc_")
+
+
+def test_created_connection_can_be_given_its_business_id(workspace):
+    services.create_connection(
+        workspace=workspace, values={"connection_name": "New"}, actor=ACTOR, biz_id="sc_given"
+    )
+
+    assert StripeConnection.objects.filter(biz_id="sc_given").exists()
+
+
+def test_creation_is_recorded_without_its_secrets(workspace):
+    secret = random_api_key()
+
+    created = services.create_connection(
+        workspace=workspace, values={"connection_name": "New", "api_key": secret}, actor=ACTOR
+    )
+
+    record = last_record()
+    assert (record.action, record.object_id) == (LogEntry.Action.CREATE, created.pk)
+    assert record.changes == {
+        "connection_name": [None, "New"],
+        "api_key": [None, f"replaced {created.api_key_hint}"],
+    }
+    assert record.additional_data["source"] == "command"
+    assert record.cid == "request-1"
+
+
+def test_creation_with_an_unknown_name_writes_nothing(workspace):
+    with pytest.raises(ValueError, match="version"):
+        services.create_connection(
+            workspace=workspace, values={"connection_name": "New", "version": 7}, actor=ACTOR
+        )
+
+    assert not StripeConnection.objects.exists()
+
+
+def test_creation_that_cannot_be_recorded_is_undone(workspace, monkeypatch):
+    monkeypatch.setattr("config.prepared.insert", lambda *_: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        services.create_connection(
+            workspace=workspace, values={"connection_name": "New"}, actor=ACTOR
+        )
+
+    assert not StripeConnection.objects.exists()
+
+
+def test_reencryption_moves_the_secrets_under_the_first_key(workspace, connection, new_key):
+    before = secrets_of(connection)
+
+    changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+
+    after = StripeConnection.objects.defer(None).with_tokens().get(pk=connection.pk)
+    assert changed
+    assert (after.api_key, after.webhook_secret) == (before.api_key, before.webhook_secret)
+    assert keyring().position_of(bytes(after.api_key_token)) == 0
+    assert keyring().position_of(bytes(after.webhook_secret_token)) == 0
+    assert after.api_key_fingerprint == keyring().fingerprint(before.api_key)
+
+
+def test_reencryption_changes_nothing_that_is_seen(connection, workspace, new_key, stored):
+    hidden = {"api_key", "api_key_fingerprint", "webhook_secret", "webhook_secret_fingerprint"}
+    before = stored(connection)
+
+    services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+
+    after = stored(connection)
+    assert {name for name in after if after[name] != before[name]} == hidden
+
+
+def test_reencryption_is_recorded(connection, workspace, new_key):
+    services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+
+    hints = connection.api_key_hint, connection.webhook_secret_hint
+    assert last_record().changes == {
+        "api_key": [hints[0], f"re-encrypted {hints[0]}"],
+        "webhook_secret": [hints[1], f"re-encrypted {hints[1]}"],
+    }
+
+
+def test_current_secrets_are_left_byte_for_byte(connection, workspace, stored):
+    before = stored(connection)
+
+    changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+
+    assert not changed
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+def test_only_the_secret_under_an_old_key_is_encrypted_again(
+    connection, workspace, new_key, stored
+):
+    services.update_connection(
+        workspace=workspace,
+        biz_id="sc_abc123",
+        changes={"api_key": random_api_key()},
+        actor=ACTOR,
+    )
+    before = stored(connection)
+
+    services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+
+    after = stored(connection)
+    assert after["api_key"] == before["api_key"]
+    assert after["webhook_secret"] != before["webhook_secret"]
+
+
+def test_unreadable_secret_stops_reencryption_and_keeps_both(
+    connection, workspace, new_key, stored
+):
+    set_columns(connection, api_key=b"damaged")
+    before = stored(connection)
+
+    with pytest.raises(UndecryptableSecretError):
+        services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
+
+
+def test_reencryption_of_an_unknown_connection_is_refused(workspace, connection):
+    with pytest.raises(services.ConnectionNotFoundError):
+        services.reencrypt_connection(workspace=workspace, biz_id="sc_other", actor=ACTOR)
+
+
+def test_seal_tells_the_key_without_decrypting(settings, new_key):
+    secret = random_webhook_secret().encode()
+    ring = keyring()
+
+    positions = [ring.position_of(fernet.encrypt(secret)) for fernet in ring.fernets]
+    token = ring.fernets[0].encrypt(secret)
+
+    assert positions == [0, 1, 2]
+    assert ring.position_of(Fernet(Fernet.generate_key()).encrypt(secret)) is None
+    assert ring.position_of(token[:-1]) is None
+    assert ring.position_of(b"") is None

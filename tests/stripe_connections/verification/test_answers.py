@@ -1,0 +1,375 @@
+"""What Stripe may answer, and what is made of it; through its own library, over real HTTP."""
+
+import json
+import socket
+import threading
+
+import pytest
+from prometheus_client import REGISTRY
+
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.stripe_api import verification
+from tests.conftest import log_lines, random_api_key, written_log
+from tests.fake_stripe import STORED
+
+PERMISSION = "rak_accounts_kyc_basic_read"
+JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+# Longer than anybody reads.
+HUGE = b" " * 70_000 + json.dumps({"id": STORED}).encode()
+
+
+def ask(key=None, account_id=None):
+    return verification.ask(key or random_api_key(), account_id)
+
+
+def sends_raw(stripe, data):
+    stripe.answer = lambda handler: handler.wfile.write(data)
+
+
+def test_key_of_an_account_is_verified(stripe):
+    answer = ask()
+
+    assert (answer.verification, answer.account_id) == ("verified", STORED)
+    assert [path for path, _ in stripe.requests] == ["/v1/account"]
+
+
+def test_refused_key_is_rejected(stripe):
+    stripe.rejects()
+
+    assert ask()[:3] == ("rejected", None, None)
+
+
+@pytest.mark.parametrize(
+    ("message", "permission"),
+    [
+        (f"Having the '{PERMISSION}' permission would allow this.", PERMISSION),
+        (f"{PERMISSION} and rak_balance_read", PERMISSION),
+        ("rak_" + "a" * 60, "rak_" + "a" * 60),
+        ("rak_" + "a" * 61, None),
+        ("The key rk_live_x_rak_secret has no permission.", None),
+        ("rak_ and RAK_ACCOUNTS", None),
+        ("No.", None),
+        (None, None),
+        (5, None),
+    ],
+)
+def test_forbidden_call_is_a_narrow_key_and_tells_the_permission(stripe, message, permission):
+    stripe.fails(403, message)
+
+    assert ask()[:3] == ("narrow", None, permission)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (200, b"OK"),
+        (200, b"<html>"),
+        (200, b"\xff\xfe"),
+        (200, b"[1]"),
+        (200, b"null"),
+        (200, b"7"),
+        (200, b"{}"),
+        (200, {"error": {"message": "No."}}),
+        (200, {"id": None}),
+        (200, {"id": 5}),
+        (200, {"id": ["acct_1"]}),
+        (200, {"id": "acct_"}),
+        (200, {"id": "cus_1"}),
+        (200, {"id": "acct_1\n"}),
+        (200, {"id": "acct_é"}),
+        (200, {"id": "acct_" + "1" * 251}),
+        pytest.param(200, HUGE, id="huge"),
+        (204, b""),
+        (400, {"error": {"message": "No."}}),
+        (401, b"<html>a proxy's"),
+        (401, {"message": "a gateway's"}),
+        (403, b"<html>a proxy's"),
+        (403, {"message": "a gateway's"}),
+        (402, {"error": {"message": "No."}}),
+        (404, {"error": {"message": "No."}}),
+        (429, {"error": {"message": "No."}}),
+        (400, {"error": "invalid_client"}),
+        (400, {"error": "text"}),
+        (400, {"error": ["list"]}),
+        (400, {"error": None}),
+        (418, b"teapot"),
+    ],
+)
+def test_answer_that_tells_nothing_is_unverified(stripe, status, body):
+    stripe.sends(status, body)
+
+    assert ask()[:3] == ("unverified", None, None)
+    assert len(stripe.requests) == 1
+
+
+@pytest.mark.parametrize("status", [409, 500, 502, 503])
+def test_failure_is_tried_once_again(stripe, status):
+    stripe.fails(status)
+
+    assert ask().verification == "unverified"
+    assert len(stripe.requests) == 2
+
+
+def test_second_try_may_succeed(stripe):
+    answers = iter([503, 200])
+    body = json.dumps({"id": STORED}).encode()
+    stripe.answer = lambda handler: handler.send(next(answers), body)
+
+    assert ask().verification == "verified"
+
+
+def test_broken_connection_is_tried_once_again(stripe):
+    knows = stripe.answer
+
+    def answer(handler):
+        stripe.answer = knows
+
+    stripe.answer = answer
+
+    assert ask().verification == "verified"
+    assert len(stripe.requests) == 2
+
+
+def test_stripe_may_ask_not_to_be_tried_again(stripe):
+    stripe.fails(500, Stripe_Should_Retry="false")
+
+    assert ask().verification == "unverified"
+    assert len(stripe.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x16\x03\x01garbage",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}",
+        JSON % 9_000 + b'{"id": "acct_1"}',
+        JSON % 10_000_000_000 + b"{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 200 + b"\r\n{}",
+    ],
+    ids=[
+        "nothing",
+        "no HTTP",
+        "no status",
+        "no length",
+        "cut off",
+        "endless",
+        "bad chunk",
+        "long header",
+        "many headers",
+    ],
+)
+def test_garbage_is_unverified(stripe, data):
+    sends_raw(stripe, data)
+
+    assert ask()[:3] == ("unverified", None, None)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"],
+    ids=["headers", "body"],
+)
+def test_answer_that_comes_letter_by_letter_is_not_waited_for(stripe, start):
+    """It would be a good one in the end."""
+    stripe.drips(start)
+
+    assert ask().verification == "unverified"
+    assert len(stripe.requests) == 1
+    assert not stripe.has_ended
+
+
+def test_body_that_comes_letter_by_letter_keeps_no_place(stripe):
+    stripe.drips(b"HTTP/1.1 200 OK\r\n\r\n", letters=10_000)
+    ask()
+
+    places = [verification._places.acquire(timeout=10) for _ in range(verification.MAX_AT_ONCE)]
+    verification._places.release(len(places))
+
+    assert all(places)
+    assert not stripe.has_ended
+
+
+def test_silence_is_not_waited_for_nor_tried_again(stripe):
+    stripe.is_silent()
+
+    assert ask().verification == "unverified"
+    assert len(stripe.requests) == 1
+
+
+def test_endless_body_is_not_read(stripe):
+    sent = []
+
+    def answer(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while len(sent) < 10_000:
+            handler.wfile.write(b" " * 10_000)
+            sent.append(10_000)
+
+    stripe.answer = answer
+
+    assert ask().verification == "unverified"
+    assert sum(sent) < 10_000 * 10_000
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_is_not_followed(stripe, status):
+    stripe.sends(status, b"", Location=f"{stripe.url}/elsewhere")
+
+    assert ask().verification == "unverified"
+    assert [path for path, _ in stripe.requests] == ["/v1/account"]
+
+
+def test_packed_answer_is_not_unpacked(stripe):
+    stripe.sends(200, b"\x1f\x8b\x08", Content_Encoding="gzip")
+
+    assert ask().verification == "unverified"
+    assert stripe.requests[0][1]["Accept-Encoding"] == "identity"
+
+
+def test_nobody_there_is_unverified(stripe, settings):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        settings.STRIPE_API_BASE = f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+    assert ask().verification == "unverified"
+
+
+def test_name_that_is_not_known_is_unverified(stripe, settings):
+    settings.STRIPE_API_BASE = "http://stripe.invalid"
+
+    assert ask().verification == "unverified"
+
+
+def test_address_may_end_in_a_slash(stripe, settings):
+    settings.STRIPE_API_BASE += "/"
+
+    assert ask().verification == "verified"
+    assert [path for path, _ in stripe.requests] == ["/v1/account"]
+
+
+def test_key_of_an_organisation_is_asked_for_the_account(stripe):
+    assert ask(random_api_key("sk_org_live_"), STORED).verification == "verified"
+
+    assert stripe.requests[0][1]["Stripe-Context"] == STORED
+    assert stripe.requests[0][1]["Stripe-Version"]
+
+
+def test_key_of_an_organisation_without_an_account_is_not_asked(stripe):
+    assert ask(random_api_key("sk_org_live_")) == verification.Answer()
+
+    assert stripe.requests == []
+
+
+def test_other_key_is_asked_for_no_account(stripe):
+    ask(random_api_key(), STORED)
+
+    assert {"Stripe-Context", "Stripe-Account"}.isdisjoint(stripe.requests[0][1])
+
+
+def test_netrc_takes_no_keys_place(stripe, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    key = random_api_key()
+
+    ask(key)
+
+    assert stripe.keys == [key]
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_key_without_tls_passes_no_proxy(stripe, monkeypatch, name):
+    for exception in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(exception, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert ask().verification == "verified"
+
+
+def test_nothing_is_told_of_earlier_questions_or_of_this_machine(stripe):
+    stripe.sends(200, {"id": STORED}, Request_Id="req_1")
+    ask()
+    ask()
+
+    for _, headers in stripe.requests:
+        assert "X-Stripe-Client-Telemetry" not in headers
+        assert {"platform", "telemetry_id"}.isdisjoint(
+            json.loads(headers["X-Stripe-Client-User-Agent"])
+        )
+
+
+def test_more_than_a_few_at_a_time_are_not_asked(stripe):
+    arrived = threading.Semaphore(0)
+
+    def answer(handler):
+        arrived.release()
+        stripe.is_over.wait(30)
+
+    stripe.answer = answer
+    stripe.hurry()
+    waiting = [threading.Thread(target=ask) for _ in range(verification.MAX_AT_ONCE)]
+    for thread in waiting:
+        thread.start()
+    for _ in waiting:
+        assert arrived.acquire(timeout=30)
+
+    assert ask().verification == "unverified"
+    assert len(stripe.requests) == verification.MAX_AT_ONCE
+    for thread in waiting:
+        thread.join()
+
+
+def test_every_answer_makes_room_for_the_next(stripe):
+    stripe.rejects()
+    outcomes = {ask().verification for _ in range(verification.MAX_AT_ONCE + 2)}
+
+    assert outcomes == {"rejected"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "status"),
+    [("rejects", "rejected", 401), ("is_silent", "unverified", None)],
+)
+def test_question_is_counted_and_logged_without_a_word_of_the_answer(
+    connection, stripe, answer, outcome, status
+):
+    getattr(stripe, answer)()
+    name, labels = "stripe_asks_total", {"outcome": outcome}
+    before = REGISTRY.get_sample_value(name, labels) or 0
+    with written_log() as log:
+        verification.ask_again(connection, actor=Actor(None, Source.API))
+
+    assert REGISTRY.get_sample_value(name, labels) == before + 1
+    (line,) = log_lines(log)
+    assert (line["event"], line["outcome"], line["status"]) == ("asked Stripe", outcome, status)
+    assert set(line) - {"time", "level", "event", "logger", "request_id"} == {
+        "outcome",
+        "status",
+        "duration_ms",
+    }
+
+
+def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
+    connection.stripe_account_id = None
+    name, labels = "stripe_asks_total", {"outcome": "unverified"}
+    before = REGISTRY.get_sample_value(name, labels)
+    with written_log() as log:
+        verification.ask_about(
+            connection,
+            {"api_key": random_api_key("sk_org_live_")},
+            actor=Actor(None, Source.API),
+        )
+
+    assert REGISTRY.get_sample_value(name, labels) == before
+    assert (stripe.requests, log.getvalue()) == ([], "")
+
+
+def test_command_tells_it_itself(connection, stripe):
+    with written_log() as log:
+        verification.ask_again(connection, actor=Actor(None, Source.COMMAND))
+
+    assert log.getvalue() == ""

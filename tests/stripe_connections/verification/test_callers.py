@@ -1,0 +1,205 @@
+"""What those who are not the API may do: create, and bring an answer they have asked for."""
+
+import pytest
+from auditlog.models import LogEntry
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import Outcome, StripeConnection
+from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.verification import (
+    Answer,
+    VerificationError,
+    VerificationUnavailableError,
+)
+from tests.conftest import random_api_key
+from tests.fake_stripe import OTHER, STORED
+
+ACTOR = Actor(None, Source.ADMIN, "request-1")
+
+
+def create(workspace, **values):
+    return services.create_connection(
+        workspace=workspace, values={"connection_name": "New"} | values, actor=ACTOR
+    )
+
+
+def update(connection, changes, **options):
+    services.update_connection(
+        workspace=connection.workspace,
+        biz_id=connection.biz_id,
+        changes=changes,
+        actor=ACTOR,
+        **options,
+    )
+    return StripeConnection.objects.get(pk=connection.pk)
+
+
+def refusal(field, code):
+    """A VerificationError of this field and code."""
+    return pytest.raises(VerificationError, check=lambda e: (e.field, e.code) == (field, code))
+
+
+@pytest.mark.parametrize("account_id", [STORED, None])
+def test_key_of_a_new_connection_is_asked_about(workspace, stripe, account_id):
+    key = random_api_key()
+
+    created = create(workspace, api_key=key, stripe_account_id=account_id)
+
+    assert stripe.keys == [key]
+    found = StripeConnection.objects.get(pk=created.pk).outcome
+    assert (found.verification, found.account_id) == ("verified", STORED)
+    assert LogEntry.objects.get().changes["verification"] == [None, "verified"]
+
+
+def test_new_connection_without_a_key_asks_nobody(workspace, stripe):
+    created = create(workspace, stripe_account_id=OTHER)
+
+    assert stripe.requests == []
+    assert created.outcome == Outcome()
+    assert "verification" not in LogEntry.objects.get().changes
+
+
+@pytest.mark.parametrize(
+    ("answer", "field", "code"),
+    [
+        (("rejects",), "api_key", "rejected_by_stripe"),
+        (("knows", STORED), "stripe_account_id", "account_mismatch"),
+    ],
+)
+def test_connection_with_a_bad_key_is_not_created(workspace, stripe, answer, field, code):
+    name, *arguments = answer
+    getattr(stripe, name)(*arguments)
+
+    with refusal(field, code):
+        create(workspace, api_key=random_api_key(), stripe_account_id=OTHER)
+
+    assert not StripeConnection.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_untold_key_is_created_as_unverified_or_not_at_all(workspace, stripe, settings):
+    stripe.fails(503)
+    assert create(workspace, api_key=random_api_key()).outcome.verification == "unverified"
+
+    settings.STRIPE_VERIFY_REQUIRED = True
+    with pytest.raises(VerificationUnavailableError):
+        create(workspace, api_key=random_api_key())
+    assert StripeConnection.objects.count() == 1
+
+
+def test_nothing_is_asked_for_a_new_connection_where_it_is_off(workspace, fake_stripe):
+    created = create(workspace, api_key=random_api_key())
+
+    assert fake_stripe.requests == []
+    assert created.outcome == Outcome()
+
+
+def test_answer_that_is_brought_is_not_asked_for_again(connection, stripe):
+    changes = {"api_key": random_api_key()}
+    answer = verification.ask_about(connection, changes, actor=ACTOR)
+
+    updated = update(connection, changes, answer=answer)
+
+    assert len(stripe.requests) == 1
+    assert updated.outcome.verification == "verified"
+
+
+def test_answer_for_a_new_connection_can_be_brought_too(workspace, stripe):
+    values = {"connection_name": "New", "api_key": random_api_key()}
+    answer = verification.ask_about(StripeConnection(workspace=workspace), values, actor=ACTOR)
+
+    created = services.create_connection(
+        workspace=workspace, values=values, actor=ACTOR, answer=answer
+    )
+
+    assert len(stripe.requests) == 1
+    assert created.outcome.verification == "verified"
+
+
+def test_refusal_that_is_brought_is_one(connection, stripe, stored):
+    before = stored(connection)
+    stripe.rejects()
+    changes = {"api_key": random_api_key()}
+    answer = verification.ask_about(connection, changes, actor=ACTOR)
+
+    with refusal("api_key", "rejected_by_stripe"):
+        update(connection, changes, answer=answer)
+
+    assert stored(connection) == before
+
+
+def test_answer_about_another_key_tells_nothing(connection, stripe):
+    answer = verification.ask_about(connection, {"api_key": random_api_key()}, actor=ACTOR)
+
+    updated = update(connection, {"api_key": random_api_key()}, answer=answer)
+
+    assert updated.outcome.verification == "unverified"
+
+
+def test_whoever_has_not_asked_saves_as_unverified(connection, stripe, settings):
+    settings.STRIPE_VERIFY_REQUIRED = True
+
+    updated = update(connection, {"api_key": random_api_key()}, answer=Answer())
+
+    assert updated.outcome == Outcome()
+    assert stripe.requests == []
+
+
+def test_question_where_it_is_off_is_no_question(connection, fake_stripe):
+    changes = {"api_key": random_api_key("sk_test_")}
+
+    answer = verification.ask_about(connection, changes, actor=ACTOR)
+
+    assert answer == Answer()
+    assert fake_stripe.requests == []
+    assert update(connection, changes, answer=answer).outcome == Outcome()
+
+
+def test_swapped_mode_is_refused_when_asking(connection, stripe):
+    with refusal("api_key", "mode_mismatch"):
+        verification.ask_about(connection, {"api_key": random_api_key("sk_test_")}, actor=ACTOR)
+
+    assert stripe.requests == []
+
+
+def test_swapped_mode_is_refused_when_writing(connection, stripe, stored):
+    before = stored(connection)
+
+    with refusal("api_key", "mode_mismatch"):
+        update(connection, {"api_key": random_api_key("sk_test_")}, answer=Answer())
+
+    assert stored(connection) == before
+
+
+def test_swapped_mode_can_be_confirmed(connection, stripe):
+    changes = {"api_key": random_api_key("sk_test_")}
+    answer = verification.ask_about(connection, changes, actor=ACTOR, confirms_mode=True)
+
+    updated = update(connection, changes, answer=answer, confirms_mode=True)
+
+    assert (updated.mode, updated.outcome.verification) == ("test", "verified")
+
+
+def test_swapped_mode_can_be_confirmed_in_one_go(connection, stripe):
+    updated = update(connection, {"api_key": random_api_key("sk_test_")}, confirms_mode=True)
+
+    assert (updated.mode, len(stripe.requests)) == ("test", 1)
+
+
+def test_confirming_the_mode_confirms_nothing_else(connection, stripe):
+    stripe.rejects()
+
+    with refusal("api_key", "rejected_by_stripe"):
+        update(connection, {"api_key": random_api_key("sk_test_")}, confirms_mode=True)
+
+
+def test_errors_hold_no_key(connection, stripe):
+    stripe.rejects()
+    key = random_api_key()
+
+    with refusal("api_key", "rejected_by_stripe") as caught:
+        update(connection, {"api_key": key})
+
+    assert key not in repr(caught.value) + str(caught.value) + str(caught.getrepr(style="long"))
+    assert key not in repr(verification.ask(key, None))

@@ -1,0 +1,161 @@
+"""What Stripe said is judged by the row as it is when it is written."""
+
+import threading
+
+import pytest
+from django.db import connections
+
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api import client, verification
+from tests.conftest import random_api_key
+from tests.fake_stripe import OTHER, STORED
+
+NAMED = {"connectionBizId": "sc_abc123"}
+ACTOR = Actor(None, Source.COMMAND, "request-1")
+
+
+@pytest.fixture
+def meanwhile(stripe, monkeypatch):
+    """While Stripe is asked, somebody else changes the connection past asking."""
+
+    def arrange(connection, **changes):
+        ask = verification.ask
+
+        def ask_and_change(*arguments):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("django.conf.settings.STRIPE_VERIFY", False)
+                services.update_connection(
+                    workspace=connection.workspace,
+                    biz_id=connection.biz_id,
+                    changes=changes,
+                    actor=ACTOR,
+                )
+            return ask(*arguments)
+
+        monkeypatch.setattr(verification, "ask", ask_and_change)
+
+    return arrange
+
+
+def read(connection):
+    return StripeConnection.objects.defer(None).get(pk=connection.pk)
+
+
+def test_other_field_changed_meanwhile_survives(manager, connection, meanwhile):
+    meanwhile(connection, connection_name="By somebody else")
+
+    response = manager.update(NAMED | {"apiKey": random_api_key()})
+
+    assert (response.status_code, response["ETag"]) == (200, '"3"')
+    found = read(connection)
+    assert found.connection_name == "By somebody else"
+    assert found.outcome.verification == "verified"
+
+
+def test_account_changed_meanwhile_is_what_the_answer_is_compared_with(
+    manager, connection, meanwhile
+):
+    meanwhile(connection, stripe_account_id=OTHER)
+
+    response = manager.update(NAMED | {"apiKey": random_api_key()})
+
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["code"] == "account_mismatch"
+    assert read(connection).version == 2
+
+
+def test_mode_changed_meanwhile_is_compared_too(manager, connection, meanwhile):
+    meanwhile(connection, api_key=random_api_key("sk_test_"))
+
+    response = manager.update(NAMED | {"apiKey": random_api_key()})
+
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["code"] == "mode_mismatch"
+
+
+def test_answer_about_a_key_that_is_replaced_by_now_tells_nothing(
+    manager, connection, stripe, meanwhile
+):
+    meanwhile(connection, api_key=random_api_key())
+    stripe.knows(OTHER)
+
+    assert manager.update(NAMED | {"stripeAccountId": OTHER}).status_code == 200
+
+    assert read(connection).outcome.verification == "unverified"
+
+
+def test_answer_about_a_key_that_is_replaced_by_now_is_not_enough(
+    manager, connection, stripe, meanwhile, settings
+):
+    settings.STRIPE_VERIFY_REQUIRED = True
+    meanwhile(connection, api_key=random_api_key())
+    stripe.knows(OTHER)
+
+    assert manager.update(NAMED | {"stripeAccountId": OTHER}).status_code == 503
+    assert read(connection).stripe_account_id == STORED
+
+
+def test_version_expected_before_the_question_is_expected_after_it(manager, connection, meanwhile):
+    meanwhile(connection, connection_name="By somebody else")
+
+    response = manager.update(NAMED | {"apiKey": random_api_key()}, headers={"If-Match": '"1"'})
+
+    assert (response.status_code, response.json()["code"]) == (412, "4120")
+    assert read(connection).version == 2
+
+
+def test_connection_that_is_gone_by_now_is_not_found(manager, connection, stripe, monkeypatch):
+    ask = verification.ask
+
+    def ask_and_delete(*arguments):
+        StripeConnection.objects.all().delete()
+        return ask(*arguments)
+
+    monkeypatch.setattr(verification, "ask", ask_and_delete)
+
+    assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, transactions):
+    assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 200
+    assert transactions == [False]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("database_file")
+class TestTwoAtOnce:
+    def test_one_that_waits_for_stripe_keeps_no_other_waiting(self, stripe, request, monkeypatch):
+        # Longer than anybody waits for a lock.
+        for name in ("READ_SECONDS", "DEADLINE_SECONDS"):
+            monkeypatch.setattr(client, name, 30)
+        manager = request.getfixturevalue("manager")
+        connection = request.getfixturevalue("connection")
+        asked, may_answer = threading.Event(), threading.Event()
+        knows = stripe.answer
+
+        def answer(handler):
+            asked.set()
+            may_answer.wait(30)
+            knows(handler)
+
+        stripe.answer = answer
+        statuses = []
+
+        def replace_key():
+            body = NAMED | {"apiKey": random_api_key()}
+            statuses.append(manager.update(body).status_code)
+            connections.close_all()
+
+        thread = threading.Thread(target=replace_key)
+        thread.start()
+        assert asked.wait(30)
+        statuses.append(manager.update(NAMED | {"connectionName": "Meanwhile"}).status_code)
+        may_answer.set()
+        thread.join()
+
+        assert statuses == [200, 200]
+        assert read(connection).connection_name == "Meanwhile"
+        assert read(connection).version == 3
