@@ -48,7 +48,7 @@ def fill(rows: int) -> None:
     if StripeConnection.objects.exists():
         sys.exit("There are connections in this database already; give an empty one.")
     made = min(rows, MADE)
-    call_command("load_demo", connections=made, force=True, stdout=StringIO())
+    call_command("load_demo", connections=made, stdout=StringIO())
     connection.close()
     multiply(os.environ["DATABASE_URL"], rows // made - 1)
 

@@ -37,7 +37,7 @@ class Bench:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.database = get_server(directory / "data", cleanup_mode="stop")
-        self.environment = os.environ | PRODUCTION
+        self.environment = os.environ | PRODUCTION | {"DEMO_PEOPLE": "true"}
         self.environment |= {
             "DATABASE_URL": self.database.get_uri(),
             "ALLOWED_HOSTS": "127.0.0.1",
@@ -64,7 +64,7 @@ class Bench:
     def prepare(self, rows: int, workers: int) -> None:
         """Start the product and load the data."""
         self.start("product", "manage.py", "serve", f"--workers={workers}")
-        demo = self.manage("load_demo", "--force", "--format=json", f"--connections={rows + 1}")
+        demo = self.manage("load_demo", "--format=json", f"--connections={rows + 1}")
         self.user, self.staff = demo["users"][0], demo["users"][-1]
         # The documented example has a shorter id than the rest.
         self.rows = demo["workspaces"][0]["connectionBizIds"][1:]

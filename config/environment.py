@@ -4,6 +4,7 @@ What cannot be used is an ImproperlyConfigured error that names the variable and
 """
 
 import os
+import re
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -15,20 +16,31 @@ from environ.fileaware_mapping import FileAwareMapping
 
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 DATABASE_ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
+# Kubernetes sets the addresses of its services, such as STRIPE_CONNECTIONS_SERVICE_HOST.
+_is_setting = re.compile(
+    "(?!.*_(SERVICE|PORT)(_|$))(ALLOWED|FERNET|JWT|METRICS|PORTAL|STRIPE|THROTTLE)_.*"
+).fullmatch
 
 
 class _Variables(FileAwareMapping):  # type: ignore[misc]  # django-environ is untyped
     """`os.environ`, where `NAME_FILE` names a file that holds the value of `NAME`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Every name that was looked up, whether or not it has a value.
+        self.known: set[str] = set()
+
     def __getitem__(self, key: str) -> str:
+        self.known.add(key)
         try:
             value: str = super().__getitem__(key)
         except (OSError, UnicodeError) as error:
             raise ImproperlyConfigured(f"{key}_FILE cannot be read: {_reason(error)}.") from None
-        # A mounted secret usually ends in a line break that is no part of it. A dollar sign is
-        # escaped because django-environ reads a value that begins with one as the name of another
-        # variable; `escape_proxy` below takes the escape off again.
-        return value.rstrip("\r\n").replace("$", r"\$")
+        # A mounted secret usually ends in a line break that does not belong to it, and some
+        # editors put a byte-order mark in front. A dollar sign is escaped because django-environ
+        # reads a value that begins with one as the name of another variable; `escape_proxy` below
+        # takes the escape off again.
+        return value.removeprefix("\ufeff").rstrip("\r\n").replace("$", r"\$")
 
 
 class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ is untyped
@@ -75,6 +87,11 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ
         if value not in ON + OFF:
             raise ImproperlyConfigured(f"{name} must be true or false.")
         return value in ON
+
+    def unknown_names(self) -> list[str]:
+        """The set variables that look like settings of this service and are not read."""
+        known = {name for key in self.ENVIRON.known for name in (key, f"{key}_FILE")}
+        return sorted(n for n in {*os.environ} - known if _is_setting(n))
 
     def choice(self, name: str, default: str, choices: Collection[str]) -> str:
         """One of `choices`, in any case."""

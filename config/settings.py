@@ -29,6 +29,8 @@ if not any(name in env for name in ("SECRET_KEY", "FERNET_KEYS", "JWT_SIGNING_KE
 
 # ── Core ──────────────────────────────────────────────────────────────────────────────────────
 DEBUG = env.switch("DEBUG", default=False)
+# Whether people may log in whose passwords `load_demo` prints.
+DEMO_PEOPLE = env.switch("DEMO_PEOPLE", default=DEBUG)
 # Django refuses to load without a value. The stand-in is new in every process, and Django's own
 # prefix marks it as one that the start-up checks must refuse.
 SECRET_KEY = env.str("SECRET_KEY", "") or f"django-insecure-{secrets.token_urlsafe(50)}"
@@ -289,3 +291,6 @@ LOGGING: dict[str, Any] = {
     },
 }
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+
+# After the last of them is read.
+UNKNOWN_VARIABLES = env.unknown_names()

@@ -6,6 +6,7 @@ error always.
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -18,6 +19,7 @@ from rest_framework.settings import api_settings as rest_settings
 from rest_framework_simplejwt.settings import api_settings as jwt_settings
 
 from stripe_connections.bulk.census import BROKEN, sample
+from stripe_connections.management.commands import load_demo
 from stripe_connections.secrets.keyring import Keyring
 from workspaces.tokens import issues_tokens
 
@@ -38,6 +40,11 @@ _safe_base = re.compile(
     rf"(https://{_host}|http://(127\.0\.0\.1|localhost|\[::1\])){_port}"
 ).fullmatch
 
+# What Django can find the Host header of a request to be equal to.
+_allowed_host = re.compile(
+    r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE
+).fullmatch
+
 RANDOM_KEY = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(50))"'
 FERNET_KEY = (
     'Make one with: python -c "from cryptography.fernet import Fernet; '
@@ -50,6 +57,43 @@ def check_secret_key(**kwargs: Any) -> Iterator[CheckMessage]:
     """E001: SECRET_KEY."""
     is_set = not settings.SECRET_KEY.startswith(SECRET_KEY_INSECURE_PREFIX)
     yield from _key("E001", "SECRET_KEY", settings.SECRET_KEY if is_set else "")
+
+
+@register(Tags.security)
+def check_allowed_hosts(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E013: an entry of ALLOWED_HOSTS that no request can match."""
+    for position, host in enumerate(settings.ALLOWED_HOSTS, start=1):
+        if not _allowed_host(host):
+            text = f"Entry {position} of ALLOWED_HOSTS is not a host name."
+            hint = (
+                "Give names with commas between, without scheme, port, path or quotation marks: "
+                "connections.example.com, or .example.com with all names below it."
+            )
+            yield _message(Error, "E013", text, hint)
+
+
+@register()
+def check_variables(**kwargs: Any) -> Iterator[CheckMessage]:
+    """W005: a variable that looks like a setting and is not read."""
+    for name in settings.UNKNOWN_VARIABLES:
+        text = f"{name} is not a setting of this service and has no effect."
+        yield _message(Warning, "W005", text, "docs/settings.md lists all of them.")
+
+
+@register(Tags.database)
+def check_demo_people(
+    databases: Collection[str] | None = None, **kwargs: Any
+) -> Iterator[CheckMessage]:
+    """E014: demo people who can log in to a service that is not a demonstration."""
+    if settings.DEMO_PEOPLE or DEFAULT_DB_ALIAS not in (databases or ()):
+        return
+    names = [username for username, *_ in load_demo.PEOPLE]
+    # While the database is away or has no tables, nothing is reported.
+    with suppress(DatabaseError):
+        for user in User.objects.filter(username__in=names, is_active=True):
+            text = f"The demo user {user} can log in with a password that load_demo prints."
+            hint = "Deactivate the user in the admin. To show demo data, set DEMO_PEOPLE=true."
+            yield _message(Error, "E014", text, hint)
 
 
 @register(Tags.security)

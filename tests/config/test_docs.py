@@ -23,6 +23,7 @@ def names_read() -> list[str]:
             call.args[0].value
             for call in calls
             if ast.unparse(call.func.value) in {"env", "os.environ"}
+            and call.args
             and isinstance(call.args[0], ast.Constant)
         }
     )

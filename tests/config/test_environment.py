@@ -52,6 +52,7 @@ def test_value_of_the_env_file_is_taken_to_the_letter(value, tmp_path):
         ("$x\n", "$x"),
         (" x \n", " x "),
         ("a\nb\n", "a\nb"),
+        ("\ufeffx\n", "x"),
     ],
 )
 def test_mounted_secret_loses_its_last_line_break_only(content, value, tmp_path):
@@ -138,7 +139,17 @@ def test_count_that_is_none_is_refused_by_name(value):
 @pytest.mark.parametrize("default", [True, False])
 @pytest.mark.parametrize(
     ("value", "is_on"),
-    [("true", True), ("True", True), ("1", True), ("false", False), ("0", False)],
+    [
+        ("true", True),
+        ("True", True),
+        ("yes", True),
+        ("on", True),
+        ("1", True),
+        ("false", False),
+        ("no", False),
+        ("off", False),
+        ("0", False),
+    ],
 )
 def test_switch_is_on_or_off(value, is_on, default):
     assert given(NAME=value).switch("NAME", default=default) is is_on

@@ -262,3 +262,18 @@ def test_terminal_gets_coloured_text():
 
     assert re.match(r"\d\d:\d\d:\d\d \x1b\[33mwarning +\x1b\[0mHello ", text)
     assert "status=\x1b[0m200" in text
+
+
+@pytest.mark.parametrize("path", [update_path(), LIST])
+def test_line_says_that_a_host_is_not_allowed(manager, line_of, path):
+    line = line_of(lambda: manager.get(path, headers={"Host": "unknown.example"}))
+
+    assert (line["status"], line["reason"]) == (400, "The Host header is not in ALLOWED_HOSTS.")
+    assert "unknown.example" not in str(line)
+
+
+def test_line_of_another_400_has_no_reason(manager, line_of):
+    line = line_of(lambda: manager.update({}))
+
+    assert line["status"] == 400
+    assert "reason" not in line

@@ -103,7 +103,7 @@ class Service(Process):
     ) -> None:
         port = free_port()
         environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)} | PRODUCTION
-        environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1"}
+        environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1", "DEMO_PEOPLE": "true"}
         # One user sends what a company does.
         environment |= {"THROTTLE_USER": "", "THROTTLE_WORKSPACE": ""} | more
         command = [sys.executable, "manage.py", "serve", "--port", str(port)]
@@ -207,9 +207,7 @@ class Chain:
         self.database_url = options.pop("database_url", None) or database.new()
         self.service = Service(options.pop("service_url", self.database_url), directory, **options)
         self.nginx = Nginx(self.service.port, directory / "nginx")
-        demo = json.loads(
-            self.service.manage("load_demo", "--force", "--format=json", "--connections=50")
-        )
+        demo = json.loads(self.service.manage("load_demo", "--format=json", "--connections=50"))
         self.connections: list[str] = demo["workspaces"][0]["connectionBizIds"]
         user = demo["users"][0]
         login = {"username": user["username"], "password": user["password"]}

@@ -1,5 +1,6 @@
 """A settings mistake is a numbered check, and stops the start."""
 
+import io
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.contrib.auth.models import User
 from django.core.checks import run_checks
+from django.core.management import call_command
 from django.test import override_settings
 from rest_framework_simplejwt.settings import api_settings
 
@@ -63,6 +66,27 @@ CHANGES = [
     ({"SECRET_KEY": LONG[:31]}, ["E001"]),
     ({"SECRET_KEY": LONG[:32]}, []),
     ({"SECRET_KEY": "123456789" * 10}, ["E001"]),
+    ({"ALLOWED_HOSTS": ["connections.example.com", "10.0.0.1", "[::1]", "*"]}, []),
+    ({"ALLOWED_HOSTS": [".example.com", "Bank-1.example.com"]}, []),
+    *(
+        ({"ALLOWED_HOSTS": [host]}, ["E013"])
+        for host in (
+            "https://example.com",
+            "example.com:443",
+            "example.com/",
+            '"example.com"',
+            "'example.com'",
+            "['example.com']",
+            "example.com other.example.com",
+            "example.com;other.example.com",
+            "*.example.com",
+            "example..com",
+            "example.com.",
+            "bücher.example",
+            "::1",
+            "[::1]:80",
+        )
+    ),
     ({"FERNET_KEYS": []}, ["E002"]),
     ({"FERNET_KEYS": ["x"]}, ["E002"]),
     ({"FERNET_KEYS": [FERNET_KEY, "x"]}, ["E002"]),
@@ -149,6 +173,45 @@ def test_setting_is_checked(changes, ids, found):
 @pytest.mark.parametrize(("changes", "ids"), JWT_CHANGES)
 def test_token_setting_is_checked(changes, ids, found):
     assert found(changes, {}) == ids
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("is_active", "are_wanted", "ids"),
+    [(True, False, ["E014"]), (True, True, []), (False, False, [])],
+    ids=["can log in", "are wanted", "deactivated"],
+)
+def test_demo_people_in_production_are_an_error(make_user, settings, is_active, are_wanted, ids):
+    settings.DEMO_PEOPLE = True
+    call_command("load_demo", stdout=io.StringIO())
+    User.objects.filter(username__startswith="demo-").exclude(username="demo-viewer").delete()
+    User.objects.update(is_active=is_active)
+    make_user("somebody")
+    settings.DEMO_PEOPLE = are_wanted
+
+    found = run_checks(databases=["default"])
+
+    assert [m.id for m in found if m.id.endswith("E014")] == [
+        f"stripe_connections.{number}" for number in ids
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("STRIPE_VERFY", "STRIPE_VERFY is not a setting of this service and has no effect."),
+        ("JWT_SIGNING_KEY_FILES", "JWT_SIGNING_KEY_FILES is not a setting"),
+        ("JWT_ISSUER_FILE", "no issues"),
+        ("STRIPE_CONNECTIONS_SERVICE_HOST", "no issues"),
+        ("STRIPE_CONNECTIONS_PORT_8000_TCP", "no issues"),
+        ("EDITOR", "no issues"),
+    ],
+)
+def test_variable_that_is_not_read_is_a_warning(name, expected):
+    ended = start(*CHECK, **{name: os.devnull})
+
+    assert ended.returncode == 0
+    assert expected in ended.stderr + ended.stdout
 
 
 @pytest.mark.parametrize("name", ["USER", "WORKSPACE", "TOKEN", "STRIPE"])
@@ -290,6 +353,8 @@ def test_database_that_is_away_is_one_line(tmp_path):
 
 
 def test_database_that_is_not_migrated_is_one_line(tmp_path):
-    ended = start("manage.py", "load_demo", "--force", DATABASE_URL=f"sqlite:///{tmp_path}/db")
+    ended = start(
+        "manage.py", "load_demo", DEMO_PEOPLE="true", DATABASE_URL=f"sqlite:///{tmp_path}/db"
+    )
 
     assert "manage.py migrate" in one_line(ended)

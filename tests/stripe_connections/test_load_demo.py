@@ -18,7 +18,7 @@ NAME_CHANGE = {"connectionBizId": "sc_abc123", "connectionName": "Changed"}
 
 @pytest.fixture(autouse=True)
 def _debug(settings: Any) -> None:
-    settings.DEBUG = True
+    settings.DEMO_PEOPLE = True
 
 
 def load(**options: Any) -> str:
@@ -176,18 +176,10 @@ def test_text_form_shows_every_person():
     assert "None" not in text
 
 
-def test_refused_without_debug(settings):
-    settings.DEBUG = False
+def test_refused_if_demo_people_are_not_wanted(settings):
+    settings.DEMO_PEOPLE = False
 
-    with pytest.raises(CommandError, match="--force"):
+    with pytest.raises(CommandError, match="DEMO_PEOPLE"):
         load()
 
     assert counts() == [0, 0, 0, 0, 0]
-
-
-def test_loads_without_debug_if_forced(settings):
-    settings.DEBUG = False
-
-    load(force=True)
-
-    assert User.objects.count() == 4

@@ -86,14 +86,13 @@ class Command(BaseCommand):
             help="make ws_demo hold at least N connections (default: 1)",
         )
         parser.add_argument("--format", choices=("text", "json"), default="text")
-        parser.add_argument("--force", action="store_true", help="also without DEBUG")
 
     @transaction.atomic
     def handle(self, **options: Any) -> None:
         """Create, then print the people with their passwords."""
-        if not (settings.DEBUG or options["force"]):
+        if not settings.DEMO_PEOPLE:
             raise CommandError(
-                "Demo people have passwords that are printed, so this needs DEBUG or --force."
+                "Demo people have passwords that are printed: this needs DEBUG or DEMO_PEOPLE=true."
             )
         workspaces = [_example(*row) for row in WORKSPACES]
         StripeConnection.objects.bulk_create(
