@@ -27,3 +27,6 @@ from config.settings import *  # noqa: E402, F403
 
 # The real hasher takes a third of a second for each person of the cast.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Otherwise every test client reads all static files. The service itself: tests/deploy/.
+WHITENOISE_AUTOREFRESH = True
