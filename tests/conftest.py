@@ -27,6 +27,29 @@ from workspaces.tokens import RefreshToken
 flush_without_triggers()
 check_every_answer()
 
+# A test that asks for none of these does not depend on the database.
+DATABASE_FIXTURES = {"db", "transactional_db", "database_url"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what runs with the other database: what is about that one, or about none.
+
+    The suite runs twice, and tests that need no database run with SQLite only.
+    """
+    for item in items:
+        only_on = item.get_closest_marker("only_on")
+        if only_on is None and not needs_database(item):
+            only_on = pytest.mark.only_on("sqlite", reason="the database does not matter").mark
+        if only_on and only_on.args[0] != database.vendor:
+            reason = f"runs on {only_on.args[0]}: {only_on.kwargs['reason']}"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def needs_database(item: pytest.Item) -> bool:
+    names = getattr(item, "fixturenames", [])
+    return not DATABASE_FIXTURES.isdisjoint(names) or bool(item.get_closest_marker("django_db"))
+
 
 def random_api_key(prefix: str = "sk_live_") -> str:
     """A well-formed secret key, made up on the spot."""

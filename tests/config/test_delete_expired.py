@@ -27,7 +27,7 @@ def test_sweep_takes_no_more_than_it_may(rows, limit, left):
     assert CallCount.objects.filter(key="open").exists()
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such plans")
+@pytest.mark.only_on("postgresql", reason="SQLite has no such plans")
 def test_sweep_takes_no_more_whatever_the_plan(rows):
     with connection.cursor() as cursor:
         for way in PLANS:
@@ -49,7 +49,7 @@ def other_session():
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks the whole database")
+@pytest.mark.only_on("postgresql", reason="SQLite locks the whole database")
 def test_sweep_leaves_what_somebody_has_locked(rows, other_session):
     with other_session.cursor() as cursor:
         cursor.execute("SELECT 1 FROM workspaces_callcount WHERE key = 'over-0' FOR UPDATE")

@@ -15,9 +15,7 @@ from config.wsgi import application
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(
-        database.vendor != "postgresql", reason="the test database of SQLite lives in one thread"
-    ),
+    pytest.mark.only_on("postgresql", reason="the test database of SQLite lives in one thread"),
 ]
 
 

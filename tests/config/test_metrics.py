@@ -1,7 +1,6 @@
 """Figures for Prometheus: right, bounded, and for nobody without the token."""
 
 import pytest
-from django.db import connection as database
 from django.db import connections
 from prometheus_client import REGISTRY
 
@@ -135,7 +134,7 @@ def test_page_is_closed_as_long_as_no_token_is_set(db, settings, sent):
     assert scrape(sent).status_code == 404
 
 
-@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no pool")
+@pytest.mark.only_on("postgresql", reason="SQLite has no pool")
 def test_pool_is_shown(db, monkeypatch, open_metrics):
     figures = {"pool_size": 7, "pool_available": 3, "requests_waiting": 2}
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from psycopg_pool import ConnectionPool
 
-pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server")
+pytestmark = pytest.mark.only_on("postgresql", reason="SQLite has no server")
 
 
 def test_pool_gives_up_while_its_callers_wait():

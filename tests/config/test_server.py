@@ -27,7 +27,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 STARTUP_SECONDS = 60
 # One process for the file, also with `--dist loadgroup`.
-pytestmark = pytest.mark.xdist_group("server")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
 
 
 class Server:

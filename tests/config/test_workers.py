@@ -18,7 +18,7 @@ import pytest
 from tests.config.test_server import HOST, STARTUP_SECONDS, Server, database_url, name_change
 
 __all__ = ["database_url"]
-pytestmark = pytest.mark.xdist_group("workers")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
 LIMIT = 60
 CALLS = 100
 TOKEN = secrets.token_urlsafe(50)

@@ -8,15 +8,15 @@ import pytest
 
 from tests.deploy import chain as parts
 
-# These take a PostgreSQL of their own, so once is enough: with the tests of PostgreSQL.
-ON_POSTGRESQL = os.environ.get("DATABASE_URL", "").startswith("postgres")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/deploy/" in item.nodeid and "test_files" not in item.nodeid:
             # One process for all of them: they share what they start.
             item.add_marker(pytest.mark.xdist_group("deploy"))
+            item.add_marker(pytest.mark.slow)
+            reason = "the chain has a PostgreSQL server"
+            item.add_marker(pytest.mark.only_on("postgresql", reason=reason))
 
 
 def need(program: str) -> None:
@@ -27,8 +27,6 @@ def need(program: str) -> None:
 
 @pytest.fixture(scope="session")
 def database():
-    if not ON_POSTGRESQL:
-        pytest.skip("runs with the tests of PostgreSQL: python -m tests.postgres pytest")
     need("nginx")
     # Not pytest's directory: PostgreSQL runs as somebody else where the tests run as root, and
     # pytest keeps its own to itself.

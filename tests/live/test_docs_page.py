@@ -13,6 +13,7 @@ from tests.site import CHROMIUM, CHROMIUM_ARGUMENTS, Site
 PATIENCE_MS = 20_000
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("live"),
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("CI"),

@@ -11,7 +11,7 @@ from tests.site import ROOT
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
 
 
 @pytest.mark.parametrize("phase", ["examples", "coverage", "fuzzing", "stateful"])

@@ -54,6 +54,7 @@ data?.data.apiKey;
 """
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("live"),
     pytest.mark.skipif(
         NPM is None and not os.environ.get("CI"),

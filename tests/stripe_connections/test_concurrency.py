@@ -195,7 +195,7 @@ def waits(statements):
     return re.findall(r"set_config\('lock_timeout', '?(\w+)", sql)
 
 
-@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite's wait is set for a connection")
+@pytest.mark.only_on("postgresql", reason="SQLite's wait is set for a connection")
 def test_later_callers_do_not_wait_for_a_row_that_is_held(
     manager, connection, stored, short_lock_timeout, other_session, clock, statements
 ):
@@ -233,7 +233,7 @@ def test_row_that_was_locked_is_written_after_its_release(
     assert manager.update(body).status_code == 200
 
 
-@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite's wait is set for a connection")
+@pytest.mark.only_on("postgresql", reason="SQLite's wait is set for a connection")
 def test_time_out_ends_with_its_transaction(manager, connection, short_lock_timeout):
     body = {"connectionBizId": "sc_abc123", "connectionName": "New"}
     assert manager.update(body).status_code == 200

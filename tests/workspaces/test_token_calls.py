@@ -310,7 +310,7 @@ def test_refused_refresh_is_the_documented_401(token, somebody):
     )
 
 
-@pytest.mark.skipif(database.vendor == "sqlite", reason="its test database lives in one thread")
+@pytest.mark.only_on("postgresql", reason="its test database lives in one thread")
 @pytest.mark.django_db(transaction=True)
 def test_parallel_reuse_succeeds_once(somebody):
     token = refresh_token_of(somebody)

@@ -21,6 +21,7 @@ user.user_permissions.set(Permission.objects.filter(codename="view_stripeconnect
 """
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("CI"),

@@ -414,7 +414,7 @@ def other_session(transactional_db, database_file):
     other.close()
 
 
-@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite's wait is set for a connection")
+@pytest.mark.only_on("postgresql", reason="SQLite's wait is set for a connection")
 def test_twin_that_hangs_is_not_waited_for_longer_than_for_a_lock(
     manager, connection, other_session, settings
 ):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from django.core.management import get_commands, load_command_class
-from django.db import connection as database
 
 from stripe_connections import services
 from stripe_connections.models import StripeConnection
@@ -156,7 +155,7 @@ def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):
     assert second.counts == (2, 2, 0, 0)
 
 
-@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("arguments", [("--apply",), ()], ids=["applied", "dry run"])
 def test_row_held_too_long_has_failed_and_others_go_on(
@@ -180,7 +179,7 @@ def test_row_held_too_long_has_failed_and_others_go_on(
     assert stored(held) == before
 
 
-@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
 def test_import_stops_at_a_row_held_too_long(workspace, make_connection, stored, settings):
     settings.LOCK_TIMEOUT_SECONDS = 0.05

@@ -3,7 +3,6 @@
 import pytest
 from cryptography.fernet import Fernet
 from django.core.checks import Tags, run_checks
-from django.db import connection as database
 
 from stripe_connections.models import StripeConnection
 from tests.stripe_connections.bulk.conftest import run
@@ -70,7 +69,7 @@ def test_what_no_key_reads_is_counted(connection, token, kind):
     assert "a" * 24 not in result.everything
 
 
-@pytest.mark.skipif(database.vendor != "sqlite", reason="a bytea column holds no text")
+@pytest.mark.only_on("sqlite", reason="a bytea column holds no text")
 def test_text_in_place_of_a_token_is_plaintext(connection):
     damage(connection, "sk_" + "live_" + "a" * 24)
 

@@ -21,6 +21,8 @@ UPDATES = ROWS // 20
 SCENE = "tests.stripe_connections.bulk.scene"
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
+pytestmark = pytest.mark.slow
+
 
 class Scene:
     """Runs commands in processes of their own, on a database of their own."""

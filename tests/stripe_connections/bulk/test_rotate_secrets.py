@@ -184,7 +184,7 @@ def test_picked_rows_alone_are_rotated(connection, other_connection, stored, new
     assert [positions(row) for row in rows] == [[1, 1], [0, 0]]
 
 
-@pytest.mark.skipif(database.vendor != "sqlite", reason="PostgreSQL locks the row instead")
+@pytest.mark.only_on("sqlite", reason="PostgreSQL locks the row instead")
 def test_row_changed_meanwhile_is_not_overwritten(connection, stored, new_key):
     rows = rotation.read([connection.pk], locks_rows=False)
     renewals = rotation.renewals(rows, rotation.Reencryption())
@@ -204,7 +204,7 @@ def heap_only_updates():
         return cursor.fetchone()[0]
 
 
-@pytest.mark.skipif(database.vendor != "postgresql", reason="of PostgreSQL's pages")
+@pytest.mark.only_on("postgresql", reason="of PostgreSQL's pages")
 def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key):
     before = heap_only_updates()
 
@@ -213,7 +213,7 @@ def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key)
     assert heap_only_updates() - before == len(rotated) == 6
 
 
-@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
 class TestHeldRows:
     def test_held_row_is_left_and_told(self, three, stored, new_key):

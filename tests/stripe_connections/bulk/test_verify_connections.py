@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from auditlog.models import LogEntry
-from django.db import connection as database
 from django.utils import timezone
 
 from stripe_connections import services
@@ -390,7 +389,7 @@ def test_no_secret_is_printed(connection, stripe, form, capfd):
     assert key not in result.everything + "".join(capfd.readouterr())
 
 
-@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has no row locks")
+@pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
 def test_held_row_fails_and_the_others_go_on(three, stripe, settings):
     settings.LOCK_TIMEOUT_SECONDS = 0.05
