@@ -196,6 +196,7 @@ SIMPLE_JWT: dict[str, Any] = {
     "JWK_URL": env.str("JWT_JWK_URL", "") or None,
     "AUDIENCE": env.str("JWT_AUDIENCE", "") or None,
     "ISSUER": env.str("JWT_ISSUER", "") or None,
+    "LEEWAY": env.count("JWT_LEEWAY", 0),
     "USER_ID_CLAIM": env.str("JWT_USER_ID_CLAIM", "user_id"),
     "USER_ID_FIELD": env.str("JWT_USER_ID_FIELD", "id"),
     "CHECK_REVOKE_TOKEN": True,

@@ -1,5 +1,6 @@
 """Who is calling: from the bearer token to the user, and to the membership in the same query."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -143,6 +144,10 @@ def _clean_user_id(field: str, claim: str | int) -> Any:
     if is_bad_text(str(claim)):
         raise TokenError("Token names no user")
     try:
-        return cast("Field[Any, Any]", User._meta.get_field(field)).clean(claim, None)
+        value = cast("Field[Any, Any]", User._meta.get_field(field)).clean(claim, None)
     except ValidationError:
         raise TokenError("Token names no user") from None
+    # Python reads the digits of any script, signs, and underscores between digits.
+    if isinstance(value, int) and not re.fullmatch("[0-9]+", str(claim)):
+        raise TokenError("Token names no user")
+    return value

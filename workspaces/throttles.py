@@ -1,8 +1,9 @@
 """How often somebody may call: fixed windows, counted in the database for all processes."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Network, ip_address
 from threading import Lock
 from time import time
 from typing import Any, NamedTuple, cast
@@ -134,6 +135,8 @@ class Counter:
 
 
 counter = Counter()
+# An address with a port or brackets, as some proxies write it (Azure, for one).
+_decorated = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+").fullmatch
 
 
 def take(*counted: tuple[str, str]) -> float | None:
@@ -174,7 +177,7 @@ class AddressThrottle(_Throttle):
     """By client address; NUM_PROXIES says how far X-Forwarded-For is to be believed."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        address = _digest("address", _customer(self.get_ident(request)))
+        address = _digest("address", _customer(client_address(request) or ""))
         return self.admit(("token", f"{view.action}:{address}"))
 
 
@@ -191,23 +194,26 @@ class LoginThrottle(AddressThrottle):
         )
 
 
-def client_address(request: HttpRequest) -> str | None:
-    """Where `request` comes from, as an IP address, for the login of the admin."""
-    address = BaseThrottle().get_ident(cast("Request", request))
+def client_address(request: Request | HttpRequest) -> str | None:
+    """The client's IP address, for the throttles and for the admin's login.
+
+    If the proxy reports something else, such as "unknown", this is the proxy's own address.
+    """
+    text = BaseThrottle().get_ident(cast("Request", request)) or ""
+    found = _decorated(text)
     try:
-        return str(ip_address(address))
-    except ValueError:  # a proxy of another make, which adds a port or a name
+        address = ip_address((found[1] or found[2]) if found else text)
+    except ValueError:
         return request.META.get("REMOTE_ADDR")
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _customer(address: str) -> str:
-    """Who stands behind `address`: with IPv6, one has all of a /64 at least (RFC 6177)."""
+    """What one client has: with IPv6, a /64 at least (RFC 6177)."""
     try:
-        found = ip_address(address)
+        return str(IPv6Network((address, 64), strict=False))
     except ValueError:
         return address
-    is_wide = isinstance(found, IPv6Address) and not found.ipv4_mapped
-    return f"{int(found) >> 64:x}" if is_wide else address
 
 
 def _window_end(bucket: Bucket, now: float) -> int:

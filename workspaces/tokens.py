@@ -19,6 +19,8 @@ from config.web_chain.parsers import is_bad_text
 JWKS_TIMEOUT_SECONDS = 3
 # After a failed fetch, and before an unknown key id may cause another one.
 JWKS_PAUSE_SECONDS = 10
+# The type of a key (RFC 7518, section 6.1), by the beginning of its algorithm's name.
+KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 # What simplejwt's column for a token's id holds.
 MAX_ID_LENGTH = 255
 # So many tokens are remembered as verified, by a process.
@@ -32,8 +34,9 @@ class JWKSClient(jwt.PyJWKClient):
     often than every 10 seconds, so that made-up ids cause no flood of requests.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, algorithm: str) -> None:
         super().__init__(url, timeout=JWKS_TIMEOUT_SECONDS, cooldown_duration=JWKS_PAUSE_SECONDS)
+        self._algorithm = algorithm
         self._last_good: Any = None
         self._failed_at = float("-inf")
 
@@ -56,13 +59,31 @@ class JWKSClient(jwt.PyJWKClient):
             raise UnavailableError
         return self._last_good
 
+    def get_signing_keys(self, refresh: bool = False) -> list[jwt.PyJWK]:  # noqa: FBT001, FBT002
+        """The keys for JWT_ALGORITHM, because one key id may name keys of several algorithms."""
+        fitting = [
+            key
+            for key in self.get_jwk_set(refresh).keys
+            if key.public_key_use in {"sig", None}
+            and key.key_type == KEY_TYPES[self._algorithm[:2]]
+        ]
+        # PyJWT guesses the algorithm of a key that declares none.
+        return sorted(fitting, key=lambda key: key.algorithm_name != self._algorithm)
+
+    @staticmethod
+    def match_kid(signing_keys: list[jwt.PyJWK], kid: str | None) -> jwt.PyJWK | None:
+        """The key with this id; the only key for a token that names none."""
+        if kid is None:
+            return signing_keys[0] if len(signing_keys) == 1 else None
+        return jwt.PyJWKClient.match_kid(signing_keys, kid)
+
 
 class Backend(TokenBackend):
     """simplejwt's backend, over `JWKSClient` where an identity provider has a JWKS endpoint."""
 
     def __init__(self, *, jwk_url: str | None, **options: Any) -> None:
         super().__init__(**options)
-        self.jwks_client = JWKSClient(jwk_url) if jwk_url else None
+        self.jwks_client = JWKSClient(jwk_url, self.algorithm) if jwk_url else None
         self._verified = lru_cache(VERIFIED_TOKENS)(super().decode)
 
     def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002
@@ -101,6 +122,7 @@ def backend() -> Backend:
         audience=api_settings.AUDIENCE,
         issuer=api_settings.ISSUER,
         jwk_url=api_settings.JWK_URL,
+        leeway=api_settings.LEEWAY,
     )
 
 

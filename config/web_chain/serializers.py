@@ -21,6 +21,13 @@ MAX_SUGGESTIONS = 10
 # So many letters are taken for a part of a known name.
 MIN_PART_LENGTH = 4
 
+_identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}").fullmatch
+# What Stripe's keys and IDs begin with or contain, or a long mix of letters and digits.
+_like_a_key = re.compile(
+    r"(?i)^(?:we|acct|ca)_|(?<![a-z])[srpem]k_|_(?:live|test)_|whsec_"
+    r"|(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{20}"
+).search
+
 
 class StrictCharField(serializers.CharField):
     """A string and nothing else: never made from a number or a boolean, no NUL, no surrogate.
@@ -137,10 +144,6 @@ class StrictSerializer(SharedFieldsSerializer):
             raise InvalidFieldsError(errors)
         return values
 
-    def may_repeat(self, name: str) -> bool:
-        """Whether an unknown name may stand in an answer: a pasted secret must not."""
-        return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", name) is not None
-
     def _errors_of_other_names(self, data: Mapping[str, Any]) -> list[FieldError]:
         errors: list[FieldError] = []
         for name in data:
@@ -151,7 +154,7 @@ class StrictSerializer(SharedFieldsSerializer):
                     refuse_bad_text(data[name])
                 except ValueError as error:
                     errors.append(_error(name, "invalid", str(error)))
-            elif self.may_repeat(name):
+            elif _may_repeat(name):
                 likely = self._likely_name(name) if len(errors) < MAX_SUGGESTIONS else None
                 hint = f"Did you mean {likely}?" if likely else "There is no such field."
                 errors.append(_error(name, "unknown", f"Unknown field. {hint}"))
@@ -170,6 +173,11 @@ class StrictSerializer(SharedFieldsSerializer):
     def __repr__(self) -> str:
         """Without the data, which Django REST Framework would print."""
         return f"<{type(self).__name__}>"
+
+
+def _may_repeat(name: str) -> bool:
+    """Whether `name` is a plain identifier that cannot be a key, pasted in the wrong place."""
+    return _identifier(name) is not None and _like_a_key(name) is None
 
 
 def _folded(name: str) -> str:

@@ -14,7 +14,6 @@ from stripe_connections import models
 from stripe_connections.models import Status
 from stripe_connections.validation.endpoints import validate_partner_endpoint
 from stripe_connections.validation.fields import (
-    looks_like_a_key,
     validate_api_key,
     validate_config_json,
     validate_connection_description,
@@ -55,14 +54,7 @@ class StatusField(StrictCharField):
         return Status[name]
 
 
-class CarefulSerializer(StrictSerializer):
-    """A strict one that repeats no name that may be a key, pasted in the wrong place."""
-
-    def may_repeat(self, name: str) -> bool:
-        return super().may_repeat(name) and not looks_like_a_key(name)
-
-
-class PageSerializer(CarefulSerializer):
+class PageSerializer(StrictSerializer):
     """The query of a list of connections, by the names of `selectors.page_of_connections`."""
 
     status = StatusField(required=False)
@@ -71,14 +63,14 @@ class PageSerializer(CarefulSerializer):
     after = StrictCharField(required=False, max_length=business_ids.MAX_LENGTH)
 
 
-class HistoryPageSerializer(CarefulSerializer):
+class HistoryPageSerializer(StrictSerializer):
     """The query of a connection's history, by the names of `history.page_of_history`."""
 
     limit = NumberField(required=False, highest=MAX_PAGE)
     before = NumberField(required=False, highest=10**18)
 
 
-class VerifyConnectionSerializer(CarefulSerializer):
+class VerifyConnectionSerializer(StrictSerializer):
     """The verify call's body: which connection."""
 
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)

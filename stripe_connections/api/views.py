@@ -198,10 +198,13 @@ class StripeUnavailableError(WebError):
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The `Idempotency-Key`, taken to the letter; InvalidFieldsError where it is none."""
+    """The `Idempotency-Key`, verbatim; InvalidFieldsError if it is malformed.
+
+    A comma may come from the server, which joins two header lines with it.
+    """
     key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    if key is not None and not re.fullmatch("[ -~]{1,255}", key):
-        message = "This must be 1 to 255 printable ASCII characters."
+    if key is not None and not re.fullmatch(r"[ -+\--~]{1,255}", key):
+        message = "Send one Idempotency-Key of 1 to 255 printable ASCII characters, no comma."
         raise InvalidFieldsError(
             [FieldError(field="Idempotency-Key", code="invalid", message=message)]
         )

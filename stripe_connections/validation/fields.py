@@ -103,15 +103,3 @@ def validate_config_json(value: str) -> None:
         raise ValidationError("This is not valid JSON.", code="invalid") from None
     if not isinstance(config, dict):
         raise ValidationError("This must be one JSON object.", code="invalid")
-
-
-def looks_like_a_key(text: str) -> bool:
-    """Whether `text` may hold a secret: a Stripe prefix, or a long mix of letters and digits."""
-    return bool(
-        text.lower().startswith(tuple(FAMILIES))
-        or re.search(r"(?i)(?<![a-z])[srpe]k_|_(?:live|test)_|whsec_", text)
-        or any(
-            re.search(r"[0-9]", run) and re.search(r"[A-Za-z]", run)
-            for run in re.findall(r"[A-Za-z0-9]{20,}", text)
-        )
-    )

@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 
 from config.settings import API_VERSION, MAX_BODY_BYTES
-from tests.deploy.chain import HOST, PORTAL, ROOT, UPDATE, Nginx, free_port, wait_for
+from tests.deploy.chain import HOST, PORTAL, ROOT, UPDATE, Answer, Nginx, free_port, wait_for
 
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
 
@@ -127,6 +127,39 @@ def test_idempotency_key_reaches_the_service(chain):
     assert [answer.status for answer in answers] == [200, 200]
     assert answers[0].json["data"]["bizId"] == answers[1].json["data"]["bizId"]
     assert answers[1].headers["idempotent-replayed"] == "true"
+
+
+def test_garbled_idempotency_key_is_400_in_the_envelope(chain):
+    path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
+
+    answer = chain.ask({"connectionName": "Garbled"}, path=path, Idempotency_Key="a\x01b")
+
+    assert_envelope(answer, 400, "4000", "Invalid request")
+
+
+@pytest.mark.parametrize("listener", ["port", "internal_port"])
+def test_header_names_with_an_underscore_are_ignored(chain, listener):
+    body = json.dumps({"connectionBizId": "sc_abc123", "connectionName": "Underscores"})
+    port = getattr(chain.nginx, listener)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.putrequest("POST", UPDATE, skip_host=True)
+        for name, value in {
+            "Host": HOST,
+            "Authorization": f"Bearer {chain.token}",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "X-PORTAL-ACCESS-CODE": PORTAL["X-PORTAL-ACCESS-CODE"],
+            "X_PORTAL_ACCESS_CODE": "made-up",
+            "X_Request_Id": "made-up",
+            "If_Match": '"999999"',
+        }.items():
+            connection.putheader(name, value)
+        connection.endheaders(body.encode())
+        answer = Answer(connection.getresponse())
+
+    assert UUID(answer.headers["x-request-id"])
+    # The internal listener takes the code away, with or without underscores.
+    assert answer.status == {"port": 200, "internal_port": 403}[listener]
 
 
 def test_forwarded_headers_of_the_client_decide_nothing(chain):

@@ -209,14 +209,58 @@ def test_public_key_is_no_secret_of_an_hmac(pem_provider, connection, stored):
     assert stored(connection) == before
 
 
-@pytest.mark.parametrize("kid", [{}, {"kid": ""}, {"kid": "made-up"}], ids=["none", "empty", "x"])
-def test_token_of_no_known_key_id_is_401(kid, provider):
+def token_with_header(provider: Provider, header: dict[str, str]) -> str:
     claims = jwt.decode(provider.token(), options={"verify_signature": False})
-    token = jwt.encode(
-        claims, private_key(provider.algorithm, "first"), provider.algorithm, headers=kid
-    )
+    key = private_key(provider.algorithm, "first")
+    return jwt.encode(claims, key, provider.algorithm, headers=header)
 
-    assert call(token).status_code == 401
+
+@pytest.mark.parametrize("kid", ["", "made-up"])
+def test_token_of_no_known_key_id_is_401(kid, provider):
+    assert call(token_with_header(provider, {"kid": kid})).status_code == 401
+
+
+@pytest.mark.parametrize("kid", ["first", None])
+def test_token_without_key_id_is_verified_by_the_only_key(kid, provider):
+    provider.body = json.dumps({"keys": [jwk(provider.algorithm) | {"kid": kid}]}).encode()
+
+    assert call(token_with_header(provider, {})).status_code == 200
+
+
+def test_token_without_key_id_is_401_if_there_are_several_keys(provider):
+    keys = [jwk(provider.algorithm, name) for name in ("first", "second")]
+    provider.body = json.dumps({"keys": keys}).encode()
+
+    assert call(token_with_header(provider, {})).status_code == 401
+
+
+@pytest.mark.parametrize("algorithms", [("RS256", "ES256"), ("ES256", "RS256")], ids=str)
+@pytest.mark.parametrize("declared", [True, False])
+def test_key_of_the_configured_algorithm_is_taken(declared, algorithms, provider):
+    """Of two keys under one id."""
+    dropped = set() if declared else {"alg", "use"}
+    keys = [{k: v for k, v in jwk(name).items() if k not in dropped} for name in algorithms]
+    provider.body = json.dumps({"keys": keys}).encode()
+
+    assert call(provider.token()).status_code == 200
+
+
+@pytest.mark.parametrize(("other", "order"), [("RS512", 1), ("RS512", -1), ("PS256", 1)])
+def test_declared_algorithm_decides_between_keys_of_one_type(other, order, provider):
+    keys = [jwk("RS256", "second") | {"kid": "first", "alg": other}, jwk(provider.algorithm)]
+    provider.body = json.dumps({"keys": keys[::order]}).encode()
+
+    assert call(provider.token()).status_code == 200
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+@pytest.mark.parametrize(("leeway", "status"), [(0, 401), (30, 200)])
+def test_clock_of_the_provider_may_be_ahead_by_the_leeway(
+    claim, leeway, status, provider, monkeypatch
+):
+    monkeypatch.setattr(api_settings, "LEEWAY", leeway)
+
+    assert call(provider.token(**{claim: int(time.time()) + 20})).status_code == status
 
 
 def test_audience_may_be_one_of_a_list(provider):

@@ -190,6 +190,8 @@ def test_wrong_login_costs_one_hash_as_a_right_one_does(wrong, somebody, setting
         (LOGIN, CREDENTIALS | {"password": "x" * 4097}, [("password", "max_length")]),
         (LOGIN, CREDENTIALS | {"Username": "x"}, [("Username", "unknown")]),
         (LOGIN, CREDENTIALS | {"remember": True}, [("remember", "unknown")]),
+        (LOGIN, CREDENTIALS | {"sk_" + "live_a1": 1}, [(None, "unknown")]),
+        (LOGIN, CREDENTIALS | {"a1" * 10: 1}, [(None, "unknown")]),
         (LOGIN, CREDENTIALS | {"username": "some\0body"}, [("username", "invalid")]),
         (LOGIN, CREDENTIALS | {"password": "\ud800"}, [("password", "invalid")]),
         (LOGIN, [CREDENTIALS], [(None, "invalid")]),
@@ -201,6 +203,7 @@ def test_wrong_login_costs_one_hash_as_a_right_one_does(wrong, somebody, setting
         (REFRESH, {"refreshToken": " "}, [("refreshToken", "blank")]),
         (REFRESH, {"refreshToken": 1}, [("refreshToken", "invalid")]),
         (REFRESH, {"refreshToken": "x\0"}, [("refreshToken", "invalid")]),
+        (REFRESH, {"refreshToken": "x", "whsec_" + "a1": 1}, [(None, "unknown")]),
         (REFRESH, {"refresh": "x"}, [("refreshToken", "required"), ("refresh", "unknown")]),
     ],
 )  # fmt: skip
@@ -419,6 +422,13 @@ def test_throttle_is_off_without_a_rate(somebody, throttle):
         (1, ["1.1.1.1, 9.9.9.9", "2.2.2.2, 9.9.9.9"], [200, 429]),
         (2, ["1.1.1.1, 9.9.9.9", "2.2.2.2, 9.9.9.9"], [200, 200]),
         (2, ["7.7.7.7, 1.1.1.1, 9.9.9.9", "8.8.8.8, 1.1.1.1, 9.9.9.9"], [200, 429]),
+        (1, ["1.1.1.1:40001", "1.1.1.1:40002"], [200, 429]),
+        (1, ["1.1.1.1:40001", "2.2.2.2:40001"], [200, 200]),
+        (1, ["1.1.1.1", "::ffff:1.1.1.1"], [200, 429]),
+        (1, ["[2001:db8::1]:40001", "[2001:db8::1]:40002"], [200, 429]),
+        (1, ["[2001:db8::1]", "2001:db8::2"], [200, 429]),
+        (1, ["[2001:db8:0:1::1]:40001", "[2001:db8:0:2::1]:40001"], [200, 200]),
+        (1, ["unknown", "1.1.1.1:"], [200, 429]),
     ],
 )
 def test_forwarded_address_is_believed_as_far_as_num_proxies(

@@ -133,6 +133,10 @@ def changed_password(user: User) -> str:
     return token
 
 
+def user_id_spelled(spell: Callable[[int], str]) -> Authorization:
+    return lambda user: changed(user_id=spell(user.pk))(user)
+
+
 REFUSED: dict[str, Authorization] = {
     "none": lambda _: None,
     "empty": lambda _: "",
@@ -216,6 +220,17 @@ REFUSED |= {
         "list": [1],
         "object": {"id": 1},
         "unknown": 999_999,
+    }.items()
+}
+# Python reads each of these as the id of the user.
+REFUSED |= {
+    f"user: {name}": user_id_spelled(spell)
+    for name, spell in {
+        "Arabic digits": lambda pk: "".join(chr(0x660 + int(digit)) for digit in str(pk)),
+        "full-width digits": lambda pk: "".join(chr(0xFF10 + int(digit)) for digit in str(pk)),
+        "sign": lambda pk: f"+{pk}",
+        "white space": lambda pk: f" {pk}\n",
+        "underscore": lambda pk: f"0_{pk}",
     }.items()
 }
 

@@ -90,15 +90,26 @@ def test_address_is_the_one_before_our_proxy(person, guess, settings):
     assert (closed.status_code, other.status_code) == (429, 302)
 
 
-def test_address_that_is_none_is_the_one_of_the_connection(person, settings):
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7:4711", "198.51.100.7"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("unknown", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_attempt_is_counted_for_the_address_without_its_port(person, settings, forwarded, address):
     settings.REST_FRAMEWORK = project.REST_FRAMEWORK | {"NUM_PROXIES": 1}
 
     answer = StaffClient().post(
-        LOGIN, person | {"password": "wrong"}, headers={"X-Forwarded-For": "198.51.100.7:4711"}
+        LOGIN, person | {"password": "wrong"}, headers={"X-Forwarded-For": forwarded}
     )
 
     assert answer.status_code == 200
-    assert AccessAttempt.objects.get().ip_address == "127.0.0.1"
+    assert AccessAttempt.objects.get().ip_address == address
 
 
 def test_attempts_over_the_api_are_counted_there_and_not_here(person):

@@ -138,7 +138,7 @@ def test_bad_fields_are_all_listed_and_nothing_is_created(manager, db, body, err
     assert counts() == (0, 0, 0)
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "é", "\t", "a\x00b", "a\x7f"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "é", "\t", "a\x00b", "a\x7f", "k1,k2", ","])
 def test_key_that_is_none_is_refused(manager, key):
     response = create(manager, NAME, key)
 
