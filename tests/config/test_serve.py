@@ -84,8 +84,24 @@ def test_demo_people_without_debug(settings):
     assert settings.DEBUG is False
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "service.example.com"])
+def test_public_address_without_a_proxy(host):
+    with pytest.raises(CommandError, match=r"without a proxy: .* set NUM_PROXIES"):
+        call_command("serve", host=host, port="8000")
+
+
+@pytest.mark.parametrize("change", [{"DEBUG": True}, {"NUM_PROXIES": 1}], ids=str)
+def test_public_address_for_development_or_behind_a_proxy(change, settings, taken_port):
+    settings.DEBUG = change.get("DEBUG", False)
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | change
+
+    with pytest.raises(CommandError, match=f"port {taken_port}: .*Address already in use"):
+        call_command("serve", host="0.0.0.0", port=str(taken_port))
+
+
 @pytest.mark.parametrize("host", ["nothing.invalid", "192.0.2.1", "a" * 64 + ".example"])
-def test_host_that_is_not_here(host):
+def test_host_that_is_not_here(host, settings):
+    settings.DEBUG = True
     with pytest.raises(CommandError, match="Cannot listen on"):
         call_command("serve", host=host, port="8000")
 

@@ -52,6 +52,7 @@ class Command(BaseCommand):
         if options["demo"] and not settings.DEBUG:
             raise CommandError("Demo people have passwords that are printed: --demo needs DEBUG.")
         host, port = options["host"], _port(options["port"])
+        _check_proxy(host)
         _check_port(host, port)
         # This process needs one connection, and an answer at once where there is none to be had.
         connection.settings_dict["OPTIONS"].pop("pool", None)
@@ -154,6 +155,17 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PORT):
         raise CommandError(f"A port is a number from 1 to {MAX_PORT}.")
     return int(text)
+
+
+def _check_proxy(host: str) -> None:
+    """Raise a CommandError if clients would reach the server without a proxy in between."""
+    is_local = host.startswith("127.") or host in {"localhost", "::1"}
+    if not (is_local or settings.DEBUG or settings.REST_FRAMEWORK["NUM_PROXIES"]):
+        raise CommandError(
+            f"Refusing to listen on {host} without a proxy: the server sets no time limit for a "
+            "request's body, so a few slow clients could keep everybody else waiting. Put Nginx "
+            "in front and set NUM_PROXIES, or listen on 127.0.0.1."
+        )
 
 
 def _check_port(host: str, port: int) -> None:
