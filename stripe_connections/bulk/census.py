@@ -58,6 +58,14 @@ class Census:
         return ", ".join(f"{kind}: {count}" for kind, count in self.secrets.items())
 
 
+def count_unreadable() -> int:
+    """The number of stored secrets that no key of the ring can read."""
+    census = Census()
+    for biz_id, *tokens in StripeConnection.objects.token_rows("biz_id").iterator():
+        census.count(biz_id, tokens)
+    return sum(census.secrets[kind] for kind in BROKEN)
+
+
 def sample(size: int) -> Census:
     """The census of the oldest and the newest connections, half of `size` each.
 

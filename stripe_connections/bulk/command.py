@@ -1,23 +1,34 @@
 """What the commands on many connections share: options, exit codes, the summary at the end."""
 
+import os
+import sys
 import uuid
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    DjangoHelpFormatter,
+    SystemCheckError,
+)
 from django.db import DatabaseError
 
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.bulk.report import Report
+from stripe_connections.bulk.report import OutputClosedError, Report
 from stripe_connections.bulk.selection import add_selection_arguments, read_ids
 
 MAX_BATCH_SIZE = 5_000
+REST = "what was finished is kept. Run again for the rest."
+INTERRUPTED = 130
 
 
 class ExplainedCommand(BaseCommand):
-    """A command whose help ends with `examples`, line by line."""
+    """A command whose help ends with `examples`, line by line, and whose failure is one line."""
 
     examples = ""
+    # Django sets it to True.
+    _called_from_command_line = False
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         lines = (f"  manage.py {line}" for line in self.examples.strip().splitlines())
@@ -26,12 +37,28 @@ class ExplainedCommand(BaseCommand):
             prog_name, subcommand, formatter_class=_HelpFormatter, epilog=epilog, **kwargs
         )
 
+    def execute(self, *args: Any, **options: Any) -> Any:
+        try:
+            _require_output()
+            return super().execute(*args, **options)
+        except SystemCheckError:
+            raise
+        except CommandError as error:
+            failure = error
+        except KeyboardInterrupt:
+            failure = CommandError("Interrupted.", returncode=INTERRUPTED)
+        if not self._called_from_command_line:
+            raise failure
+        # Without the name of the class, which Django puts in front.
+        self.stderr.write(f"Error: {failure}")
+        sys.exit(failure.returncode)
+
 
 class BulkCommand(ExplainedCommand):
     """A command on many connections.
 
     A subclass has `help`, `examples`, and `run`, which does the work and tells the report. The
-    exit code is 1 where anything failed, and 130 after Ctrl-C; what was finished by then stays.
+    exit code is 1 if anything failed, and 130 after Ctrl-C; what was finished by then stays.
     """
 
     only_reads = False
@@ -52,11 +79,16 @@ class BulkCommand(ExplainedCommand):
             )
 
     def handle(self, **options: Any) -> None:
-        """Run, sum up, and fail where a row did."""
+        """Run, sum up, and fail if a row did."""
         command = type(self).__module__.rpartition(".")[2]
         # One id for all that this run writes to the audit.
         actor = Actor(None, Source.COMMAND, f"{command}-{uuid.uuid4()}")
-        report = Report(self.stdout, self.stderr, is_json=options["format"] == "json")
+        report = Report(
+            self.stdout,
+            self.stderr,
+            is_json=options["format"] == "json",
+            verbosity=options["verbosity"],
+        )
         figures: dict[str, Any] = {}
         problem = ""
         code = 1
@@ -64,11 +96,16 @@ class BulkCommand(ExplainedCommand):
             options["ids"] = read_ids(options["ids"]) if options["ids"] else None
             figures = self.run(report, actor, options) or {}
         except KeyboardInterrupt:
-            problem, code = "Interrupted; what was finished is kept. Run again for the rest.", 130
+            problem, code = f"Interrupted; {REST}", INTERRUPTED
         except DatabaseError as error:
             # Its text may quote a row.
             problem = f"The database refused ({type(error).__name__}). Run again for the rest."
+        except OutputClosedError:
+            problem = f"{report.problem} Stopped; {REST}"
         report.close(is_applied=None if self.only_reads else options["apply"], **figures)
+        if report.problem:
+            abandon_output()
+            problem = problem or report.problem
         if not problem and report.counts["failed"]:
             problem = f"{report.counts['failed']} failed."
         if problem:
@@ -77,6 +114,18 @@ class BulkCommand(ExplainedCommand):
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any] | None:
         """Do the work; what is returned is added to the JSON summary."""
         raise NotImplementedError
+
+
+def _require_output() -> None:
+    if sys.stdout is None:
+        raise CommandError("Standard output is closed.")
+
+
+def abandon_output() -> None:
+    """Discard what could not be written: the interpreter tries again when it exits."""
+    out = sys.__stdout__
+    if out and sys.stdout is out:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def _batch_size(text: str) -> int:

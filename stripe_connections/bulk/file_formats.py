@@ -17,7 +17,7 @@ from config.web_chain.parsers import parse_json
 from stripe_connections.bulk.changes import API_NAMES, SECRET_NAMES, RefusedError
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 
-# A row holds at most 16 KiB of configuration, doubled by quotes; a longer line is no row of ours.
+# A row holds at most 16 KiB of configuration, doubled by quotes; a longer line is not a row.
 MAX_LINE_BYTES = 256 * 1024
 TRACES = {"Hint": "hint", "Fingerprint": "fingerprint", "ReplacedAt": "replaced_at"}
 # Where what an export holds is found. An import looks at version and tenantBizId, too; the rest
@@ -46,7 +46,7 @@ Numbered = tuple[int, dict[str, Any] | RefusedError]
 
 
 class BadFileError(Exception):
-    """Nothing more can be read from `line` on; the text says why and repeats nothing of it."""
+    """Nothing more can be read from `line` on; the message says why, without quoting it."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -89,14 +89,25 @@ def _cell(value: Any) -> str:
 
 
 def read(file: IO[bytes]) -> Iterator[Numbered]:
-    """The rows of a file; a BadFileError where nothing more can be read.
+    """The rows of a file; raises BadFileError if nothing more can be read.
 
-    A file whose first character is { holds JSON lines, any other is CSV with a header.
+    A file whose first character is { holds JSON lines, any other is CSV with a header. The
+    columns are separated by commas, semicolons or tabs, whichever the header has most of, or by
+    what a line such as `sep=;` says, which Excel writes and reads.
     """
-    lines = _lines(file)
-    first = next(lines, "")
-    rows = _json_rows if first.startswith("{") else _csv_rows
-    return rows(chain((first,), lines))
+    lines = enumerate(_lines(file), start=1)
+    number, first = next(((n, line) for n, line in lines if line.strip()), (1, ""))
+    if not first:
+        raise BadFileError(1, "The file is empty.")
+    if first.startswith("["):
+        raise BadFileError(number, "This is a JSON array. Write one object on each line instead.")
+    if first.startswith("{"):
+        return _json_rows(chain(((number, first),), lines))
+    delimiter = max(",;\t", key=first.count)
+    if first.lower().startswith("sep="):
+        delimiter = first[4:5]
+        number, first = next(lines, (number, ""))
+    return _csv_rows(chain((first,), (line for _, line in lines)), delimiter, number)
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:
@@ -104,6 +115,8 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
         line = file.readline(MAX_LINE_BYTES + 1)
         if not line:
             return
+        if number == 1 and b"\r" in line.rstrip(b"\r\n"):
+            raise BadFileError(1, "The lines end with CR alone. Save it with LF or CRLF.")
         if len(line) > MAX_LINE_BYTES:
             raise BadFileError(number, f"It is longer than {MAX_LINE_BYTES} bytes.")
         try:
@@ -112,8 +125,8 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
             raise BadFileError(number, "It is not UTF-8.") from None
 
 
-def _json_rows(lines: Iterator[str]) -> Iterator[Numbered]:
-    for number, line in enumerate(lines, start=1):
+def _json_rows(lines: Iterable[tuple[int, str]]) -> Iterator[Numbered]:
+    for number, line in lines:
         if line.strip():
             yield number, _json_row(line)
 
@@ -128,22 +141,30 @@ def _json_row(line: str) -> dict[str, Any] | RefusedError:
     return row if row.keys() <= {*IMPORTED} else RefusedError(_unknown(row))
 
 
-def _csv_rows(lines: Iterator[str]) -> Iterator[Numbered]:
-    reader = csv.reader(lines, strict=True)
+def _csv_rows(lines: Iterable[str], delimiter: str, first: int) -> Iterator[Numbered]:
+    """The rows below the header, which is line `first`."""
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = _trimmed([name.strip() for name in next(reader, [])], 0)
         if not {*header} <= {*IMPORTED}:
-            raise BadFileError(1, _unknown(header))
+            raise BadFileError(first, _unknown(header))
         if len({*header}) != len(header):
-            raise BadFileError(1, "A column is there twice.")
-        number = reader.line_num + 1
+            raise BadFileError(first, "A column is there twice.")
+        number = first + reader.line_num
         for cells in reader:
-            if cells:
-                yield number, _csv_row(header, cells)
-            number = reader.line_num + 1
+            if any(cells):
+                yield number, _csv_row(header, _trimmed(cells, len(header)))
+            number = first + reader.line_num
     except csv.Error:
-        # The reader's own words may quote a cell.
-        raise BadFileError(reader.line_num, "It is not valid CSV.") from None
+        # The reader's message may quote a cell.
+        raise BadFileError(first - 1 + reader.line_num, "It is not valid CSV.") from None
+
+
+def _trimmed(cells: list[str], least: int) -> list[str]:
+    """Without the empty cells at the end, which spreadsheets add, but at `least` that many."""
+    while len(cells) > least and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | RefusedError:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import idna
 from django.core.management.base import CommandError
@@ -145,13 +145,20 @@ def read_ids(path: str) -> list[str]:
 
 
 def open_input(path: str) -> AbstractContextManager[IO[bytes]]:
-    """A file, or standard input for `-`; CommandError where it cannot be read."""
+    """A file, or standard input for `-`; CommandError if it cannot be read."""
     if path == "-":
-        return nullcontext(sys.stdin.buffer)
+        return nullcontext(standard_input().buffer)
     try:
         return Path(path).open("rb")
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def standard_input() -> TextIO:
+    """`sys.stdin`; CommandError if it is closed."""
+    if sys.stdin is None:
+        raise CommandError("Standard input is closed.")
+    return sys.stdin
 
 
 def _must_exist(model: type[Tenant | Workspace], biz_ids: list[str]) -> None:

@@ -1,9 +1,22 @@
 """Write connections to a file that people can edit and import_connections takes back."""
 
-from argparse import ArgumentParser
-from typing import Any
+import os
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Generator
+from contextlib import closing, suppress
+from itertools import chain
+from stat import S_ISREG
+from typing import Any, cast
+
+from django.core.management.base import CommandError, OutputWrapper
 
 from stripe_connections.bulk import command, file_formats, selection
+from stripe_connections.models import StripeConnection
+
+BYTE_ORDER_MARK = "\ufeff"
+# 128 and the number of SIGPIPE, as a shell reports any program that it ended.
+BROKEN_PIPE = 141
 
 
 class Command(command.ExplainedCommand):
@@ -27,12 +40,37 @@ export_connections --tenant tn_xyz789 --status ACTIVE --format json > active.jso
             default="csv",
             help="json and jsonl are both JSON lines (default: csv)",
         )
+        parser.add_argument(
+            "--bom",
+            action=BooleanOptionalAction,
+            help="begin a CSV file with a byte-order mark, without which Excel misreads every "
+            "letter outside ASCII (default: if standard output is a file)",
+        )
 
     def handle(self, **options: Any) -> None:
         """Select once, and write each row as it comes."""
         connections = selection.selected(options)
         if options["ids"]:
             connections = connections.filter(biz_id__in=selection.read_ids(options["ids"]))
-        lines = file_formats.csv_lines if options["format"] == "csv" else file_formats.json_lines
-        rows = connections.select_related("workspace__tenant").order_by("pk").iterator()
-        self.stdout.writelines(lines(map(file_formats.exported, rows)))
+        is_csv = options["format"] == "csv"
+        lines = file_formats.csv_lines if is_csv else file_formats.json_lines
+        connections = connections.select_related("workspace__tenant").order_by("pk")
+        has_mark = is_csv and (_is_file(self.stdout) if options["bom"] is None else options["bom"])
+        try:
+            with closing(cast("Generator[StripeConnection]", connections.iterator())) as rows:
+                mark = (BYTE_ORDER_MARK,) if has_mark else ()
+                self.stdout.writelines(chain(mark, lines(map(file_formats.exported, rows))))
+                self.stdout.flush()
+        except BrokenPipeError:
+            # The reader has seen enough, as in `export_connections | head`.
+            command.abandon_output()
+            sys.exit(BROKEN_PIPE)
+        except OSError as error:
+            command.abandon_output()
+            raise CommandError(f"The output cannot be written ({error.strerror}).") from None
+
+
+def _is_file(out: OutputWrapper) -> bool:
+    with suppress(OSError):
+        return S_ISREG(os.fstat(out.fileno()).st_mode)
+    return False

@@ -1,5 +1,6 @@
 """Create and update connections from a file, all of it or none."""
 
+import re
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def _row(line: int, cells: dict[str, Any] | RefusedError) -> Row:
         raise RefusedError("workspaceId is needed.")
     if biz_id is not None and not business_ids.is_well_formed("sc", str(biz_id)):
         raise RefusedError("bizId is sc_ followed by letters and digits.")
-    if version is not None and not str(version).isdecimal():
+    if version is not None and not re.fullmatch(r"[0-9]+(\.0+)?", str(version)):
         raise RefusedError("version is a number.")
     values = {name: cells[name] for name in changes.API_NAMES.values() if name in cells}
     row = Row(line, cells, changes.validated(values))
@@ -261,7 +262,11 @@ def _connection(
     if found[0].workspace_id != workspace.pk:
         raise RefusedError("The connection of this bizId is in another workspace.")
     version, now = row.cells.get("version"), found[0].version
-    if version is not None and int(version) != now and changes.different(found[0], row.values):
+    if (
+        version is not None
+        and int(str(version).partition(".")[0]) != now
+        and changes.different(found[0], row.values)
+    ):
         raise RefusedError(
             f"It has changed since the export (version {version}, now {now}). "
             "Leave the version out to overwrite that."

@@ -2,14 +2,13 @@
 
 import getpass
 import os
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from stripe_connections.audit.records import Actor
-from stripe_connections.bulk import changes, command, questions, selection
+from stripe_connections.bulk import census, changes, command, questions, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.keyring import keyring
@@ -43,10 +42,15 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
         parser.add_argument(
             "--deactivate", action="store_true", help="set the status INACTIVE; takes no new secret"
         )
+        parser.add_argument(
+            "--if-any", action="store_true", help="succeed also if no connection has the secret"
+        )
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         old = _secret("old", "the secret to look for", options)
         column = "webhook_secret" if old.startswith("whsec_") else "api_key"
+        # A mistyped value would be found nowhere, which reads as if nobody had the secret.
+        changes.validated({changes.API_NAMES[column]: old})
         new: dict[str, Any] = {"status": Status.INACTIVE}
         if not options["deactivate"]:
             secret = _secret("new", "the new secret", options)
@@ -60,6 +64,13 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
             return new if getattr(connection, f"{column}_fingerprint") in fingerprints else None
 
         holders = selection.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})
+        if unreadable := census.count_unreadable():
+            self.stderr.write(
+                f"Warning: {unreadable} stored secrets cannot be read with FERNET_KEYS, so they "
+                "are not searched. census_secrets names them."
+            )
+        if not (holders.exists() or options["if_any"]):
+            raise CommandError("No connection has this secret.")
         changes.change_each(holders, wanted, report, actor, options)
 
 
@@ -67,13 +78,13 @@ def _secret(which: str, what: str, options: dict[str, Any]) -> str:
     """From the file or the variable that the options name, else from standard input."""
     if path := options[f"{which}_file"]:
         with selection.open_input(path) as file:
-            text = file.readline(MAX_BYTES).decode("ascii", "replace")
+            text = file.readline(MAX_BYTES).decode("utf-8-sig", "replace")
     elif name := options[f"{which}_env"]:
         text = os.environ.get(name, "")
-    elif sys.stdin.isatty():
+    elif selection.standard_input().isatty():
         text = getpass.getpass(f"Type {what}: ")
     else:
-        text = sys.stdin.readline(MAX_BYTES)
+        text = selection.standard_input().readline(MAX_BYTES)
     if not text.strip():
         raise CommandError(f"There is no value for {what}.")
     return text.strip()

@@ -1,14 +1,24 @@
 """What all commands on many connections have in common."""
 
+import errno
+import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from django.core.management import get_commands, load_command_class
+from django.core.management import call_command, get_commands, load_command_class
+from django.core.management.base import CommandError
 
 from stripe_connections import services
 from stripe_connections.models import StripeConnection
+from tests.production import PRODUCTION
 from tests.stripe_connections.bulk.conftest import Holder, run
 
+ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "rotate_secrets",
     "census_secrets",
@@ -134,6 +144,103 @@ def test_log_has_plain_lines(rows):
 
     assert result.err == "2 of 4\n4 of 4\n"
     assert result.out.splitlines()[-2].startswith("4 changed, 0 unchanged, 0 skipped, 0 failed in ")
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "lines"), [("0", 0), ("1", 21), ("2", 30)], ids=["quiet", "usual", "all"]
+)
+def test_people_see_the_first_rows_and_the_counts(workspace, make_connection, verbosity, lines):
+    StripeConnection.objects.bulk_create(
+        StripeConnection(workspace=workspace, connection_name="Old") for _ in range(30)
+    )
+
+    result = run(*RENAME, "--format", "text", "--verbosity", verbosity)
+
+    assert len(result.out.splitlines()) == lines + 2
+    assert result.out.splitlines()[-2].startswith("30 changed, ")
+
+
+def test_every_failure_is_reported(rows):
+    result = run(*RENAME, "--verbosity", "0", "--ids", "-", "--format", "text", stdin="sc_none")
+
+    assert "failed  sc_none  There is no such connection." in result.out
+
+
+class ClosedOut(io.StringIO):
+    """A reader that goes away after the first line, as `head -1` does."""
+
+    def write(self, text):
+        if self.getvalue():
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return super().write(text)
+
+
+def test_closed_output_stops_between_batches(rows):
+    err = io.StringIO()
+
+    with pytest.raises(CommandError, match="Broken pipe") as error:
+        call_command(*RENAME, "--apply", "--batch-size", "2", stdout=ClosedOut(), stderr=err)
+
+    assert error.value.returncode == 1
+    assert err.getvalue().splitlines()[-1].startswith("2 changed, 0 unchanged, 0 skipped, 0 failed")
+    assert StripeConnection.objects.filter(version=2).count() == 2
+
+
+def test_import_into_a_closed_output_leaves_nothing(workspace, monkeypatch):
+    lines = [json.dumps({"workspaceId": "ws_demo", "connectionName": f"New {n}"}) for n in range(4)]
+    err = io.StringIO()
+
+    stdin = io.TextIOWrapper(io.BytesIO("\n".join(lines).encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    with pytest.raises(CommandError, match="Broken pipe"):
+        call_command("import_connections", "-", "--apply", stdout=ClosedOut(), stderr=err)
+
+    assert "0 changed" in err.getvalue()
+    assert not StripeConnection.objects.exists()
+
+
+def test_export_into_a_closed_output_ends_silently(rows):
+    err = io.StringIO()
+
+    with pytest.raises(SystemExit, match="141"):
+        call_command("export_connections", stdout=ClosedOut(), stderr=err)
+
+    assert not err.getvalue()
+
+
+def test_interrupted_export_says_so(rows, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=SimpleNamespace(read=interrupted)))
+    with pytest.raises(CommandError, match="Interrupted") as error:
+        call_command("export_connections", "--ids", "-")
+
+    assert error.value.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "error"),
+    [
+        ("update_connections --set status=GONE", "", "status: This must be INACTIVE or ACTIVE."),
+        ("import_connections -", "<&-", "Standard input is closed."),
+        ("replace_secret", "<&-", "Standard input is closed."),
+        ("export_connections", ">&-", "Standard output is closed."),
+        ("census_secrets", ">&-", "Standard output is closed."),
+    ],
+)
+def test_failure_is_one_plain_line(command, closed, error):
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} manage.py {command} {closed}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]} | PRODUCTION | {"DATABASE_URL": "sqlite://:memory:"},
+    )
+
+    assert (ended.returncode, ended.stderr) == (1, f"Error: {error}\n")
 
 
 def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):

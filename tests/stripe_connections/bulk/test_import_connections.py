@@ -127,6 +127,57 @@ def test_export_streams(connection, monkeypatch):
     assert len(written) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "begins_with_mark"),
+    [((), True), (("--no-bom",), False), (("--format", "json"), False)],
+)
+def test_csv_file_begins_with_a_byte_order_mark(connection, tmp_path, arguments, begins_with_mark):
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        call_command("export_connections", *arguments, stdout=file)
+
+    data = (tmp_path / "out").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf") == begins_with_mark
+    assert imported(data, "--apply").counts == (0, 1, 0, 0)
+
+
+@pytest.mark.parametrize(("arguments", "first"), [((), "w"), (("--bom",), "\ufeff")])
+def test_csv_for_a_pipe_has_a_mark_only_if_asked_for(connection, arguments, first):
+    assert run("export_connections", "--format", "csv", *arguments).out.startswith(first)
+
+
+FLAWLESS = "workspaceId,bizId,connectionName\nws_demo,sc_abc123,New\n"
+CURIOUS = {
+    "semicolons": FLAWLESS.replace(",", ";"),
+    "tabs": FLAWLESS.replace(",", "\t"),
+    "sep line": "sep=;\r\n" + FLAWLESS.replace(",", ";"),
+    "sep line with commas": f"sep=,\n{FLAWLESS}",
+    "blank first lines": f"\r\n \n{FLAWLESS}",
+    "empty rows": f"{FLAWLESS},,\n\n,,,,\n",
+    "empty columns at the end": FLAWLESS.replace("\n", ",,\n"),
+    "empty column in the rows alone": FLAWLESS.replace("New\n", "New,\n"),
+    "version as a decimal": FLAWLESS.replace("\n", ",version\n", 1).replace("New", "New,1.0"),
+    "version as a JSON number": '\n{"workspaceId": "ws_demo", "bizId": "sc_abc123", '
+    '"connectionName": "New", "version": 1.0}',
+}
+
+
+@pytest.mark.parametrize("text", CURIOUS.values(), ids=CURIOUS)
+def test_what_spreadsheets_make_of_a_file_is_understood(connection, text):
+    assert imported(text, "--apply").counts == (1, 0, 0, 0)
+
+
+def test_lines_are_counted_from_the_top_of_the_file(connection):
+    result = imported("\nsep=;\nworkspaceId;bizId\n;;\nws_none;sc_abc123\n")
+
+    assert [row["line"] for row in result.json["rows"]] == [5]
+
+
+def test_header_alone_is_an_empty_import(workspace):
+    result = imported("workspaceId,bizId\n", "--apply")
+
+    assert (result.code, result.counts) == (0, (0, 0, 0, 0))
+
+
 def test_row_updates_by_business_id(connection):
     text = table(["workspaceId", "bizId", "connectionName"], ["ws_demo", "sc_abc123", "New"])
 
@@ -266,12 +317,21 @@ def test_good_rows_are_imported_with_keep_going(connection):
         (b"workspaceId,bizId,bizId", 1, "A column is there twice."),
         (b"workspaceId,apikey", 1, "1 of the names are none of"),
         (b"workspaceId," + b"x" * 300_000, 1, "It is longer than 262144 bytes."),
+        (b"", 1, "The file is empty."),
+        (b"\n \n", 1, "The file is empty."),
+        (b'[{"workspaceId": "ws_demo"}]', 1, "This is a JSON array. Write one object on each line"),
+        (b"workspaceId,bizId\rws_demo,sc_abc123\r", 1, "The lines end with CR alone."),
+        (
+            b"workspaceId,bizId\r" + b"ws_demo,sc_abc123\r" * 50_000,
+            1,
+            "The lines end with CR alone",
+        ),
         (b'{"workspaceId"', 1, "It is not valid JSON."),
         (b'{"bizId": "sc_a", "bizId": "sc_b"}', 1, "It is not valid JSON."),
         (b'{"a": ' * 30_000, 1, "It is not valid JSON."),
         (b'workspaceId,bizId\nws_demo,"' + b"x\n" * 200_000, 65_538, "It is not valid CSV."),
     ],
-    ids=[str(n) for n in range(12)],
+    ids=[str(n) for n in range(17)],
 )
 def test_broken_file_is_refused(connection, stored, text, line, error):
     before = stored(connection)

@@ -11,6 +11,7 @@ from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import Status, StripeConnection
 from tests.conftest import random_api_key, random_webhook_secret
 from tests.stripe_connections.bulk.conftest import run
+from tests.stripe_connections.bulk.test_rotate_secrets import damage
 
 ACTOR = Actor(None, Source.COMMAND, "test")
 LEAKED = random_api_key()
@@ -100,10 +101,59 @@ def test_picked_rows_alone_are_changed(both):
     assert [secret_of(connection) for connection in both] == [LEAKED, NEW]
 
 
-def test_second_run_finds_nobody(both):
-    run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}")
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [((), 1, "No connection has this secret."), (("--if-any",), 0, "")],
+)
+def test_secret_that_no_connection_has_fails_unless_that_is_fine(
+    bystander, arguments, code, problem
+):
+    result = run("replace_secret", "--apply", *arguments, stdin=f"{LEAKED}\n{NEW}")
 
-    assert run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}").counts == (0, 0, 0, 0)
+    assert (result.code, result.problem) == (code, problem)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LEAKED.encode("utf-16"),
+        f'"{LEAKED}"'.encode(),
+        f"STRIPE_KEY={LEAKED}".encode(),
+        f"{LEAKED[:8]}****{LEAKED[-4:]}".encode(),
+        f"{LEAKED[:12]}\u200b{LEAKED[12:]}".encode(),
+        LEAKED[8:].encode(),
+    ],
+    ids=["UTF-16", "quotes", "assignment", "mask", "zero-width space", "no prefix"],
+)
+def test_mistyped_old_secret_is_refused_and_not_searched(both, tmp_path, content):
+    (tmp_path / "old").write_bytes(content)
+
+    result = run("replace_secret", "--old-file", str(tmp_path / "old"), "--deactivate", "--if-any")
+
+    assert result.code == 1
+    assert result.problem.startswith("apiKey: ")
+    assert LEAKED[-20:] not in result.everything
+
+
+def test_byte_order_mark_before_the_old_secret_is_passed_over(both, tmp_path):
+    (tmp_path / "old").write_text(LEAKED, encoding="utf-8-sig")
+
+    result = run("replace_secret", "--old-file", str(tmp_path / "old"), "--deactivate")
+
+    assert result.counts == (2, 0, 0, 0)
+
+
+def test_secrets_that_cannot_be_searched_are_a_warning(both, bystander):
+    damage(bystander)
+
+    result = run("replace_secret", "--deactivate", stdin=LEAKED)
+
+    assert result.counts == (2, 0, 0, 0)
+    assert "Warning: 1 stored secrets cannot be read" in result.err
+
+
+def test_no_warning_if_every_secret_can_be_searched(both, bystander):
+    assert "Warning" not in run("replace_secret", "--deactivate", stdin=LEAKED).err
 
 
 def test_unreadable_secret_is_replaced_too(connection, settings):
