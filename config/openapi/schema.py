@@ -5,7 +5,6 @@ examples come from the `openapi.yaml` of each app, and the envelope and the erro
 from the one in this directory.
 """
 
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +129,8 @@ def _answer(content: Description, *, headers: Any = (), **words: Any) -> Descrip
 
 
 def _name(status: int) -> str:
-    """What the component for an error is called: "NotFound"."""
-    return HTTPStatus(status).phrase.title().replace(" ", "")
+    """The name of an error's component. Python's own phrase differs between its versions."""
+    return f"Error{status}"
 
 
 def _merged(one: Description, other: Description) -> Description:

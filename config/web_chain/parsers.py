@@ -11,6 +11,8 @@ from rest_framework.request import Request
 from rest_framework.utils.mediatypes import _MediaType
 
 MAX_QUERY_NAMES = 20
+# Objects and lists in each other. What Python's parser takes differs from version to version.
+MAX_DEPTH = 100
 
 _bad_character = re.compile("[\0\ud800-\udfff]").search
 
@@ -18,14 +20,16 @@ _bad_character = re.compile("[\0\ud800-\udfff]").search
 def parse_json(text: str) -> Any:
     """`text` as JSON (RFC 8259), strictly.
 
-    Refused with a ValueError: duplicate keys, NaN and Infinity, a byte-order mark, and more depth
-    than the parser can take. Escaped NULs and lone surrogates are JSON; `refuse_bad_text` finds
-    them.
+    Raises a ValueError for duplicate keys, NaN and Infinity, a byte-order mark, and more than
+    MAX_DEPTH levels. Escaped NULs and lone surrogates are JSON; `refuse_bad_text` finds them.
     """
     try:
-        return _decoder.decode(text)
+        value = _decoder.decode(text)
+        if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+            raise ValueError("It is nested too deeply.")
     except RecursionError:
         raise ValueError("It is nested too deeply.") from None
+    return value
 
 
 def refuse_bad_text(value: Any) -> None:
@@ -116,6 +120,13 @@ def query(request: Request) -> dict[str, str]:
     if len(values) != len(pairs):
         raise ParseError("The query has a name twice.")
     return values
+
+
+def _depth(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

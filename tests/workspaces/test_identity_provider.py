@@ -139,9 +139,9 @@ def pem_provider(provider: Provider, monkeypatch: Any) -> Provider:
 
 @pytest.fixture
 def clock(monkeypatch: Any) -> Any:
-    """The monotonic clock of those who fetch keys; `clock.seconds` moves it on."""
-    moved = SimpleNamespace(seconds=0.0)
-    fake = SimpleNamespace(monotonic=lambda: time.monotonic() + moved.seconds)
+    """The monotonic clock of those who fetch keys, stopped; `clock.seconds` moves it on."""
+    moved = SimpleNamespace(seconds=time.monotonic())
+    fake = SimpleNamespace(monotonic=lambda: moved.seconds)
     for module in ("workspaces.tokens", "jwt.jwks_client", "jwt.jwk_set_cache", "jwt.api_jwk"):
         monkeypatch.setattr(f"{module}.time", fake)
     return moved

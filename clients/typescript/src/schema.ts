@@ -228,7 +228,7 @@ export interface components {
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Null clears it.
+             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
@@ -323,7 +323,7 @@ export interface components {
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Null clears it.
+             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
@@ -397,7 +397,7 @@ export interface components {
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB as UTF-8, kept to the letter. Null clears it.
+             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
@@ -489,7 +489,7 @@ export interface components {
     };
     responses: {
         /** @description The body is not what the call takes. Nothing was written, and `errors` lists every bad field. */
-        BadRequest: {
+        Error400: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -503,7 +503,7 @@ export interface components {
             };
         };
         /** @description No token, or none that is good: malformed, expired, not ours, a refresh token, or of a user who is gone, inactive or has a new password. Log in again. */
-        Unauthorized: {
+        Error401: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -518,7 +518,7 @@ export interface components {
             };
         };
         /** @description The caller lacks the permission on the workspace, there is no such workspace, or the request did not come through the portal. */
-        Forbidden: {
+        Error403: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -532,7 +532,7 @@ export interface components {
             };
         };
         /** @description The path is there, for another method. */
-        MethodNotAllowed: {
+        Error405: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -547,7 +547,7 @@ export interface components {
             };
         };
         /** @description `Accept` leaves no room for application/json. */
-        NotAcceptable: {
+        Error406: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -561,7 +561,7 @@ export interface components {
             };
         };
         /** @description The body is longer than 64 KiB. */
-        RequestEntityTooLarge: {
+        Error413: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -575,7 +575,7 @@ export interface components {
             };
         };
         /** @description The body is not declared as application/json in UTF-8. */
-        UnsupportedMediaType: {
+        Error415: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -589,7 +589,7 @@ export interface components {
             };
         };
         /** @description Too many requests. Wait as long as `Retry-After` says. */
-        TooManyRequests: {
+        Error429: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -604,7 +604,7 @@ export interface components {
             };
         };
         /** @description A fault of ours. Quote the `X-Request-Id` when you report it. */
-        InternalServerError: {
+        Error500: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -618,7 +618,7 @@ export interface components {
             };
         };
         /** @description The database is away, somebody else is changing the same connection, or Stripe had to be asked and could not tell. Nothing was written; try again. */
-        ServiceUnavailable: {
+        Error503: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
@@ -698,7 +698,7 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
+            400: components["responses"]["Error400"];
             /** @description The user name or the password is wrong, or the user is inactive. */
             401: {
                 headers: {
@@ -714,7 +714,7 @@ export interface operations {
                     };
                 };
             };
-            403: components["responses"]["Forbidden"];
+            403: components["responses"]["Error403"];
             /** @description An identity provider issues the tokens, not this service. */
             404: {
                 headers: {
@@ -729,13 +729,13 @@ export interface operations {
                     };
                 };
             };
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     refreshToken: {
@@ -781,9 +781,9 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
             /** @description An identity provider issues the tokens, not this service. */
             404: {
                 headers: {
@@ -798,13 +798,13 @@ export interface operations {
                     };
                 };
             };
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     listConnections: {
@@ -887,16 +887,16 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     getConnection: {
@@ -971,9 +971,9 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
             /** @description The workspace has no such connection. */
             404: {
                 headers: {
@@ -988,13 +988,13 @@ export interface operations {
                     };
                 };
             };
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     getHistory: {
@@ -1068,9 +1068,9 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
             /** @description The workspace has no such connection. */
             404: {
                 headers: {
@@ -1085,20 +1085,20 @@ export interface operations {
                     };
                 };
             };
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     createConnection: {
         parameters: {
             query?: never;
             header?: {
-                /** @description Any 1 to 255 printable ASCII characters, such as a UUID that is made when the form is opened. Send it again with the same body where no answer came: nothing is created twice. */
+                /** @description Any 1 to 255 printable ASCII characters except the comma, such as a UUID created when the form is opened. Send it again with the same body if no answer came: nothing is created twice. */
                 "Idempotency-Key"?: string;
                 /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
@@ -1168,13 +1168,13 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
             /** @description The `Idempotency-Key` came with another body before. Nothing was created. */
             422: {
                 headers: {
@@ -1189,9 +1189,9 @@ export interface operations {
                     };
                 };
             };
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     updateConnection: {
@@ -1254,9 +1254,9 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
             /** @description The workspace has no such connection. */
             404: {
                 headers: {
@@ -1271,8 +1271,8 @@ export interface operations {
                     };
                 };
             };
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
             /** @description `If-Match` names another version. Nothing was written. */
             412: {
                 headers: {
@@ -1287,11 +1287,11 @@ export interface operations {
                     };
                 };
             };
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
     verifyConnection: {
@@ -1365,9 +1365,9 @@ export interface operations {
                     };
                 };
             };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
             /** @description The workspace has no such connection, or asking Stripe is switched off here. */
             404: {
                 headers: {
@@ -1382,12 +1382,12 @@ export interface operations {
                     };
                 };
             };
-            405: components["responses"]["MethodNotAllowed"];
-            406: components["responses"]["NotAcceptable"];
-            413: components["responses"]["RequestEntityTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["InternalServerError"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
             /** @description Stripe could not tell; what was known of this key stays. Or the database is away. Try again. */
             503: {
                 headers: {

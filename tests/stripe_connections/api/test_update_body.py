@@ -162,14 +162,47 @@ def test_a_key_twice_is_refused_at_any_depth(manager, assert_refused, body):
     assert only_error(assert_refused(response, 400, "4000")) == (None, "invalid")
 
 
+def nested(levels, opening, closing):
+    """A JSON value of so many levels."""
+    return (opening * levels + "1" + closing * levels).encode()
+
+
+def with_value(value, name=b"status"):
+    """A good body, one level deeper than `value`, which it holds under a name that is ignored."""
+    return b'{"connectionBizId": "sc_abc123", "' + name + b'": ' + value + b"}"
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing", "levels"), [("[", "]", 99), ('{"a":', "}", 99), ('[{"a":', "}]", 49)]
+)
+def test_body_of_100_levels_is_read(manager, connection, opening, closing, levels):
+    response = manager.update(with_value(nested(levels, opening, closing)))
+
+    assert response.status_code == 200
+
+
+def test_brackets_in_text_and_beside_each_other_are_not_depth(manager, connection):
+    response = manager.update(with_value(b'["' + b"[" * 200 + b'"' + b",[{}]" * 200 + b"]"))
+
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize(
     "value",
-    [b"[" * 30_000 + b"]" * 30_000, b'{"a":' * 9_000 + b"1" + b"}" * 9_000, b"[" * 60_000],
-    ids=["lists", "objects", "open"],
+    [
+        nested(100, "[", "]"),
+        nested(100, '{"a":', "}"),
+        nested(50, '[{"a":', "}]"),
+        b"[1, " + nested(99, "[", "]") + b", 1]",
+        nested(30_000, "[", "]"),
+        nested(9_000, '{"a":', "}"),
+        b"[" * 60_000,
+    ],
+    ids=["lists", "objects", "both", "beside", "many lists", "many objects", "open"],
 )
 @pytest.mark.parametrize("name", [b"status", b"connectionName"])
-def test_more_depth_than_the_parser_takes_is_400(manager, assert_refused, name, value):
-    response = manager.update(b'{"connectionBizId": "sc_abc123", "' + name + b'": ' + value + b"}")
+def test_body_deeper_than_100_levels_is_400(manager, assert_refused, name, value):
+    response = manager.update(with_value(value, name))
 
     assert only_error(assert_refused(response, 400, "4000")) == (None, "invalid")
 

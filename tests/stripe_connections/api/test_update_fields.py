@@ -72,6 +72,7 @@ def one_field(name, value):
         ("configJson", '\n {"b" : 1.50,\t"a":[null]} ', '\n {"b" : 1.50,\t"a":[null]} '),
         ("configJson", '{"ü": "\\u00fc"}', '{"ü": "\\u00fc"}'),
         ("configJson", '{"a":1e999}', '{"a":1e999}'),
+        ("configJson", '{"a":' * 100 + "1" + "}" * 100, '{"a":' * 100 + "1" + "}" * 100),
         ("configJson", "{}" + " " * (CONFIG_LIMIT - 2), "{}" + " " * (CONFIG_LIMIT - 2)),
         (
             "configJson",
@@ -218,6 +219,8 @@ def test_secret_is_accepted_and_encrypted(manager, connection, stored, field, se
         ("configJson", '{"a": "\\u0000"}', "invalid"),
         ("configJson", '{"\\ud800": 1}', "invalid"),
         ("configJson", '{"a": ["\\udfff"]}', "invalid"),
+        ("configJson", '{"a":' * 101 + "1" + "}" * 101, "invalid"),
+        ("configJson", '{"a":' + "[" * 100 + "]" * 100 + "}", "invalid"),
         ("configJson", '{"a":' * 3_000 + "1" + "}" * 3_000, "max_length"),
         ("configJson", '{"a":' + "[" * 8_000 + "]" * 8_000 + "}", "invalid"),
         ("configJson", "{}" + " " * (CONFIG_LIMIT - 1), "max_length"),
