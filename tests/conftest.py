@@ -17,9 +17,10 @@ from django.test import Client
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
-from tests.fake_stripe import fake_stripe, stripe  # noqa: F401 - fixtures
+from tests.fake_stripe import fake_stripe, serving, stripe  # noqa: F401 - fixtures
 from tests.flush import flush_without_triggers
 from tests.openapi import check_every_answer
+from tests.service import Demo
 from workspaces.models import Membership, Role, Tenant, Workspace
 from workspaces.throttles import counter
 from workspaces.tokens import RefreshToken
@@ -29,15 +30,24 @@ check_every_answer()
 
 # A test that asks for none of these does not depend on the database.
 DATABASE_FIXTURES = {"db", "transactional_db", "database_url"}
+# Fixtures of servers that run on SQLite and start once. Tests that ask for one share a process of
+# pytest and leave the server serving. tests/deploy/ has the production chain on PostgreSQL.
+SERVERS = {"demo_server", "strict_server"}
+# Calls a day of each user of `strict_server`.
+LIMIT = 60
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what runs with the other database: what is about that one, or about none.
 
-    The suite runs twice, and tests that need no database run with SQLite only.
+    The suite runs twice, and tests that need no database run with SQLite only. Those of one server
+    share a process.
     """
     for item in items:
+        for server in SERVERS.intersection(getattr(item, "fixturenames", [])):
+            item.add_marker(pytest.mark.xdist_group(server))
+            item.add_marker(pytest.mark.slow)
         only_on = item.get_closest_marker("only_on")
         if only_on is None and not needs_database(item):
             only_on = pytest.mark.only_on("sqlite", reason="the database does not matter").mark
@@ -154,6 +164,36 @@ def database_file(transactional_db, tmp_path):
     yield
     database.close()
     database.connection, database.settings_dict["NAME"] = memory, name
+
+
+@pytest.fixture(scope="session")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One worker and no limit of calls."""
+    started = Demo(tmp_path_factory.mktemp("service"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Two workers, a limit for each user, metrics, and keys that are verified with Stripe."""
+    directory = tmp_path_factory.mktemp("strict")
+    metrics = directory / "metrics"
+    metrics.mkdir()
+    # As a server that ran before leaves it.
+    (metrics / "counter_1.db").write_bytes(b"left over")
+    with serving() as fake:
+        started = Demo(
+            directory,
+            workers=2,
+            METRICS_TOKEN=secrets.token_urlsafe(50),
+            PROMETHEUS_MULTIPROC_DIR=str(metrics),
+            STRIPE_API_BASE=fake.url,
+            STRIPE_VERIFY="true",
+            THROTTLE_USER=f"{LIMIT}/day",
+        )
+        yield started
+        started.stop()
 
 
 @pytest.fixture(autouse=True)

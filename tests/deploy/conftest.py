@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.deploy import chain as parts
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
         if "tests/deploy/" in item.nodeid and "test_files" not in item.nodeid:
             # One process for all of them: they share what they start.
@@ -17,6 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
             reason = "the chain has a PostgreSQL server"
             item.add_marker(pytest.mark.only_on("postgresql", reason=reason))
+    return (yield)
 
 
 def need(program: str) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 
 from benchmarks.__main__ import cpu_seconds
-from tests.deploy.chain import CODE, ROOT, UPDATE, Chain, Database, Nginx, Service
+from tests.deploy.chain import CODE, Chain, Database, Nginx
 from tests.deploy.test_pgbouncer import PROGRAMS, PgBouncer
+from tests.service import ROOT, UPDATE, Service
 
 ROUNDS, SECONDS, CONNECTIONS = 5, 3, 16
 HOSTS = {"ALLOWED_HOSTS": "127.0.0.1,connections.example.com"}

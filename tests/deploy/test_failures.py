@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deploy.chain import wait_for
+from tests.service import wait_for
 
 # More than one worker has threads.
 CALLERS = 10

@@ -7,7 +7,8 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.deploy.chain import HOST, UPDATE
+from tests.deploy.chain import HOST
+from tests.service import UPDATE
 
 STALLED = 60
 CLOSE = "Connection: close"

@@ -9,16 +9,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from tests.deploy.chain import (
-    PORTAL,
-    ROOT,
-    Process,
-    Service,
-    free_port,
-    installed,
-    version_of,
-)
+from tests.deploy.chain import PORTAL, installed, version_of
 from tests.deploy.conftest import need
+from tests.service import ROOT, Process, Service, free_port
 
 # The first version that psycopg's prepared statements pass through, and forgetting them too.
 CARRIES_PREPARED_STATEMENTS = (1, 22)

@@ -12,7 +12,8 @@ from contextlib import closing
 import pytest
 
 from config.settings import API_VERSION, MAX_BODY_BYTES
-from tests.deploy.chain import HOST, PORTAL, ROOT, UPDATE, Answer, Nginx, free_port, wait_for
+from tests.deploy.chain import HOST, PORTAL, Answer, Nginx
+from tests.service import ROOT, UPDATE, free_port, wait_for
 
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.deploy.chain import ROOT, Service
+from tests.service import ROOT, Service
 
 STARTS = 2
 

@@ -12,7 +12,7 @@ import pytest
 from config.web_chain import envelope
 from stripe_connections.api.serializers import UpdateConnectionSerializer
 from tests.config.test_openapi import ANSWER, DOCUMENT
-from tests.site import ROOT
+from tests.service import ROOT
 from tests.stripe_connections.api.test_update_fields import VALID
 
 GUIDE = (ROOT / "docs" / "api.md").read_text()
@@ -31,17 +31,15 @@ CELLS = [
 ]
 CALL = {"connectionBizId": "sc_abc123"}
 
-pytestmark = pytest.mark.xdist_group("live")
 
-
-def run(live, command, program):
+def run(demo_server, command, program):
     """What the program says, with the service behind a portal, which adds its code."""
     environment = {
-        "BASE_URL": live.url,
+        "BASE_URL": demo_server.url,
         "USER_NAME": "demo-manager",
-        "PASSWORD": live.passwords["demo-manager"],
-        "TOKEN": live.token(),
-        "PORTAL": live.environment["PORTAL_ACCESS_CODE"],
+        "PASSWORD": demo_server.passwords["demo-manager"],
+        "TOKEN": demo_server.token(),
+        "PORTAL": demo_server.env["PORTAL_ACCESS_CODE"],
     }
     return subprocess.run(
         command,
@@ -61,8 +59,8 @@ def through_nginx(program):
     not shutil.which("curl") and not os.environ.get("CI"),
     reason="There is no curl here: apt-get install curl",
 )
-def test_curl_updates_the_connection(live):
-    said = run(live, ["sh"], through_nginx(SHELL))
+def test_curl_updates_the_connection(demo_server):
+    said = run(demo_server, ["sh"], through_nginx(SHELL))
 
     assert said.startswith("HTTP/1.1 200 ")
     assert "Updated Stripe Connection" in said
@@ -72,20 +70,20 @@ def test_curl_updates_the_connection(live):
     not shutil.which("curl") and not os.environ.get("CI"),
     reason="There is no curl here: apt-get install curl",
 )
-def test_somebody_who_was_slower_is_refused(live):
-    said = run(live, ["sh"], through_nginx(LOST_UPDATES))
+def test_somebody_who_was_slower_is_refused(demo_server):
+    said = run(demo_server, ["sh"], through_nginx(LOST_UPDATES))
 
     assert re.findall(r"^HTTP/1.1 (\d+)", said, re.MULTILINE) == ["200", "412"]
     assert json.loads(said.splitlines()[-1])["code"] == "4120"
 
 
-def test_python_updates_the_connection(live):
+def test_python_updates_the_connection(demo_server):
     before = "import os\nbase_url, token = os.environ['BASE_URL'], os.environ['TOKEN']\n"
     portal = "request.add_header('X-PORTAL-ACCESS-CODE', os.environ['PORTAL'])\n"
     program = before + PYTHON.replace("with urlopen", f"{portal}with urlopen")
 
     assert re.fullmatch(
-        r'Updated Stripe Connection "\d+"\n', run(live, [sys.executable, "-"], program)
+        r'Updated Stripe Connection "\d+"\n', run(demo_server, [sys.executable, "-"], program)
     )
 
 
@@ -93,11 +91,11 @@ def test_python_updates_the_connection(live):
     not shutil.which("node") and not os.environ.get("CI"),
     reason="There is no node here: apt-get install nodejs",
 )
-def test_fetch_updates_the_connection(live):
+def test_fetch_updates_the_connection(demo_server):
     before = "const { BASE_URL: baseUrl, TOKEN: token, PORTAL: portal } = process.env;\n"
     program = before + FETCH.replace("headers: {", 'headers: { "X-PORTAL-ACCESS-CODE": portal,')
 
-    said = run(live, ["node", "--input-type=module", "-"], program)
+    said = run(demo_server, ["node", "--input-type=module", "-"], program)
 
     assert re.fullmatch(r'Updated Stripe Connection "\d+"\n', said)
 
@@ -106,13 +104,13 @@ def test_fetch_updates_the_connection(live):
     not shutil.which("node") and not os.environ.get("CI"),
     reason="There is no node here: apt-get install nodejs",
 )
-def test_fetch_sends_back_what_it_was_shown(live):
+def test_fetch_sends_back_what_it_was_shown(demo_server):
     before = "const { BASE_URL: baseUrl, TOKEN: token, PORTAL: portal } = process.env;\n"
     program = before + EDIT.replace(
         "const headers = {", 'const headers = { "X-PORTAL-ACCESS-CODE": portal,'
     )
 
-    said = run(live, ["node", "--input-type=module", "-"], program)
+    said = run(demo_server, ["node", "--input-type=module", "-"], program)
 
     shown, saved = re.fullmatch(r'Edited in a form (\d+) "(\d+)"\n', said).groups()
     assert int(saved) == int(shown) + 1

@@ -8,13 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.site import CHROMIUM, CHROMIUM_ARGUMENTS, Site
-
-PATIENCE_MS = 20_000
+from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, PATIENCE_MS, Demo
 
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("live"),
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("CI"),
         reason="There is no chromium here: apt-get install chromium",
@@ -34,10 +30,10 @@ def asked() -> list[str]:
 
 
 @pytest.fixture
-def page(live: Site, console: list[str], asked: list[str]) -> Iterator[Page]:
+def page(demo_server: Demo, console: list[str], asked: list[str]) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(base_url=live.url)
+        page = browser.new_page(base_url=demo_server.url)
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: console.append(message.text))
         page.on("pageerror", lambda error: console.append(error.message))
@@ -56,9 +52,9 @@ def authorize(page: Page, token: str, portal: str) -> None:
     page.get_by_role("button", name="Close").first.click()
 
 
-def test_pasted_token_updates_the_documented_connection(live, page, console, asked):
+def test_pasted_token_updates_the_documented_connection(demo_server, page, console, asked):
     page.goto("/docs/")
-    authorize(page, live.token(), live.portal["X-PORTAL-ACCESS-CODE"])
+    authorize(page, demo_server.token(), demo_server.portal["X-PORTAL-ACCESS-CODE"])
     call = page.locator("#operations-Connections-updateConnection")
     call.click()
 
@@ -66,8 +62,8 @@ def test_pasted_token_updates_the_documented_connection(live, page, console, ask
 
     expect(call.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
     expect(call.locator(".live-responses-table")).to_contain_text("Updated Stripe Connection")
-    update = f"{live.url}/web/v1/workspaces/ws_demo/stripe/connections/update"
+    update = f"{demo_server.url}/web/v1/workspaces/ws_demo/stripe/connections/update"
     assert update in asked
     hosts = {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
-    assert hosts == {urlsplit(live.url).netloc}
+    assert hosts == {urlsplit(demo_server.url).netloc}
     assert [text for text in console if re.search("Content.Security.Policy|rror", text)] == []

@@ -7,22 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import ROOT
+from tests.service import ROOT
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
-
 
 @pytest.mark.parametrize("phase", ["examples", "coverage", "fuzzing", "stateful"])
-def test_service_keeps_to_its_document(phase, live, tmp_path):
+def test_service_keeps_to_its_document(phase, demo_server, tmp_path):
     """With all checks; the token is in the environment, where no list of processes shows it."""
     finished = subprocess.run(
         [
             Path(sys.executable).with_name("schemathesis"),
             f"--config-file={CONFIGURATION}",
             "run",
-            f"{live.url}/openapi.json",
+            f"{demo_server.url}/openapi.json",
             "--checks=all",
             f"--phases={phase}",
             "--continue-on-failure",
@@ -32,8 +30,8 @@ def test_service_keeps_to_its_document(phase, live, tmp_path):
         env=os.environ
         | {
             "PYTHONPATH": str(ROOT),
-            "TOKEN": live.token(),
-            "PORTAL": live.environment["PORTAL_ACCESS_CODE"],
+            "TOKEN": demo_server.token(),
+            "PORTAL": demo_server.env["PORTAL_ACCESS_CODE"],
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from config.openapi.views import document
-from tests.site import ROOT
+from tests.service import ROOT
 
 CLIENT = ROOT / "clients" / "typescript"
 NPM = shutil.which("npm")
@@ -54,8 +54,9 @@ data?.data.apiKey;
 """
 
 pytestmark = [
+    # Its packages are installed once.
+    pytest.mark.xdist_group("demo_server"),
     pytest.mark.slow,
-    pytest.mark.xdist_group("live"),
     pytest.mark.skipif(
         NPM is None and not os.environ.get("CI"),
         reason="There is no npm here: apt-get install npm",
@@ -103,9 +104,9 @@ def test_lock_file_names_no_registry():
     assert "registry" not in (CLIENT / "package-lock.json").read_text()
 
 
-def test_example_of_the_readme_updates_a_connection(client, live):
+def test_example_of_the_readme_updates_a_connection(client, demo_server):
     example = re.search(r"```ts\n(.*?)```", (client / "README.md").read_text(), re.DOTALL)[1]
-    portal = f", {{ ...{live.portal} }})"
+    portal = f", {{ ...{demo_server.portal} }})"
     source = example.replace('"stripe-connections-client"', '"./index.js"')
     source = source.replace("undefined)", f"undefined{portal}")
     source = source.replace("data.accessToken)", f"data.accessToken{portal}")
@@ -116,9 +117,9 @@ def test_example_of_the_readme_updates_a_connection(client, live):
         client,
         "node",
         "dist/example.js",
-        BASE_URL=live.url,
+        BASE_URL=demo_server.url,
         USERNAME="demo-manager",
-        PASSWORD=live.passwords["demo-manager"],
+        PASSWORD=demo_server.passwords["demo-manager"],
     )
 
     assert re.fullmatch(r'By TypeScript "\d+"\nEdited in a form\n', said)

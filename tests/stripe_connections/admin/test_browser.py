@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
-from tests import fake_stripe
 from tests.conftest import random_api_key
-from tests.site import CHROMIUM, CHROMIUM_ARGUMENTS, Site, empty_database, running
+from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, PATIENCE_MS, Demo
 
-PATIENCE_MS = 20_000
 MAKE_SUPPORT = """
 from django.contrib.auth.models import Permission, User
 user = User.objects.create_user("demo-support", password="{password}", is_staff=True)
@@ -21,8 +19,6 @@ user.user_permissions.set(Permission.objects.filter(codename="view_stripeconnect
 """
 
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("CI"),
         reason="There is no chromium here: apt-get install chromium",
@@ -31,17 +27,11 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: Any) -> Iterator[Site]:
-    with (
-        empty_database(tmp_path_factory.mktemp("browser")) as database_url,
-        fake_stripe.serving() as stripe,
-        running(database_url, STRIPE_VERIFY="true", STRIPE_API_BASE=stripe.url) as site,
-    ):
-        site.passwords["demo-support"] = uuid.uuid4().hex
-        site.manage(
-            "shell", "-v0", "-c", MAKE_SUPPORT.format(password=site.passwords["demo-support"])
-        )
-        yield site
+def site(strict_server: Demo) -> Demo:
+    """The server, with somebody who may only look."""
+    password = strict_server.passwords["demo-support"] = uuid.uuid4().hex
+    strict_server.manage("shell", "-v0", "-c", MAKE_SUPPORT.format(password=password))
+    return strict_server
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +49,7 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def open_as(site: Site, browser: Any, complaints: list[str]) -> Iterator[Any]:
+def open_as(site: Demo, browser: Any, complaints: list[str]) -> Iterator[Any]:
     """Log somebody in, in a browser window of their own."""
     contexts: list[BrowserContext] = []
 

@@ -1,0 +1,155 @@
+"""The service as a real server process."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import psutil
+
+from tests.production import PRODUCTION
+
+ROOT = Path(__file__).resolve().parents[1]
+UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
+CHROMIUM = shutil.which("chromium")
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
+LOCALHOST = "127.0.0.1"
+# On Linux an address of this machine that Django does not serve without being configured to.
+HOST = "127.0.0.2" if sys.platform == "linux" else LOCALHOST
+# Long enough for a machine that has much else to do: a test fails only if nothing happens at all.
+PATIENCE_SECONDS = 180
+PATIENCE_MS = PATIENCE_SECONDS * 1000
+
+
+def free_port(host: str = LOCALHOST) -> int:
+    with closing(socket.create_server((host, 0))) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """The value of `condition` as soon as it is true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen")
+
+
+class Process:
+    """A program that listens on a port, with its output in a file."""
+
+    host = LOCALHOST
+
+    def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
+        self.command, self.port, self.log, self.env = command, port, log, env
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = psutil.Popen(
+                self.command, cwd=ROOT, env=self.env, stdout=output, stderr=output
+            )
+        wait_for(self.is_up, f"The start of {self.command[0]}")
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex((self.host, self.port)) == 0
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; returns its exit code."""
+        self.process.send_signal(number)
+        return int(self.process.wait(PATIENCE_SECONDS))
+
+
+class Service(Process):
+    """The service as its container starts it."""
+
+    def __init__(
+        self, database_url: str, directory: Path, *arguments: str, workers: int = 1, **more: str
+    ) -> None:
+        port = free_port(self.host)
+        environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)} | PRODUCTION
+        environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1", "DEMO_PEOPLE": "true"}
+        # One user sends what a company does.
+        environment |= {"THROTTLE_USER": "", "THROTTLE_WORKSPACE": ""} | more
+        command = [sys.executable, "manage.py", "serve", "--host", self.host, "--port", str(port)]
+        command += ["--workers", str(workers), *arguments]
+        super().__init__(command, port, directory / f"service-{port}.log", environment)
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.check_output(command, cwd=ROOT, env=self.env, text=True)
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve."""
+        return [p for p in self.process.children() if "resource_tracker" not in str(p.cmdline())]
+
+
+class Demo(Service):
+    """The service as `make run` starts it: with demo data, on SQLite, behind a portal."""
+
+    host = HOST
+
+    def __init__(self, directory: Path, **options: Any) -> None:
+        database_url = f"sqlite:///{directory}/db.sqlite3"
+        more = {"DEBUG": "true", "ALLOWED_HOSTS": "", "NUM_PROXIES": "0", "THROTTLE_TOKEN": ""}
+        super().__init__(database_url, directory, "--demo", **more | options)
+        self.url = f"http://{self.host}:{self.port}"
+        # What Nginx would add to a request.
+        self.portal = {"X-PORTAL-ACCESS-CODE": self.env["PORTAL_ACCESS_CODE"]}
+        self.passwords = dict(re.findall(r"(?m)^(demo-\w+) +(\S+)", self.log.read_text()))
+
+    def token(self, username: str = "demo-manager") -> str:
+        body = {"username": username, "password": self.passwords[username]}
+        sent = {"Content-Type": "application/json"} | self.portal
+        request = Request(f"{self.url}/web/v1/auth/token", json.dumps(body).encode(), sent)
+        with urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+            return str(json.load(answer)["data"]["accessToken"])
+
+    def connect(self) -> Any:
+        return closing(socket.create_connection((self.host, self.port), PATIENCE_SECONDS))
+
+    def request(
+        self, token: str, body: str = "", *, method: str = "POST", length: str | None = None
+    ) -> bytes:
+        """The bytes of an update; `length` replaces the header that says how long the body is."""
+        lines = [
+            f"{method} {UPDATE} HTTP/1.1",
+            "Host: localhost",
+            "Content-Type: application/json",
+            f"Authorization: Bearer {token}",
+            *(f"{name}: {value}" for name, value in self.portal.items()),
+            length or f"Content-Length: {len(body.encode())}",
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+    def ask(self, request: bytes) -> tuple[int, Any]:
+        with self.connect() as connection:
+            connection.sendall(request)
+            return answer(connection.makefile("rb"))
+
+
+def answer(stream: Any) -> tuple[int, Any]:
+    """The next response of a connection: its status, and its body as JSON."""
+    status = int(stream.readline().split()[1])
+    length = 0
+    while (line := stream.readline().strip()) != b"":
+        if found := re.match(rb"(?i)content-length: *(\d+)", line):
+            length = int(found[1])
+    return status, json.loads(stream.read(length) or b"null")
+
+
+def name_change(name: str) -> str:
+    return json.dumps({"connectionBizId": "sc_abc123", "connectionName": name})
