@@ -147,6 +147,25 @@ def test_only_the_secret_under_an_old_key_is_encrypted_again(
     assert after["webhook_secret"] != before["webhook_secret"]
 
 
+@pytest.mark.parametrize(
+    ("absent", "present"), [("api_key", "webhook_secret"), ("webhook_secret", "api_key")]
+)
+def test_absent_secret_stays_absent_when_the_other_is_encrypted_again(
+    connection, workspace, new_key, stored, absent, present
+):
+    columns = absent, f"{absent}_hint", f"{absent}_fingerprint", f"{absent}_replaced_at"
+    set_columns(connection, **dict.fromkeys(columns))
+    before = stored(connection)
+
+    changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+
+    after = stored(connection)
+    assert changed
+    assert [after[column] for column in columns] == [None] * 4
+    assert after[present] != before[present]
+    assert last_record().changes.keys() == {present}
+
+
 def test_unreadable_secret_stops_reencryption_and_keeps_both(
     connection, workspace, new_key, stored
 ):

@@ -236,19 +236,42 @@ def test_database_away_is_503(manager, connection, limits, stored):
     assert stored(connection) == before
 
 
+@pytest.mark.django_db(transaction=True)
 def test_windows_that_are_over_are_swept_away(manager, connection, limits, later):
+    """Outside of any transaction, as a real request comes."""
     limits(user="1/min", workspace="1/min")
     CallCount.objects.create(key="over", window_end=1, calls=1)
     CallCount.objects.create(key="open", window_end=throttles.time() + 3_600, calls=1)
-    statuses(manager, 1)
+    assert statuses(manager, 1) == [200]
     later(throttles.SWEEP_SECONDS * 2)
-    statuses(manager, 1)
+    assert statuses(manager, 1) == [200]
 
     keys = set(CallCount.objects.values_list("key", flat=True))
     assert len(keys) == 3
     assert "open" in keys
     assert "over" not in keys
     assert len(throttles.counter._leases) == 2
+
+
+def test_sweep_while_another_call_is_being_counted_disturbs_neither(
+    manager, colleague, connection, limits, later
+):
+    """The window of the first call ends, and the second call forgets it, before it is counted."""
+    limits(user="2/min")
+    others = []
+
+    def sweep_meanwhile(execute, sql, *args):
+        if "workspaces_callcount" in sql and not others:
+            others.append("starts")
+            later(throttles.SWEEP_SECONDS * 2)
+            others.extend(statuses(colleague, 1))
+        return execute(sql, *args)
+
+    with database.execute_wrapper(sweep_meanwhile):
+        found = statuses(manager, 3)
+
+    assert others == ["starts", 200]
+    assert found == [200, 200, 429]
 
 
 def test_sweep_goes_on_while_there_is_much(manager, connection, limits, later):
