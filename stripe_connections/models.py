@@ -17,6 +17,18 @@ from workspaces.constraints import length_between, starts_with, starts_with_in_a
 from workspaces.models import Workspace
 
 SECRET_FIELDS = ("api_key", "webhook_secret")
+UPDATABLE_FIELDS = frozenset(
+    {
+        "connection_name",
+        "connection_description",
+        "stripe_account_id",
+        "api_key",
+        "webhook_secret",
+        "partner_endpoint",
+        "config_json",
+        "status",
+    }
+)
 # What the columns hold, in characters.
 NAME_LENGTH = 128
 DESCRIPTION_LENGTH = 1_000

@@ -1,46 +1,33 @@
 """The one door: every write to a connection, whoever asks for it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db import connection as database
-from django.utils import timezone
 
-from config import prepared
 from config.observability.metrics import count_update
-from config.prepared import PreparedSelect
-from stripe_connections import lock_backoff, rotation
+from stripe_connections import lock_backoff, rotation, statements
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
 from stripe_connections.idempotency import Once
 from stripe_connections.models import (
     READ_FIELDS,
     SECRET_FIELDS,
+    UPDATABLE_FIELDS,
     VERIFICATION_FIELDS,
     Outcome,
     StripeConnection,
 )
+from stripe_connections.secrets.columns import secret_columns
 from stripe_connections.secrets.fields import decrypted
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.verification import Answer
 from workspaces.models import Workspace
-
-UPDATABLE_FIELDS = frozenset(
-    {
-        "connection_name",
-        "connection_description",
-        "stripe_account_id",
-        "api_key",
-        "webhook_secret",
-        "partner_endpoint",
-        "config_json",
-        "status",
-    }
-)
 
 
 class ConnectionNotFoundError(Exception):
@@ -51,18 +38,6 @@ class VersionConflictError(Exception):
     """The connection is not at a version that the caller expects."""
 
 
-_lock = PreparedSelect(
-    lambda workspace_id, biz_id, timeout: (
-        StripeConnection.objects.for_update(timeout)
-        .filter(workspace_id=workspace_id, biz_id=biz_id)
-        .values_list(*READ_FIELDS)
-    ),
-    workspace_id=-1,
-    biz_id="\0",
-    timeout="\0ms",
-)
-
-
 def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     *,
     workspace: Workspace,
@@ -70,94 +45,77 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     changes: Mapping[str, Any],
     actor: Actor,
     expected_versions: Collection[int] | None = None,
-    read: StripeConnection | None = None,
     answer: Answer | None = None,
     confirms_mode: bool = False,
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
     `changes` maps names of UPDATABLE_FIELDS to validated values; what is not in it is neither
-    written nor decrypted. Without any, the connection is returned as it is. With
-    `expected_versions`, it must be at one of them. `read` is the connection as the caller has
-    just read it, which saves a query and is changed.
-
-    The given columns are written with a new `version` and `updated_at`, and the audit record is
-    appended, in one transaction and only where the row is still at the version that was read. If
-    it is not, or nothing was read, the row is locked first.
+    written nor decrypted. Without any, the connection is read and returned. With
+    `expected_versions`, it must be at one of them. The given columns are written with a new
+    `version` and `updated_at`, and with the audit record, by one statement (`statements.py`).
 
     With STRIPE_VERIFY, Stripe is asked first about a new API key or account, unless its `answer`
-    is given (see `verification`); `confirms_mode` lets a live key take a test key's place and the
-    other way round. VerificationError, VerificationUnavailableError and TooManyAttemptsError are
-    then raised besides.
+    is given (see `verification`); the row is read before, and judged again under the lock.
+    `confirms_mode` lets a live key replace a test key and the other way round. VerificationError,
+    VerificationUnavailableError and TooManyAttemptsError are then raised besides.
 
     Raises ConnectionNotFoundError and VersionConflictError, a ValueError for a name that is not
-    updatable, a TypeError for a secret that is not text, and an OperationalError where somebody
-    else keeps the row locked for LOCK_TIMEOUT_SECONDS, or has done so a moment ago.
+    updatable, a TypeError for a secret that is not text, and an OperationalError if another
+    transaction keeps the row locked for LOCK_TIMEOUT_SECONDS, or has done so shortly before.
     """
     _refuse_unknown(changes)
+    stored = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     if not changes:
-        unchanged = (
-            read or StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
-        )
-        return _found(unchanged, workspace, expected_versions)
+        return _found(stored.only(*READ_FIELDS).first(), workspace, expected_versions)
     is_asked = settings.STRIPE_VERIFY and not verification.ASKED_FIELDS.isdisjoint(changes)
     if is_asked and answer is None:
-        stored = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
-        before = _found(stored, workspace, expected_versions)
+        before = _found(stored.first(), workspace, expected_versions)
         answer = verification.ask_about(before, changes, actor=actor, confirms_mode=confirms_mode)
+    columns = _columns(workspace, biz_id, changes)
     row = (workspace.pk, biz_id)
-    with lock_backoff.remembered(row):
-        connection = (
-            None if read is None or is_asked else _found(read, workspace, expected_versions)
+    known: dict[str, Any] = {}
+    more: dict[str, tuple[str, str]] = {}
+    with lock_backoff.remembered(row), statements.transaction_unless_single(single=not is_asked):
+        if is_asked and answer:
+            locked = stored.for_update(lock_timeout(row)).first()
+            before = _found(locked, workspace, expected_versions)
+            outcome = verification.judged(answer, before, changes, confirms_mode=confirms_mode)
+            known, more = _outcome_columns(before, columns, outcome)
+        connection = statements.execute(
+            Update(row, columns | known, actor, expected_versions, lock_timeout(row), more)
         )
-        if connection is None or not _update(connection, changes, actor):
-            with transaction.atomic():
-                connection = _found(_locked(row), workspace, expected_versions)
-                outcome = None
-                if is_asked and answer:
-                    # One query, where each of these would load itself.
-                    connection.refresh_from_db(fields=("api_key_fingerprint", *VERIFICATION_FIELDS))
-                    outcome = verification.judged(
-                        answer, connection, changes, confirms_mode=confirms_mode
-                    )
-                if not _update(connection, changes, actor, outcome):
-                    raise RuntimeError("A locked row has changed.")
+    if connection is None:
+        is_conflict = expected_versions is not None and stored.exists()
+        raise VersionConflictError if is_conflict else ConnectionNotFoundError
+    for name, value in known.items():
+        setattr(connection, name, value)
+    connection.workspace = workspace
     count_update(changes)
     return connection
 
 
-def _locked(row: lock_backoff.Row) -> StripeConnection | None:
-    """The connection, locked for the rest of the transaction, if there is one."""
-    workspace_id, biz_id = row
-    values = _lock.first(workspace_id=workspace_id, biz_id=biz_id, timeout=lock_timeout(row))
-    return prepared.instance(StripeConnection, READ_FIELDS, values) if values else None
+def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that `changes` set, secrets encrypted."""
+    columns: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name in SECRET_FIELDS:
+            columns |= secret_columns(workspace.pk, biz_id, name, value)
+        else:
+            columns[name] = value
+    return columns
 
 
-def _update(
-    connection: StripeConnection,
-    changes: Mapping[str, Any],
-    actor: Actor,
-    outcome: Outcome | None = None,
-) -> bool:
-    """Write and record; False where the row is at another version than `connection`."""
-    read_version = connection.version
-    before = {name: connection.shown(name) for name in changes}
-    known = outcome and connection.outcome
-    columns = _set(connection, changes)
-    connection.version += 1
-    connection.updated_at = timezone.now()
-    after = _recorded(connection, changes)
-    recorded = {n: (before[n], after[n]) for n in changes}
-    if outcome and known:
-        recorded |= _keep_outcome(connection, known, outcome)
-        columns += VERIFICATION_FIELDS
-    return prepared.update_and_insert(
-        connection,
-        ["version", "updated_at", *columns],
-        {"version": read_version},
-        records.update_record(connection, recorded, actor),
-        timeout=lock_timeout((connection.workspace_id, connection.biz_id)),
-    )
+def _outcome_columns(
+    connection: StripeConnection, columns: Mapping[str, Any], outcome: Outcome
+) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+    """The columns of what Stripe said once `columns` are written, and what the audit keeps."""
+    known = connection.outcome
+    for name in columns.keys() - {*SECRET_FIELDS}:
+        setattr(connection, name, columns[name])
+    more = _keep_outcome(connection, known, outcome)
+    names = ("api_key_fingerprint", *VERIFICATION_FIELDS)
+    return {name: getattr(connection, name) for name in names}, more
 
 
 def create_connection(  # noqa: PLR0913 - keywords, each with a name of its own
@@ -217,19 +175,21 @@ def create_connection_once(
 
 def _set_asked(
     connection: StripeConnection, values: Mapping[str, Any], actor: Actor, answer: Answer | None
-) -> dict[str, Any]:
-    """Set the values of a new connection and what Stripe says; returns what the audit keeps."""
+) -> list[str]:
+    """Set the values of a new connection and what Stripe says; returns what the audit names."""
     outcome = None
     if settings.STRIPE_VERIFY and "api_key" in values:
         if answer is None:
             answer = verification.ask_about(connection, values, actor=actor)
         outcome = verification.judged(answer, connection, values)
-    _set(connection, values)
-    recorded = _recorded(connection, values)
+    for name, value in values.items():
+        if name in SECRET_FIELDS:
+            connection.replace_secret(name, value)
+        else:
+            setattr(connection, name, value)
     if outcome:
         connection.keep_outcome(outcome)
-        recorded["verification"] = outcome.verification
-    return recorded
+    return [*values, *(["verification"] if outcome else [])]
 
 
 def verify_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> StripeConnection:
@@ -267,7 +227,7 @@ def record_answer(pk: int, answer: Answer, actor: Actor) -> StripeConnection | N
         recorded = _keep_outcome(connection, connection.outcome, outcome)
         connection.save(update_fields=VERIFICATION_FIELDS, force_update=True)
         if recorded:
-            prepared.insert(records.update_record(connection, recorded, actor))
+            records.record_update(connection, recorded, actor)
     return connection
 
 
@@ -313,33 +273,13 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
             connection.save(update_fields=columns, force_update=True)
             log = {name: connection.shown(name) for name in stale}
             changes = {n: (h, f"{records.REENCRYPTED} {h}") for n, h in log.items()}
-            prepared.insert(records.update_record(connection, changes, actor))
+            records.record_update(connection, changes, actor)
     return bool(stale)
 
 
 def _refuse_unknown(values: Mapping[str, Any]) -> None:
     if unknown := values.keys() - UPDATABLE_FIELDS:
         raise ValueError(f"Not updatable: {', '.join(sorted(unknown))}.")
-
-
-def _set(connection: StripeConnection, values: Mapping[str, Any]) -> list[str]:
-    """Set `values` without saving; returns the columns that this touches."""
-    columns: list[str] = []
-    for name, value in values.items():
-        if name in SECRET_FIELDS:
-            columns += connection.replace_secret(name, value)
-        else:
-            setattr(connection, name, value)
-            columns.append(name)
-    return columns
-
-
-def _recorded(connection: StripeConnection, names: Iterable[str]) -> dict[str, Any]:
-    """What the audit keeps of the fields that were set."""
-    values = {name: connection.shown(name) for name in names}
-    return values | {
-        name: f"{records.REPLACED} {values[name]}" for name in SECRET_FIELDS if name in values
-    }
 
 
 def lock_timeout(row: lock_backoff.Row | None = None) -> str:

@@ -314,6 +314,29 @@ def assert_refused(connection: StripeConnection, stored: Any) -> Callable[..., d
     return check
 
 
+REFUSE_RECORDS = {
+    "sqlite": """
+        CREATE TRIGGER refuse_records BEFORE INSERT ON auditlog_logentry
+        BEGIN SELECT RAISE(ABORT, 'no records'); END
+    """,
+    "postgresql": """
+        CREATE TRIGGER refuse_records BEFORE INSERT ON auditlog_logentry
+        EXECUTE FUNCTION auditlog_refuse_change()
+    """,
+}
+
+
+@pytest.fixture
+def no_records(db: None) -> Iterator[None]:
+    """The database refuses every audit record."""
+    table = "" if database.vendor == "sqlite" else " ON auditlog_logentry"
+    with database.cursor() as cursor:
+        cursor.execute(REFUSE_RECORDS[database.vendor])
+    yield
+    with database.cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER refuse_records{table}")
+
+
 @pytest.fixture
 def transactions(stripe, monkeypatch):  # noqa: F811 - the fixture
     """Whether a transaction was open, for each question to Stripe."""

@@ -16,13 +16,13 @@ from django.http import HttpRequest
 
 from stripe_connections.audit.history import field_label
 from stripe_connections.models import (
+    UPDATABLE_FIELDS,
     Mode,
     StripeConnection,
     Verification,
     in_mode,
     with_verification,
 )
-from stripe_connections.services import UPDATABLE_FIELDS
 from workspaces.models import Workspace
 
 MAX_LISTED = 1_000

@@ -23,7 +23,6 @@ from config.web_chain.exceptions import (
 )
 from config.web_chain.parsers import json_object, query
 from stripe_connections import idempotency, queries, services
-from stripe_connections.api.authentication import ConnectionAuthentication
 from stripe_connections.api.responses import (
     ConnectionDetailSerializer,
     ConnectionPageSerializer,
@@ -63,10 +62,8 @@ class StripeConnectionViewSet(ViewSet):
     """
 
     http_method_names = ["get", "post"]
-    authentication_classes = (ConnectionAuthentication,)
     permission_classes = (CanManageWorkspace,)
     throttle_classes = (WorkspaceThrottle,)
-    read_connection: StripeConnection | None = None
 
     def handle_exception(self, exc: Exception) -> Response:
         """With the API's answer to what a service refuses, whichever call asked for it."""
@@ -107,12 +104,10 @@ class StripeConnectionViewSet(ViewSet):
         changes = serializer.validated_data
         named = changes.pop("biz_id")
         logs.note_connection(named)
-        read = self.read_connection
         connection = services.update_connection(
             **_caller(request),
             biz_id=named,
             changes=changes,
-            read=read if read and read.biz_id == named else None,
             expected_versions=expected_versions(request),
         )
         data = StripeConnectionSerializer.shown(connection)

@@ -4,7 +4,7 @@ The records are django-auditlog's, so that its readers work; nothing of ours is 
 it, because its own diff would decrypt and store secrets. Triggers keep them append-only.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,11 +12,8 @@ from typing import Any
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.utils import timezone
 
-from config import prepared
-from config.prepared import NewRow
-from stripe_connections.models import StripeConnection
+from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
 # What stands in front of a secret's hint where a new one was given, and where the old one was
 # encrypted again.
@@ -41,20 +38,26 @@ class Actor:
     request_id: str | None = None
 
 
-def update_record(
+def record_update(
     connection: StripeConnection, changes: Mapping[str, tuple[Any, Any]], actor: Actor
-) -> NewRow:
-    """A record of `changes`, from field name to (old value, new value).
+) -> None:
+    """Append a record of `changes`, from field name to (old value, new value), secrets as hints.
 
-    For a secret the values are hints.
+    `statements.update_and_record` has this in SQL.
     """
-    return _record(LogEntry.Action.UPDATE, connection, changes, actor)
+    _record(LogEntry.Action.UPDATE, connection, changes, actor)
 
 
-def record_creation(connection: StripeConnection, values: Mapping[str, Any], actor: Actor) -> None:
-    """Append a record of a new connection and the `values` given to it, secrets as hints."""
-    changes = {name: (None, value) for name, value in values.items()}
-    prepared.insert(_record(LogEntry.Action.CREATE, connection, changes, actor))
+def record_creation(connection: StripeConnection, names: Iterable[str], actor: Actor) -> None:
+    """Append a record of a new connection and of the fields called `names`."""
+    changes = {name: (None, new_value(connection, name)) for name in names}
+    _record(LogEntry.Action.CREATE, connection, changes, actor)
+
+
+def new_value(connection: StripeConnection, name: str) -> Any:
+    """The value of a field that was set, as the audit keeps it."""
+    shown = connection.shown(name)
+    return f"{REPLACED} {shown}" if name in SECRET_FIELDS else shown
 
 
 def record_export(count: int, actor: Actor) -> None:
@@ -74,8 +77,8 @@ def record_reencryption(pks: Collection[int], actor: Actor) -> None:
     _record_many(LogEntry.Action.UPDATE, len(pks), actor, changes, object_ids=list(pks))
 
 
-def _who(actor: Actor) -> dict[str, Any]:
-    # The name besides the user, for the day when the user is deleted.
+def who(actor: Actor) -> dict[str, Any]:
+    """What a record says of the actor; the name besides the user, who may be deleted one day."""
     return {
         "source": actor.source,
         "username": actor.user.get_username() if actor.user else None,
@@ -87,21 +90,18 @@ def _record(
     connection: StripeConnection,
     changes: Mapping[str, tuple[Any, Any]],
     actor: Actor,
-) -> NewRow:
-    values = {
-        "content_type": ContentType.objects.get_for_model(StripeConnection).pk,
-        "object_pk": str(connection.pk),
-        "object_id": connection.pk,
-        "object_repr": connection.biz_id,
-        "action": action,
-        "changes": changes,
-        "changes_text": "",
-        "actor": actor.user.pk if actor.user else None,
-        "cid": actor.request_id,
-        "timestamp": timezone.now(),
-        "additional_data": _who(actor) | {"version": connection.version},
-    }
-    return NewRow(LogEntry, values)
+) -> None:
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(StripeConnection),
+        object_pk=str(connection.pk),
+        object_id=connection.pk,
+        object_repr=connection.biz_id,
+        action=action,
+        changes=changes,
+        actor=actor.user,
+        cid=actor.request_id,
+        additional_data=who(actor) | {"version": connection.version},
+    )
 
 
 def _record_many(
@@ -114,5 +114,5 @@ def _record_many(
         changes=changes,
         actor=actor.user,
         cid=actor.request_id,
-        additional_data=_who(actor) | data,
+        additional_data=who(actor) | data,
     )

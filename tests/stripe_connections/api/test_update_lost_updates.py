@@ -156,12 +156,12 @@ def test_a_refusal_has_no_etag(manager, connection):
 
 @pytest.fixture
 def meanwhile(connection):
-    """Somebody else changes the description as soon as the call has read the connection."""
+    """Another change of the description, between the call's first statement and its second."""
     pending = [{"connection_description": "Theirs"}]
 
     def change(execute, sql, params, many, context):
         result = execute(sql, params, many, context)
-        if sql.startswith("SELECT") and "workspaces_membership" in sql and pending:
+        if "workspaces_membership" in sql and pending:
             services.update_connection(
                 workspace=connection.workspace,
                 biz_id=connection.biz_id,
