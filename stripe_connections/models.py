@@ -276,11 +276,6 @@ class StripeConnection(models.Model):
         return getattr(self, f"{name}_hint" if name in SECRET_FIELDS else name)
 
     @property
-    def etag(self) -> str:
-        """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
-        return f'"{self.version}"'
-
-    @property
     def mode(self) -> str:
         """What the prefix of the API key tells: "live", "test", or "" for nothing."""
         return mode_of(self.api_key_hint)

@@ -15,6 +15,7 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import ViewSet
 from rest_framework_simplejwt.exceptions import TokenError
 
+from config.openapi.schema import answer
 from config.web_chain.exceptions import LoginFailedError
 from config.web_chain.parsers import json_object
 from workspaces.authentication import load_user
@@ -22,8 +23,7 @@ from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
 from workspaces.throttles import AddressThrottle, LoginThrottle
 from workspaces.tokens import RefreshToken, issues_tokens
 
-# Described in openapi.yaml.
-TOKEN_PAIR = {200: {"$ref": "#/components/schemas/TokenPair"}}
+TOKEN_PAIR = answer("TokenPair")
 
 
 class TokenViewSet(ViewSet):

@@ -1,8 +1,8 @@
 """The OpenAPI document: what drf-spectacular finds in the code, and what the code does not show.
 
-Names, types, lengths and what is required come from the views and serializers. Words, patterns and
-examples come from the `openapi.yaml` of each app, and the envelope and the errors of every call
-from the one in this directory.
+Of a body, names, types, lengths and what is required come from its serializer. Words, patterns,
+examples and the data of an answer come from the `openapi.yaml` of each app, and the envelope and
+the errors of every call from the one in this directory.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 
 from config.web_chain import envelope
-from config.web_chain.serializers import StrictCharField, StrictSerializer
+from config.web_chain.serializers import StrictCharField
 
 # An object of OpenAPI or of JSON Schema.
 Description = dict[str, Any]
@@ -25,6 +25,11 @@ NO_NUL = r"^[^\u0000]*$"
 NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 # The time in the examples.
 TIMESTAMP = {"timestamp": 1709337600000}
+
+
+def answer(name: str) -> Description:
+    """For `extend_schema`: an answer whose data the `openapi.yaml` of an app describes."""
+    return {"200": {"$ref": f"#/components/schemas/{name}"}}
 
 
 class WebSchema(AutoSchema):
@@ -39,7 +44,7 @@ class WebSchema(AutoSchema):
 class OurSerializer(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     """A serializer, with what is strict in a body."""
 
-    target_class = "config.web_chain.serializers.SharedFieldsSerializer"
+    target_class = "config.web_chain.serializers.StrictSerializer"
     match_subclasses = True
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> Description:
@@ -48,15 +53,12 @@ class OurSerializer(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
             body, direction, bypass_extensions=True
         )
         properties = schema["properties"]
-        if isinstance(body, StrictSerializer):
-            ignored = {"description": "Ignored, so that an answer can be sent back as it is."}
-            properties |= dict.fromkeys(sorted(body.ignored_names), ignored)
-            schema["additionalProperties"] = False
+        ignored = {"description": "Ignored, so that an answer can be sent back as it is."}
+        properties |= dict.fromkeys(sorted(body.ignored_names), ignored)
+        schema["additionalProperties"] = False
         for name, field in body.fields.items():
             if isinstance(field, StrictCharField):
                 properties[name] = _text_rules(field) | properties[name]
-            # Of an answer every field is.
-            properties[name].pop("readOnly", None)
         return schema
 
 
@@ -74,6 +76,11 @@ def complete(result: Description, **_kwargs: Any) -> Description:
     failures = told["failures"]
     responses = {_name(code): _failure(code, **words) for code, words in failures.items()}
     shared = {str(code): {"$ref": f"#/components/responses/{_name(code)}"} for code in failures}
+    for name, schema in told["components"]["schemas"].items():
+        if name not in result["components"]["schemas"] and "properties" in schema:
+            # The data of an answer always has all of its keys.
+            schema.setdefault("type", "object")
+            schema.setdefault("required", sorted(schema["properties"]))
     result["components"] = _merged(result["components"], told["components"])
     result["components"]["responses"] = responses
     for path in result["paths"].values():

@@ -1,106 +1,85 @@
-"""What the calls on connections answer."""
+"""The data of each answer; `openapi.yaml` describes it, and the tests compare the two."""
 
 import re
+from datetime import UTC, datetime
+from typing import Any
 
-from rest_framework import serializers
-
-from config.web_chain.serializers import SharedFieldsSerializer, UTCField
-from stripe_connections import models
 from stripe_connections.audit import history
-from stripe_connections.models import Status
+from stripe_connections.models import Status, StripeConnection
+from stripe_connections.queries import Page
 
 
-class StripeConnectionSerializer(SharedFieldsSerializer):
-    """A connection as the API shows it: these eleven keys, in this order, and never a secret."""
-
-    bizId = serializers.CharField(source="biz_id")
-    tenantBizId = serializers.CharField(source="workspace.tenant.biz_id")
-    connectionName = serializers.CharField(source="connection_name")
-    connectionDescription = serializers.CharField(source="connection_description")
-    stripeAccountId = serializers.CharField(source="stripe_account_id")
-    partnerEndpoint = serializers.CharField(source="partner_endpoint")
-    configJson = serializers.CharField(source="config_json")
-    status = serializers.IntegerField()
-    statusName = serializers.SerializerMethodField()
-    createdAt = UTCField(source="created_at")
-    updatedAt = UTCField(source="updated_at")
-
-    def get_statusName(self, connection: models.StripeConnection) -> str:  # noqa: N802
-        return Status(connection.status).name
+def connection_data(connection: StripeConnection) -> dict[str, Any]:
+    """A connection: these eleven keys, in this order, and never a secret."""
+    return {
+        "bizId": connection.biz_id,
+        "tenantBizId": connection.workspace.tenant.biz_id,
+        "connectionName": connection.connection_name,
+        "connectionDescription": connection.connection_description,
+        "stripeAccountId": connection.stripe_account_id,
+        "partnerEndpoint": connection.partner_endpoint,
+        "configJson": connection.config_json,
+        "status": connection.status,
+        "statusName": Status(connection.status).name,
+        "createdAt": _utc(connection.created_at),
+        "updatedAt": _utc(connection.updated_at),
+    }
 
 
-class VerificationSerializer(SharedFieldsSerializer):
-    """What Stripe said of the API key, by `models.Outcome`."""
-
-    outcome = serializers.CharField(source="verification")
-    at = UTCField()
-    accountId = serializers.CharField(source="account_id")
-    missingPermission = serializers.CharField(source="missing_permission")
-
-
-class ExtraSerializer(SharedFieldsSerializer):
-    """What a settings page shows besides the eleven keys; of a secret the hint."""
-
-    version = serializers.IntegerField()
-    mode = serializers.SerializerMethodField()
-    apiKeyHint = serializers.CharField(source="api_key_hint")
-    webhookSecretHint = serializers.CharField(source="webhook_secret_hint")
-    hasWebhookSecret = serializers.SerializerMethodField()
-    verification = VerificationSerializer(source="outcome")
-
-    def get_mode(self, connection: models.StripeConnection) -> str | None:
-        return connection.mode or None
-
-    def get_hasWebhookSecret(self, connection: models.StripeConnection) -> bool:  # noqa: N802
-        return connection.webhook_secret_hint is not None
+def detail_data(connection: StripeConnection) -> dict[str, Any]:
+    """The eleven keys, and in `extra` what a settings page shows besides; hints, no secret."""
+    outcome = connection.outcome
+    extra = {
+        "version": connection.version,
+        "mode": connection.mode or None,
+        "apiKeyHint": connection.api_key_hint,
+        "webhookSecretHint": connection.webhook_secret_hint,
+        "hasWebhookSecret": connection.webhook_secret_hint is not None,
+        "verification": {
+            "outcome": outcome.verification,
+            "at": outcome.at and _utc(outcome.at),
+            "accountId": outcome.account_id,
+            "missingPermission": outcome.missing_permission,
+        },
+    }
+    return connection_data(connection) | {"extra": extra}
 
 
-class ConnectionDetailSerializer(StripeConnectionSerializer):
-    """A connection as the update call shows it, and `extra` apart from that."""
-
-    extra = ExtraSerializer(source="*")
-
-
-class ConnectionPageSerializer(SharedFieldsSerializer):
-    """A page of connections, by `selectors.Page`."""
-
-    items = ConnectionDetailSerializer(many=True)
-    nextAfter = serializers.CharField(source="next_after")
+def page_data(page: Page) -> dict[str, Any]:
+    """A page of connections."""
+    return {"items": [detail_data(item) for item in page.items], "nextAfter": page.next_after}
 
 
-class ChangeSerializer(SharedFieldsSerializer):
-    """What became of one field, by `history.Change`."""
-
-    field = serializers.SerializerMethodField()
-    old = serializers.JSONField()
-    new = serializers.JSONField()
-
-    def get_field(self, change: history.Change) -> str:
-        """As the API calls it."""
-        return re.sub("_([a-z])", lambda found: found[1].upper(), change.name)
+def history_data(page: history.Page) -> dict[str, Any]:
+    """A page of a connection's history."""
+    return {"items": [_entry_data(entry) for entry in page.items], "nextBefore": page.next_before}
 
 
-class EntrySerializer(SharedFieldsSerializer):
-    """One record of the audit, by `history.Entry`."""
-
-    number = serializers.IntegerField()
-    at = UTCField(source="moment")
-    action = serializers.CharField()
-    actor = serializers.SerializerMethodField()
-    source = serializers.CharField()  # type: ignore[assignment]
-    requestId = serializers.SerializerMethodField()
-    version = serializers.IntegerField()
-    changes = ChangeSerializer(many=True)
-
-    def get_actor(self, entry: history.Entry) -> str | None:
-        return entry.username or None
-
-    def get_requestId(self, entry: history.Entry) -> str | None:  # noqa: N802
-        return entry.request_id or None
+def etag(connection: StripeConnection) -> dict[str, str]:
+    """The header with the version as a strong entity tag (RFC 9110, section 8.8.3)."""
+    return {"ETag": f'"{connection.version}"'}
 
 
-class HistorySerializer(SharedFieldsSerializer):
-    """A page of a connection's history, by `history.Page`."""
+def _entry_data(entry: history.Entry) -> dict[str, Any]:
+    return {
+        "number": entry.number,
+        "at": _utc(entry.moment),
+        "action": entry.action,
+        "actor": entry.username or None,
+        "source": entry.source,
+        "requestId": entry.request_id or None,
+        "version": entry.version,
+        "changes": [
+            {"field": _api_name(change.name), "old": change.old, "new": change.new}
+            for change in entry.changes
+        ],
+    }
 
-    items = EntrySerializer(many=True)
-    nextBefore = serializers.IntegerField(source="next_before")
+
+def _api_name(name: str) -> str:
+    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
+
+
+def _utc(time: datetime) -> str:
+    """Whole seconds, such as "2026-03-21T01:00:00Z"."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -154,11 +154,3 @@ class SentBackConnectionSerializer(UpdateConnectionSerializer):
 
     connectionBizId = None  # type: ignore[assignment]  # takes the field away
     bizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
-
-
-def update_serializer(body: dict[str, Any]) -> UpdateConnectionSerializer:
-    """What validates the `body` of an update; only list and detail show `extra`."""
-    is_sent_back = "extra" in body and "bizId" in body and "connectionBizId" not in body
-    return (SentBackConnectionSerializer if is_sent_back else UpdateConnectionSerializer)(
-        data=body, partial=True
-    )
