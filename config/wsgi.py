@@ -3,6 +3,8 @@
 import os
 import sys
 from io import StringIO
+from multiprocessing import parent_process
+from threading import Thread
 
 import django
 from django.core.cache import close_caches
@@ -15,6 +17,16 @@ from django.db import close_old_connections, reset_queries
 from config import kept_connections
 from config.web_chain.wsgi import WebHandler
 
+
+def _end_with_server() -> None:
+    """End a worker whose main process was killed: it would keep the port."""
+    parent = parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+Thread(target=_end_with_server, daemon=True).start()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 try:

@@ -1,9 +1,16 @@
 #!/bin/sh
 # Write a random secret for each of compose.yaml's into a directory: deploy/make-secrets.sh secrets
-# What is there already stays. Keep a copy of fernet_keys apart from the database's backups.
+# With the files of a certificate and its key, these are copied as well, over older ones:
+#   deploy/make-secrets.sh secrets fullchain.pem key.pem
+# Any other secret that exists stays. Keep a copy of fernet_keys apart from the database's backups.
 set -eu
 umask 077
 mkdir -p "$1"
+if [ $# -gt 1 ]; then
+  # Written over, not replaced: a container would go on reading the file that it was started with.
+  cat "$2" >"$1/tls_certificate"
+  cat "$3" >"$1/tls_certificate_key"
+fi
 cd "$1"
 random() { openssl rand -base64 "$1" | tr -d '\n' | tr '+/' '-_'; }
 make() { [ -e "$1" ] || printf '%s\n' "$2" >"$1"; }

@@ -10,6 +10,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import LIMIT
@@ -110,3 +111,15 @@ def test_killed_worker_is_replaced_and_what_it_counted_stays(
 
     assert updates(strict_server) == {"200": LIMIT, "429": CALLS - LIMIT}
     assert strict_server.ask(strict_server.request(token, name_change("Late")))[0] == 429
+
+
+def test_killed_server_leaves_no_worker_that_keeps_the_port(tmp_path):
+    server = Demo(tmp_path, workers=2)
+    workers = server.workers()
+
+    server.stop(signal.SIGKILL)
+
+    gone, _ = psutil.wait_procs(workers, timeout=PATIENCE_SECONDS)
+    assert len(gone) == 2
+    server.start()
+    server.stop()

@@ -111,6 +111,34 @@ def test_secrets_that_are_there_stay(secret_directory):
     assert secret_directory.stat().st_mode & 0o077 == 0
 
 
+def test_certificate_and_key_can_be_read_by_the_unprivileged_nginx(tmp_path):
+    for name, mode in (("fullchain.pem", 0o644), ("key.pem", 0o600)):
+        (tmp_path / name).write_text(name)
+        (tmp_path / name).chmod(mode)
+    given = [tmp_path / "fullchain.pem", tmp_path / "key.pem"]
+    command = [ROOT / "deploy/make-secrets.sh", tmp_path / "secrets", *given]
+    subprocess.check_call(command)
+    key = tmp_path / "secrets" / "tls_certificate_key"
+    before = key.stat()
+    (tmp_path / "key.pem").write_text("renewed")
+
+    subprocess.check_call(command)
+
+    assert (tmp_path / "secrets" / "tls_certificate").read_text() == "fullchain.pem"
+    assert key.read_text() == "renewed"
+    assert key.stat().st_mode & 0o777 == 0o644
+    # A container goes on reading this file, and no other of the same name.
+    assert key.stat().st_ino == before.st_ino
+
+
+def test_nginx_is_reloaded_wherever_the_service_gets_another_address():
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    recreating = re.findall(r"(?m)^.*--force-recreate service\n(.*)$", text)
+
+    assert recreating
+    assert [line for line in recreating if not line.endswith("nginx -s reload")] == []
+
+
 def test_secrets_that_were_made_are_good_enough_for_production(secret_directory):
     files = {
         name: str(secret_directory / Path(path).name)
