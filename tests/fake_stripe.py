@@ -90,7 +90,7 @@ class FakeStripe:
         """Refuse every key."""
         self.repeats(401)
 
-    def drips(self, start: bytes, letters: int = 250) -> None:
+    def drips(self, start: bytes, letters: int = 500) -> None:
         """Begin with `start` and go on letter by letter, till in the end it is a good answer."""
         end = json.dumps({"id": STORED}).encode()
         end = end if start.endswith(b"\r\n\r\n") else b"\r\n\r\n" + end
@@ -112,7 +112,7 @@ class FakeStripe:
         self.hurry()
 
         def answer(_: Handler) -> None:
-            self.is_over.wait(30)
+            self.is_over.wait(60)
 
         self.answer = answer
 
@@ -148,10 +148,17 @@ def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPat
 
     from stripe_connections.stripe_api import client  # noqa: PLC0415
 
-    def hurry() -> None:
-        monkeypatch.setattr(client, "READ_SECONDS", 0.2)
-        monkeypatch.setattr(client, "DEADLINE_SECONDS", 0.5)
+    def wait(read: float, deadline: float) -> None:
+        monkeypatch.setattr(client, "READ_SECONDS", read)
+        monkeypatch.setattr(client, "DEADLINE_SECONDS", deadline)
 
+    def hurry() -> None:
+        """Time for the request to arrive on a busy machine, and no more."""
+        wait(read=1, deadline=3)
+
+    # A Stripe that answers is waited for, however busy the machine is.
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 60)
+    wait(read=60, deadline=60)
     fake_stripe.hurry = hurry
     settings.STRIPE_VERIFY = True
     # The wait before a second try.

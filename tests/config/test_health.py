@@ -136,7 +136,7 @@ def probed_meanwhile():
         def meanwhile(execute, *args):
             other = Thread(target=lambda: answers.append(probe("/readyz").status_code))
             other.start()
-            other.join(timeout=1)
+            other.join(timeout=60)
             late.append(other.is_alive())
             return execute(*args)
 

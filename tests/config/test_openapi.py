@@ -305,7 +305,7 @@ def test_document_is_made_once_for_all_who_ask_at_once(monkeypatch):
         return get_schema(generator, **options)
 
     def ask(_):
-        start.wait(timeout=30)
+        start.wait(timeout=120)
         return views.document()
 
     monkeypatch.setattr(views.SchemaGenerator, "get_schema", counted)

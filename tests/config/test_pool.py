@@ -33,7 +33,7 @@ def test_server_that_says_nothing_is_given_up():
         parameters["port"] = silent.getsockname()[1]
         attempt = pool.submit(psycopg.connect, **parameters)
         try:
-            error = attempt.exception(timeout=10)
+            error = attempt.exception(timeout=60)
         finally:
             silent.close()
 

@@ -69,7 +69,7 @@ def at_once(manager, connection):
         def one(body):
             client = ApiClient(user)
             try:
-                start.wait(timeout=30)
+                start.wait(timeout=120)
                 return client.update({"connectionBizId": "sc_abc123"} | body, **kwargs)
             finally:
                 connections.close_all()

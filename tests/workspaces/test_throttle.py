@@ -354,7 +354,7 @@ def at_once():
             try:
                 # The first calls of all threads begin together.
                 if number < CALLERS:
-                    start.wait(timeout=30)
+                    start.wait(timeout=120)
                 return call().status_code
             finally:
                 connections.close_all()

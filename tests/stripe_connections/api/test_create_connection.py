@@ -355,7 +355,7 @@ def at_once(transactional_db, database_file, manager):
         def one(request):
             client = ApiClient(user)
             try:
-                start.wait(timeout=30)
+                start.wait(timeout=120)
                 return create(client, *request)
             finally:
                 connections.close_all()

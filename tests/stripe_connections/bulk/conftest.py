@@ -64,7 +64,7 @@ class Holder:
         with transaction.atomic():
             list(StripeConnection.objects.select_for_update().filter(pk=self._pk))
             self._locked.set()
-            self._may_go.wait(30)
+            self._may_go.wait(120)
         connections.close_all()
 
     def release(self):
@@ -73,7 +73,7 @@ class Holder:
 
     def __enter__(self):
         self._thread.start()
-        assert self._locked.wait(30)
+        assert self._locked.wait(120)
 
     def __exit__(self, *error):
         self.release()

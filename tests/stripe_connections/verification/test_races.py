@@ -130,7 +130,7 @@ class TestTwoAtOnce:
     def test_one_that_waits_for_stripe_keeps_no_other_waiting(self, stripe, request, monkeypatch):
         # Longer than anybody waits for a lock.
         for name in ("READ_SECONDS", "DEADLINE_SECONDS"):
-            monkeypatch.setattr(client, name, 30)
+            monkeypatch.setattr(client, name, 120)
         manager = request.getfixturevalue("manager")
         connection = request.getfixturevalue("connection")
         asked, may_answer = threading.Event(), threading.Event()
@@ -138,7 +138,7 @@ class TestTwoAtOnce:
 
         def answer(handler):
             asked.set()
-            may_answer.wait(30)
+            may_answer.wait(120)
             knows(handler)
 
         stripe.answer = answer
@@ -151,7 +151,7 @@ class TestTwoAtOnce:
 
         thread = threading.Thread(target=replace_key)
         thread.start()
-        assert asked.wait(30)
+        assert asked.wait(120)
         statuses.append(manager.update(NAMED | {"connectionName": "Meanwhile"}).status_code)
         may_answer.set()
         thread.join()
