@@ -37,7 +37,7 @@ class Described:
         self.root = root
         strict = json.loads(json.dumps(root))
         for schema in strict["components"]["schemas"].values():
-            if "properties" in schema and schema is not strict["components"]["schemas"]["Envelope"]:
+            if "properties" in schema:
                 schema["additionalProperties"] = False
         self.registry = Registry([(ROOT, strict)])
         self.calls = [
@@ -52,9 +52,12 @@ class Described:
         pointer, answer = self.answer(method, path, str(status))
         self.check_headers(answer["headers"], headers)
         if method != "HEAD":
-            problem = next(self.validator(pointer).iter_errors(json.loads(content)), None)
+            body = json.loads(content)
+            problem = next(self.validator(pointer).iter_errors(body), None)
             if problem:
                 raise UndocumentedAnswerError(f"{method} {path} {status}: {problem.message}")
+            if body["success"] is not (status < 400):
+                raise UndocumentedAnswerError(f"{method} {path} {status}: success is wrong")
 
     def answer(self, method: str, path: str, status: str) -> tuple[str, Any]:
         """Where the description of an answer is, and the description."""

@@ -53,8 +53,7 @@ class OurSerializer(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
             body, direction, bypass_extensions=True
         )
         properties = schema["properties"]
-        ignored = {"description": "Ignored, so that an answer can be sent back as it is."}
-        properties |= dict.fromkeys(sorted(body.ignored_names), ignored)
+        # The ignored names are left out: generated clients would offer them.
         schema["additionalProperties"] = False
         for name, field in body.fields.items():
             if isinstance(field, StrictCharField):
@@ -83,13 +82,21 @@ def complete(result: Description, **_kwargs: Any) -> Description:
             schema.setdefault("required", sorted(schema["properties"]))
     result["components"] = _merged(result["components"], told["components"])
     result["components"]["responses"] = responses
+    schemas = result["components"]["schemas"]
+    # Without allOf, which generators of clients merge badly.
+    frame = schemas.pop("Envelope")
+    for code in envelope.ERRORS:
+        schemas[_name(code)] = _envelope(frame, envelope.ERRORS[code][0])
+    schemas[_name(400)]["properties"] |= schemas.pop("InvalidRequest")["properties"]
     for path in result["paths"].values():
         for operation in path.values():
-            _complete_call(operation, shared, told["calls"][operation["operationId"]])
+            _complete_call(operation, shared, told["calls"][operation["operationId"]], frame)
     return result
 
 
-def _complete_call(operation: Description, shared: Description, call: Description) -> None:
+def _complete_call(
+    operation: Description, shared: Description, call: Description, frame: Description
+) -> None:
     request_id = {"$ref": "#/components/parameters/X-Request-Id"}
     operation["parameters"] = [*call.get("parameters", []), request_id]
     operation |= {name: call[name] for name in ("tags", "summary", "description")}
@@ -101,14 +108,19 @@ def _complete_call(operation: Description, shared: Description, call: Descriptio
     [(status, found)] = operation["responses"].items()
     data = found["content"]["application/json"]["schema"]
     own = {str(code): _failure(code, **words) for code, words in call.get("failures", {}).items()}
-    operation["responses"] = {status: _success(data, **call["success"])} | dict(
+    answer = _envelope(frame, envelope.SUCCESS, data=data)
+    operation["responses"] = {status: _success(answer, **call["success"])} | dict(
         sorted((shared | own).items())
     )
 
 
-def _success(data: Description, *, example: Description, **words: Any) -> Description:
-    own = {"type": "object", "properties": {"data": data}, "required": ["data"]}
-    schema = {"allOf": [{"$ref": "#/components/schemas/Success"}, own]}
+def _envelope(frame: Description, code: str, **data: Description) -> Description:
+    # `success` is not fixed: openapi-generator compares it with the text "true".
+    properties = frame["properties"] | {"code": {"type": "string", "const": code}} | data
+    return frame | {"properties": properties, "required": [*frame["required"], *data]}
+
+
+def _success(schema: Description, *, example: Description, **words: Any) -> Description:
     return _answer({"schema": schema, "example": example}, **words)
 
 
@@ -120,13 +132,11 @@ def _failure(
     **words: Any,
 ) -> Description:
     """An error's answer; each of `errors` is an example of a list of bad fields."""
-    base = "InvalidRequest" if errors else "Error"
-    code = {"type": "object", "properties": {"code": {"const": envelope.ERRORS[status][0]}}}
     shown = {
         name: {"value": envelope.failure(status, message, bad) | TIMESTAMP}
         for name, bad in (errors or {"answer": []}).items()
     }
-    schema = {"allOf": [{"$ref": f"#/components/schemas/{base}"}, code]}
+    schema = {"$ref": f"#/components/schemas/{_name(status)}"}
     return _answer({"schema": schema, "examples": shown}, **words)
 
 

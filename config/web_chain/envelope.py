@@ -8,7 +8,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import orjson
 from django.conf import settings
@@ -34,11 +34,16 @@ ERRORS = {
 
 
 class FieldError(TypedDict):
-    """What is wrong with one field; `field` is null for the body as a whole."""
+    """What is wrong with one field; `field` is null for the body as a whole.
+
+    `limit` and `prefixes` are the values in the message, so that a front end can translate it.
+    """
 
     field: str | None
     code: str
     message: str
+    limit: NotRequired[int]
+    prefixes: NotRequired[list[str]]
 
 
 def success(data: Any) -> dict[str, Any]:

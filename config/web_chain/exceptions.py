@@ -73,7 +73,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if isinstance(exc, Http404):
         exc = exceptions.NotFound()
     elif isinstance(exc, exceptions.ParseError):
-        exc = InvalidFieldsError([FieldError(field=None, code="invalid", message=str(exc.detail))])
+        code = str(exc.get_codes())
+        exc = InvalidFieldsError([FieldError(field=None, code=code, message=str(exc.detail))])
     if not isinstance(exc, exceptions.APIException):
         return None
     body = (

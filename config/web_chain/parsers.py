@@ -5,6 +5,7 @@ import re
 from typing import IO, Any, Never
 from urllib.parse import parse_qsl
 
+from django.core.exceptions import ValidationError
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -13,6 +14,7 @@ from rest_framework.utils.mediatypes import _MediaType
 MAX_QUERY_NAMES = 20
 # Objects and lists in each other. What Python's parser takes differs from version to version.
 MAX_DEPTH = 100
+BAD_TEXT = "Must not contain a NUL character or a lone surrogate."
 
 _bad_character = re.compile("[\0\ud800-\udfff]").search
 
@@ -33,7 +35,7 @@ def parse_json(text: str) -> Any:
 
 
 def refuse_bad_text(value: Any) -> None:
-    """Raise a ValueError where any string in `value` holds NUL or a lone surrogate.
+    """Raise a ValidationError if any string in `value` contains NUL or a lone surrogate.
 
     PostgreSQL can store neither (https://www.postgresql.org/docs/current/datatype-json.html).
     """
@@ -42,7 +44,7 @@ def refuse_bad_text(value: Any) -> None:
         item = pending.pop()
         if isinstance(item, str):
             if is_bad_text(item):
-                raise ValueError("It holds a NUL character or a lone surrogate.")
+                raise ValidationError(BAD_TEXT, "invalid_characters")
         elif isinstance(item, dict):
             pending += item.keys()
             pending += item.values()
@@ -70,12 +72,12 @@ class StrictJSONParser(BaseParser):
         try:
             text = stream.read().decode()
         except UnicodeDecodeError:
-            raise ParseError("The body is not UTF-8.") from None
+            raise ParseError("The body is not UTF-8.", "not_utf8") from None
         try:
             return parse_json(text)
         except ValueError:
             # The reason is not passed on: a parser quotes what it stumbled over.
-            raise ParseError("The body is not valid JSON.") from None
+            raise ParseError("The body is not valid JSON.", "not_json") from None
 
 
 def require_json(media_type: str | None) -> None:
@@ -100,9 +102,9 @@ def json_object(request: Request) -> dict[str, Any]:
     data = request.data
     if int(request.META.get("CONTENT_LENGTH") or 0) == 0:
         require_json(request.content_type)
-        raise ParseError("The body is empty.")
+        raise ParseError("The body is empty.", "not_json")
     if not isinstance(data, dict):
-        raise ParseError("The body must be a JSON object.")
+        raise ParseError("The body must be a JSON object.", "not_an_object")
     return data
 
 
@@ -115,10 +117,10 @@ def query(request: Request) -> dict[str, str]:
             sent.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_NAMES
         )
     except ValueError:
-        raise ParseError("The query is not UTF-8, or has too many names.") from None
+        raise ParseError("The query is not UTF-8, or has too many names.", "invalid") from None
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ParseError("The query has a name twice.")
+        raise ParseError("The query has a name twice.", "duplicate")
     return values
 
 

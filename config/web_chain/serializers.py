@@ -3,19 +3,20 @@
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
 from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import InvalidFieldsError
-from config.web_chain.parsers import is_bad_text, refuse_bad_text
+from config.web_chain.parsers import BAD_TEXT, is_bad_text, refuse_bad_text
 
 # So many unknown names are compared with the known ones; a comparison is slow.
 MAX_SUGGESTIONS = 10
 # So many letters are taken for a part of a known name.
 MIN_PART_LENGTH = 4
+UNNAMED = "Unknown field (name withheld because it may contain a secret)."
 
 _identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}").fullmatch
 # What Stripe's keys and IDs begin with or contain, or a long mix of letters and digits.
@@ -36,26 +37,29 @@ class StrictCharField(serializers.CharField):
         super().__init__(**kwargs)
         self.validator = validator
 
-    def fail(self, key: str, **kwargs: Any) -> NoReturn:
-        """As a validator does."""
-        message = self.error_messages[key].format(**kwargs)
-        raise ValidationError(message, code=key)
-
     def run_validation(self, data: Any = serializers.empty) -> str | None:
         if data is None:
             if not self.allow_null:
-                self.fail("null")
+                raise ValidationError("Must not be null.", code="null")
             return None
-        if not isinstance(data, str) or is_bad_text(data):
-            self.fail("invalid")
+        if not isinstance(data, str):
+            raise ValidationError("Must be a string.", code="invalid_type")
+        if is_bad_text(data):
+            raise ValidationError(BAD_TEXT, code="invalid_characters")
         value = data.strip() if self.trim_whitespace else data
         if not value and not self.allow_blank:
-            self.fail("blank")
+            raise ValidationError("Must not be blank.", code="blank")
         if self.max_length is not None and len(value) > self.max_length:
-            self.fail("max_length", max_length=self.max_length)
+            raise too_long("characters", self.max_length)
         if self.validator:
             self.validator(value)
         return value
+
+
+def too_long(unit: str, limit: int) -> ValidationError:
+    """The refusal of a value that has more than `limit` of the unit."""
+    message = f"Must not be longer than {limit:,} {unit}."
+    return ValidationError(message, code="max_length", params={"limit": limit})
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -79,12 +83,13 @@ class StrictSerializer(serializers.Serializer[Any]):
         for name, field in self.fields.items():
             if name not in data:
                 if field.required:
-                    errors.append(_error(name, "required", str(field.error_messages["required"])))
+                    errors.append(_error(name, "required", "This field is required."))
                 continue
             try:
                 values[field.source or name] = field.run_validation(data[name])
             except ValidationError as error:
-                errors.append(_error(name, error.code or "invalid", str(error.message)))
+                params = error.params or {}
+                errors.append(_error(name, error.code or "invalid", str(error.message), **params))
         errors += self._errors_of_other_names(data)
         if errors:
             raise InvalidFieldsError(errors)
@@ -98,14 +103,14 @@ class StrictSerializer(serializers.Serializer[Any]):
             if name in self.ignored_names:
                 try:
                     refuse_bad_text(data[name])
-                except ValueError as error:
-                    errors.append(_error(name, "invalid", str(error)))
+                except ValidationError:
+                    errors.append(_error(name, "invalid_characters", BAD_TEXT))
             elif _may_repeat(name):
                 likely = self._likely_name(name) if len(errors) < MAX_SUGGESTIONS else None
-                hint = f"Did you mean {likely}?" if likely else "There is no such field."
-                errors.append(_error(name, "unknown", f"Unknown field. {hint}"))
+                hint = f" Did you mean {likely}?" if likely else ""
+                errors.append(_error(name, "unknown", f"Unknown field.{hint}"))
             else:
-                errors.append(_error(None, "unknown", "A name that is no field of this call."))
+                errors.append(_error(None, "unknown", UNNAMED))
         return errors
 
     def _likely_name(self, name: str) -> str | None:
@@ -130,5 +135,5 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _error(field: str | None, code: str, message: str) -> FieldError:
-    return FieldError(field=field, code=code, message=message)
+def _error(field: str | None, code: str, message: str, **params: Any) -> FieldError:
+    return cast("FieldError", {"field": field, "code": code, "message": message} | params)

@@ -38,9 +38,8 @@ class NumberField(StrictCharField):
         # Python converts no more than 4,300 digits, and those of any script.
         number = int(text) if re.fullmatch("[0-9]{1,20}", text) else 0
         if not 1 <= number <= self.highest:
-            raise ValidationError(
-                f"This must be a number from 1 to {self.highest}.", code="invalid"
-            )
+            message = f"Must be a number from 1 to {self.highest}."
+            raise ValidationError(message, code="out_of_range", params={"limit": self.highest})
         return number
 
 
@@ -50,7 +49,7 @@ class StatusField(StrictCharField):
     def run_validation(self, data: Any = empty) -> Any:
         name = str(data).upper()
         if name not in Status.names:
-            raise ValidationError(f"This must be {' or '.join(Status.names)}.", code="invalid")
+            raise ValidationError(f"Must be {' or '.join(Status.names)}.", code="not_a_choice")
         return Status[name]
 
 

@@ -148,7 +148,7 @@ class StripeConnectionViewSet(ViewSet):
             found = queries.page_of_connections(_workspace(request), **page)
         except queries.UnknownConnectionError:
             raise InvalidFieldsError(
-                [FieldError(field="after", code="invalid", message="There is no such connection.")]
+                [FieldError(field="after", code="not_found", message="No such connection.")]
             ) from None
         return Response(page_data(found))
 

@@ -1,7 +1,7 @@
 """Which URLs may be called back: https, and a host that is public as far as its name can tell.
 
-Names are not resolved, because DNS changes: whoever calls the URL resolves and judges the
-address again, with `is_public_address`.
+Names are not resolved, because DNS changes: the code that calls the URL resolves the name and
+checks the address with `is_public_address`.
 """
 
 import re
@@ -15,7 +15,8 @@ MAX_PORT = 65535
 
 # What is not global unicast in IPv4, from the IANA special-purpose address registry
 # (https://www.iana.org/assignments/iana-ipv4-special-registry) and, for multicast, RFC 5771.
-# `ipaddress.is_global` is not asked: its answers change with the version of Python.
+# Not `ipaddress.is_global`, whose answers change with the version of Python. Azure:
+# https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
 NON_PUBLIC_IPV4 = tuple(
     map(
         IPv4Network,
@@ -24,6 +25,7 @@ NON_PUBLIC_IPV4 = tuple(
             "10.0.0.0/8",  # private, RFC 1918
             "100.64.0.0/10",  # shared address space, RFC 6598
             "127.0.0.0/8",  # loopback, RFC 1122
+            "168.63.129.16/32",  # Azure serves its hosts there
             "169.254.0.0/16",  # link local, RFC 3927; clouds serve credentials there
             "172.16.0.0/12",  # private, RFC 1918
             "192.0.0.0/24",  # IETF protocol assignments, RFC 6890
@@ -51,8 +53,8 @@ NON_PUBLIC_IPV6 = tuple(
         ),
     )
 )
-# Names that never leave the machine or the network: RFC 6761, 6762, 7686, 8375, ICANN's
-# reservation of .internal, and what Kubernetes and Linux distributions use.
+# Names that never leave the machine or the network: RFC 6761, 6762 (and its appendix G), 7686,
+# 8375 and 9476, ICANN's reservation of .internal, and what Kubernetes and Linux distributions use.
 NON_PUBLIC_SUFFIXES = (
     ".localhost",
     ".localdomain",
@@ -60,8 +62,14 @@ NON_PUBLIC_SUFFIXES = (
     ".internal",
     ".svc",
     ".home.arpa",
+    ".home",
+    ".corp",
+    ".lan",
+    ".intranet",
+    ".private",
     ".test",
     ".invalid",
+    ".alt",
     ".onion",
 )
 
@@ -76,27 +84,32 @@ _number = re.compile(r"[0-9]+|0x[0-9a-f]*")
 def validate_partner_endpoint(value: str) -> None:
     """An absolute https URL of a public host, without user-info and fragment.
 
-    Raises ValidationError with the code `invalid`; the host is judged in its ASCII form and the
-    value left as it was typed.
+    The ASCII form of the host is checked; the value stays as it was typed.
     """
-    if any(char.isspace() or char == "\\" or unicodedata.category(char) == "Cc" for char in value):
-        raise _invalid("White space, backslashes and control characters are not allowed.")
+    if any(unicodedata.category(char) == "Cc" for char in value):
+        raise ValidationError("Must not contain control characters.", "control_characters")
+    if any(char.isspace() or char == "\\" for char in value):
+        raise ValidationError(
+            "Must not contain white space or backslashes.", "forbidden_characters"
+        )
     if "#" in value:
-        raise _invalid("A fragment (#) is not allowed.")
+        raise ValidationError("Must not contain a fragment (#).", "has_fragment")
     url = _url.fullmatch(value)
     if not url:
-        raise _invalid("This must be an absolute URL that begins with https://.")
+        raise ValidationError("Must be a complete URL that starts with https://.", "not_https")
     if "@" in url["authority"]:
-        raise _invalid("User-info (@) is not allowed.")
+        raise ValidationError("Must not contain a user name or password (@).", "has_user_info")
     if not url["rest"].isascii():
-        raise _invalid("Only the host may hold other than ASCII characters; percent-encode them.")
+        raise ValidationError("Characters after the host must be ASCII: encode them.", "not_ascii")
     authority = _authority.fullmatch(url["authority"])
     if not authority or not authority["host"]:
-        raise _invalid("The host or the port is malformed.")
+        raise ValidationError("The host or the port is malformed.", "malformed_host")
     if authority["port"] and not 0 < int(authority["port"]) <= MAX_PORT:
-        raise _invalid("The port must be between 1 and 65535.")
+        raise ValidationError("The port must be between 1 and 65535.", "invalid_port")
     if not _is_public_host(authority["host"]):
-        raise _invalid("The host must be public: a domain name or a public IP address.")
+        raise ValidationError(
+            "The host must be public: a domain name or a public IP address.", "host_not_public"
+        )
 
 
 def is_public_address(address: IPv4Address | IPv6Address) -> bool:
@@ -151,7 +164,3 @@ def _looks_like_ipv4(host: str) -> bool:
 def _ascii_digit(char: str) -> str:
     digit = unicodedata.digit(char, None)
     return char if digit is None else str(digit)
-
-
-def _invalid(message: str) -> ValidationError:
-    return ValidationError(message, code="invalid")

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from config.web_chain.parsers import parse_json, refuse_bad_text
+from config.web_chain.serializers import too_long
 
 MAX_CONFIG_BYTES = 16 * 1024
 
@@ -30,22 +31,41 @@ _mask = re.compile(r"[*•●∙·⋅⬤◦▪■█‧․…]|\.\.\.")
 # Unicode's category Cc.
 _control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _control_but_space = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search
+# They turn the following text around, so that a name can pass for another one.
+_bidi = re.compile(r"[\u202a-\u202e\u2066-\u2069]").search
+# Neither white space nor Unicode's Default_Ignorable_Code_Point, nor the empty Braille pattern
+# (https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
+_visible = re.compile(
+    r"[^\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+).search
 _key_alphabet = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _webhook_alphabet = re.compile(r"[A-Za-z0-9+/=_-]+").fullmatch
 _account_id = re.compile(r"acct_[A-Za-z0-9]+").fullmatch
 
 
 def validate_connection_name(value: str) -> None:
-    """No control characters."""
+    """A visible character, no control characters, and nothing that turns the text around."""
     if _control(value):
-        raise ValidationError("Control characters are not allowed.", code="invalid")
+        raise ValidationError(
+            "Must not contain control characters or line breaks.", "control_characters"
+        )
+    if _bidi(value):
+        raise ValidationError(
+            "Must not contain characters that change the direction of text.",
+            code="bidi_characters",
+        )
+    if not _visible(value):
+        raise ValidationError("Must contain a visible character.", code="blank")
 
 
 def validate_connection_description(value: str) -> None:
-    """No control characters but tab and line ends."""
+    """No control characters except tab and line ends."""
     if _control_but_space(value):
         raise ValidationError(
-            "Control characters other than tab and line ends are not allowed.", code="invalid"
+            "Must not contain control characters except tabs and line breaks.",
+            code="control_characters",
         )
 
 
@@ -53,7 +73,8 @@ def validate_stripe_account_id(value: str) -> None:
     """`acct_`, then letters and digits."""
     if not _account_id(value):
         raise ValidationError(
-            "A Stripe account ID is acct_ followed by letters and digits.", code="invalid"
+            "Must be a Stripe account ID: acct_ followed by letters and digits.",
+            code="not_an_account_id",
         )
 
 
@@ -95,11 +116,11 @@ def _validate_secret(
 def validate_config_json(value: str) -> None:
     """One JSON object of at most 16 KiB, parsed as strictly as a request's body."""
     if len(value.encode()) > MAX_CONFIG_BYTES:
-        raise ValidationError("At most 16 KiB of UTF-8 are allowed.", code="max_length")
+        raise too_long("bytes in UTF-8", MAX_CONFIG_BYTES)
     try:
         config = parse_json(value)
-        refuse_bad_text(config)
     except ValueError:
-        raise ValidationError("This is not valid JSON.", code="invalid") from None
+        raise ValidationError("Must be valid JSON.", code="not_json") from None
+    refuse_bad_text(config)
     if not isinstance(config, dict):
-        raise ValidationError("This must be one JSON object.", code="invalid")
+        raise ValidationError("Must be a JSON object: {…}.", code="not_an_object")

@@ -141,7 +141,7 @@ def test_400_of_the_whole_body_has_a_null_field(manager, connection):
     body = assert_envelope(manager.update(b"{"), 400, "4000", "Invalid request")
 
     assert body["errors"] == [
-        {"field": None, "code": "invalid", "message": "The body is not valid JSON."}
+        {"field": None, "code": "not_json", "message": "The body is not valid JSON."}
     ]
 
 

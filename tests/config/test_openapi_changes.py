@@ -60,7 +60,7 @@ BREAKING = {
     "field shorter": changed(*BODY, "properties", "connectionName", "maxLength", to=127),
     "field with a limit": changed(*BODY, "properties", "apiKey", "maxLength", to=100),
     "field of another pattern": changed(*BODY, "properties", "apiKey", "pattern", to="^sk_"),
-    "field with an enum": changed(*BODY, "properties", "status", to={"enum": [1]}),
+    "field with an enum": changed(*BODY, "properties", "apiKey", "enum", to=["x"]),
     "answer gone": changed(*RESPONSES, "200"),
     "error gone": changed(*RESPONSES, "412"),
     "header gone": changed(*RESPONSES, "200", "headers", "ETag"),
@@ -72,8 +72,8 @@ BREAKING = {
     ),
     "data field of another type": changed(*DATA, "properties", "status", "type", to="string"),
     "data field of another pattern": changed(*DATA, "properties", "createdAt", "pattern", to=".*"),
-    "envelope": changed(*SCHEMAS, "Envelope", "properties", "timestamp", "type", to="string"),
-    "code": changed(*SCHEMAS, "Success", "allOf", 1, "properties", "code", to={"const": "2001"}),
+    "envelope": changed(*SCHEMAS, "Error404", "properties", "timestamp", "type", to="string"),
+    "code": changed(*SCHEMAS, "Error404", "properties", "code", "const", to="4041"),
     "list of errors": changed(*SCHEMAS, "FieldError", "properties", "field"),
 }  # fmt: skip
 COMPATIBLE = {

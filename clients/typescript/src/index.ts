@@ -6,6 +6,7 @@ export type ConnectionDetail = components["schemas"]["ConnectionDetail"];
 export type CreateConnection = components["schemas"]["CreateConnection"];
 export type UpdateConnection = components["schemas"]["UpdateConnection"];
 export type FieldError = components["schemas"]["FieldError"];
+export type FieldErrorCode = components["schemas"]["FieldErrorCode"];
 
 /** Calls of the service at `baseUrl`; `token` is asked for the access token of every call. */
 export function connect(

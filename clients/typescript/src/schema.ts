@@ -168,13 +168,173 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Change: {
-            /** @description As the update call names it, or `status` or `verification`. */
-            field: string;
-            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
-            old: string | number | null;
-            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
-            new: string | number | null;
+        CreateConnection: {
+            /** @description The name that people see: at least one visible character, no control characters and none that change the direction of text. */
+            connectionName: string;
+            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
+            connectionDescription?: string | null;
+            /**
+             * @description Null clears it.
+             * @example acct_1234567890
+             */
+            stripeAccountId?: string | null;
+            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
+            apiKey?: string;
+            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
+            webhookSecret?: string;
+            /**
+             * Format: iri
+             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
+             * @example https://partner.example.com/webhook
+             */
+            partnerEndpoint?: string | null;
+            /**
+             * Format: json-object
+             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
+             * @example {"currency": "eur"}
+             */
+            configJson?: string | null;
+        };
+        Credentials: {
+            username: string;
+            /** Format: password */
+            password: string;
+        };
+        RefreshToken: {
+            /** @description Of the last answer; it can be used once. */
+            refreshToken: string;
+        };
+        /** @description An item of list, or the data of detail, with any of its fields changed; `bizId` says which connection is meant. */
+        SentBackConnection: {
+            /** @description The name that people see: at least one visible character, no control characters and none that change the direction of text. */
+            connectionName?: string;
+            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
+            connectionDescription?: string | null;
+            /**
+             * @description Null clears it.
+             * @example acct_1234567890
+             */
+            stripeAccountId?: string | null;
+            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
+            apiKey?: string;
+            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
+            webhookSecret?: string;
+            /**
+             * Format: iri
+             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
+             * @example https://partner.example.com/webhook
+             */
+            partnerEndpoint?: string | null;
+            /**
+             * Format: json-object
+             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
+             * @example {"currency": "eur"}
+             */
+            configJson?: string | null;
+            /**
+             * @description Which connection to update.
+             * @example sc_abc123
+             */
+            bizId: string;
+            /** @description Ignored. It marks an object of list or detail. */
+            extra: unknown;
+            /** @description Ignored. */
+            tenantBizId?: unknown;
+            /** @description Ignored. */
+            status?: unknown;
+            /** @description Ignored. */
+            statusName?: unknown;
+            /** @description Ignored. */
+            createdAt?: unknown;
+            /** @description Ignored. */
+            updatedAt?: unknown;
+        };
+        UpdateBody: components["schemas"]["UpdateConnection"] | components["schemas"]["SentBackConnection"];
+        UpdateConnection: {
+            /**
+             * @description Which connection to update.
+             * @example sc_abc123
+             */
+            connectionBizId: string;
+            /** @description The name that people see: at least one visible character, no control characters and none that change the direction of text. */
+            connectionName?: string;
+            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
+            connectionDescription?: string | null;
+            /**
+             * @description Null clears it.
+             * @example acct_1234567890
+             */
+            stripeAccountId?: string | null;
+            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
+            apiKey?: string;
+            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
+            webhookSecret?: string;
+            /**
+             * Format: iri
+             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
+             * @example https://partner.example.com/webhook
+             */
+            partnerEndpoint?: string | null;
+            /**
+             * Format: json-object
+             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
+             * @example {"currency": "eur"}
+             */
+            configJson?: string | null;
+        };
+        VerifyConnection: {
+            /**
+             * @description Which connection to ask about.
+             * @example sc_abc123
+             */
+            connectionBizId: string;
+        };
+        FieldError: {
+            /** @description The name as it was sent; null for the body as a whole. */
+            field: string | null;
+            code: components["schemas"]["FieldErrorCode"];
+            message: string;
+            /** @description The limit in the message, with `max_length` and `out_of_range`. */
+            limit?: number;
+            /** @description What a value must begin with, if the message names it. */
+            prefixes?: string[];
+        };
+        /**
+         * @description One for each cause; later versions may add some.
+         * @enum {string}
+         */
+        FieldErrorCode: "required" | "null" | "blank" | "invalid_type" | "invalid_characters" | "control_characters" | "bidi_characters" | "max_length" | "out_of_range" | "not_a_choice" | "not_found" | "duplicate" | "not_utf8" | "not_json" | "not_an_object" | "not_an_account_id" | "not_https" | "not_ascii" | "forbidden_characters" | "has_fragment" | "has_user_info" | "malformed_host" | "invalid_port" | "host_not_public" | "invalid" | "masked" | "wrong_family" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "unreadable";
+        TokenPair: {
+            /** @description For `Authorization: Bearer …`. */
+            accessToken: string;
+            /** @description For one call of `refreshToken`. */
+            refreshToken: string;
+            /** @description For so many seconds the access token is good. */
+            expiresIn: number;
+        };
+        StripeConnection: {
+            bizId: string;
+            tenantBizId: string;
+            connectionName: string;
+            connectionDescription: string | null;
+            stripeAccountId: string | null;
+            partnerEndpoint: string | null;
+            /** @description A string that holds one JSON object. */
+            configJson: string | null;
+            /** @enum {integer} */
+            status: 0 | 1;
+            /** @enum {string} */
+            statusName: "INACTIVE" | "ACTIVE";
+            /**
+             * Format: date-time
+             * @description UTC, in whole seconds.
+             */
+            createdAt: string;
+            /**
+             * Format: date-time
+             * @description UTC, in whole seconds.
+             */
+            updatedAt: string;
         };
         ConnectionDetail: {
             bizId: string;
@@ -201,56 +361,42 @@ export interface components {
             updatedAt: string;
             extra: components["schemas"]["Extra"];
         };
+        /** @description What a settings page shows besides. Of a secret it is the hint. */
+        Extra: {
+            /** @description The number in the `ETag`. */
+            version: number;
+            /**
+             * @description Whether the API key moves real money, as far as its prefix tells.
+             * @enum {string|null}
+             */
+            mode: "live" | "test" | null;
+            /** @description Null where no API key is stored. */
+            apiKeyHint: string | null;
+            webhookSecretHint: string | null;
+            hasWebhookSecret: boolean;
+            verification: components["schemas"]["Verification"];
+        };
+        /** @description What Stripe said of the API key that is stored. */
+        Verification: {
+            /**
+             * @description `rejected`: Stripe refuses the key, or it is another account's. `narrow`: the key is good and may not read its account. `unverified`: Stripe was not asked, or could not tell.
+             * @enum {string}
+             */
+            outcome: "verified" | "rejected" | "narrow" | "unverified";
+            /**
+             * Format: date-time
+             * @description When Stripe was asked; UTC, in whole seconds.
+             */
+            at: string | null;
+            /** @description The account that answered. */
+            accountId: string | null;
+            /** @description What a `narrow` key lacks. */
+            missingPermission: string | null;
+        };
         ConnectionPage: {
             items: components["schemas"]["ConnectionDetail"][];
             /** @description What `after` is for the next page; null on the last. */
             nextAfter: string | null;
-        };
-        CreateConnection: {
-            /** @description The name that people see, without control characters. */
-            connectionName: string;
-            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
-            connectionDescription?: string | null;
-            /**
-             * @description Null clears it.
-             * @example acct_1234567890
-             */
-            stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
-            apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
-            webhookSecret?: string;
-            /**
-             * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
-             * @example https://partner.example.com/webhook
-             */
-            partnerEndpoint?: string | null;
-            /**
-             * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
-             * @example {"currency": "eur"}
-             */
-            configJson?: string | null;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            bizId?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            createdAt?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            extra?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            status?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            statusName?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            tenantBizId?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            updatedAt?: unknown;
-        };
-        Credentials: {
-            username: string;
-            /** Format: password */
-            password: string;
         };
         /** @description One record of the audit. */
         Entry: {
@@ -276,172 +422,21 @@ export interface components {
             version: number | null;
             changes: components["schemas"]["Change"][];
         };
-        /** @description What a settings page shows besides. Of a secret it is the hint. */
-        Extra: {
-            /** @description The number in the `ETag`. */
-            version: number;
-            /**
-             * @description Whether the API key moves real money, as far as its prefix tells.
-             * @enum {string|null}
-             */
-            mode: "live" | "test" | null;
-            /** @description Null where no API key is stored. */
-            apiKeyHint: string | null;
-            webhookSecretHint: string | null;
-            hasWebhookSecret: boolean;
-            verification: components["schemas"]["Verification"];
+        Change: {
+            /** @description As the update call names it, or `status` or `verification`. */
+            field: string;
+            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
+            old: string | number | null;
+            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
+            new: string | number | null;
         };
         History: {
             items: components["schemas"]["Entry"][];
             /** @description What `before` is for the next page; null on the last. */
             nextBefore: number | null;
         };
-        RefreshToken: {
-            /** @description Of the last answer; it can be used once. */
-            refreshToken: string;
-        };
-        /** @description An item of list, or the data of detail, with any of its fields changed; `bizId` says which connection is meant. */
-        SentBackConnection: {
-            /** @description The name that people see, without control characters. */
-            connectionName?: string;
-            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
-            connectionDescription?: string | null;
-            /**
-             * @description Null clears it.
-             * @example acct_1234567890
-             */
-            stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
-            apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
-            webhookSecret?: string;
-            /**
-             * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
-             * @example https://partner.example.com/webhook
-             */
-            partnerEndpoint?: string | null;
-            /**
-             * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
-             * @example {"currency": "eur"}
-             */
-            configJson?: string | null;
-            /**
-             * @description Which connection to update.
-             * @example sc_abc123
-             */
-            bizId: string;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            createdAt?: unknown;
-            /** @description Ignored; by it an object of list or detail is known. */
-            extra: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            status?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            statusName?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            tenantBizId?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            updatedAt?: unknown;
-        };
-        StripeConnection: {
-            bizId: string;
-            tenantBizId: string;
-            connectionName: string;
-            connectionDescription: string | null;
-            stripeAccountId: string | null;
-            partnerEndpoint: string | null;
-            /** @description A string that holds one JSON object. */
-            configJson: string | null;
-            /** @enum {integer} */
-            status: 0 | 1;
-            /** @enum {string} */
-            statusName: "INACTIVE" | "ACTIVE";
-            /**
-             * Format: date-time
-             * @description UTC, in whole seconds.
-             */
-            createdAt: string;
-            /**
-             * Format: date-time
-             * @description UTC, in whole seconds.
-             */
-            updatedAt: string;
-        };
-        UpdateBody: components["schemas"]["UpdateConnection"] | components["schemas"]["SentBackConnection"];
-        UpdateConnection: {
-            /**
-             * @description Which connection to update.
-             * @example sc_abc123
-             */
-            connectionBizId: string;
-            /** @description The name that people see, without control characters. */
-            connectionName?: string;
-            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
-            connectionDescription?: string | null;
-            /**
-             * @description Null clears it.
-             * @example acct_1234567890
-             */
-            stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
-            apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
-            webhookSecret?: string;
-            /**
-             * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
-             * @example https://partner.example.com/webhook
-             */
-            partnerEndpoint?: string | null;
-            /**
-             * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
-             * @example {"currency": "eur"}
-             */
-            configJson?: string | null;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            bizId?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            createdAt?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            extra?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            status?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            statusName?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            tenantBizId?: unknown;
-            /** @description Ignored, so that an answer can be sent back as it is. */
-            updatedAt?: unknown;
-        };
-        /** @description What Stripe said of the API key that is stored. */
-        Verification: {
-            /**
-             * @description `rejected`: Stripe refuses the key, or it is another account's. `narrow`: the key is good and may not read its account. `unverified`: Stripe was not asked, or could not tell.
-             * @enum {string}
-             */
-            outcome: "verified" | "rejected" | "narrow" | "unverified";
-            /**
-             * Format: date-time
-             * @description When Stripe was asked; UTC, in whole seconds.
-             */
-            at: string | null;
-            /** @description The account that answered. */
-            accountId: string | null;
-            /** @description What a `narrow` key lacks. */
-            missingPermission: string | null;
-        };
-        VerifyConnection: {
-            /**
-             * @description Which connection to ask about.
-             * @example sc_abc123
-             */
-            connectionBizId: string;
-        };
         /** @description What every answer under /web/ begins with. */
-        Envelope: {
+        Error400: {
             /** @description The version of the API. */
             version: string;
             /**
@@ -450,41 +445,191 @@ export interface components {
              */
             timestamp: number;
             success: boolean;
-            /** @description What a program decides by. */
-            code: string;
+            /** @constant */
+            code: "4000";
+            /** @description For people. */
+            message: string;
+            errors?: components["schemas"]["FieldError"][];
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error401: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4010";
             /** @description For people. */
             message: string;
         };
-        Success: components["schemas"]["Envelope"] & {
-            /** @constant */
-            success?: true;
-            /** @constant */
-            code?: "2000";
-        };
-        Error: components["schemas"]["Envelope"] & {
-            /** @constant */
-            success?: false;
-        };
-        InvalidRequest: components["schemas"]["Error"] & {
-            errors?: components["schemas"]["FieldError"][];
-        };
-        FieldError: {
-            /** @description The name as it was sent; null for the body as a whole. */
-            field: string | null;
+        /** @description What every answer under /web/ begins with. */
+        Error403: {
+            /** @description The version of the API. */
+            version: string;
             /**
-             * @description Later versions may add some.
-             * @enum {string}
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
              */
-            code: "required" | "null" | "blank" | "invalid" | "max_length" | "masked" | "wrong_family" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "unreadable";
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4030";
+            /** @description For people. */
             message: string;
         };
-        TokenPair: {
-            /** @description For `Authorization: Bearer …`. */
-            accessToken: string;
-            /** @description For one call of `refreshToken`. */
-            refreshToken: string;
-            /** @description For so many seconds the access token is good. */
-            expiresIn: number;
+        /** @description What every answer under /web/ begins with. */
+        Error404: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4040";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error405: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4050";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error406: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4060";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error412: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4120";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error413: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4130";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error415: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4150";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error422: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4220";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error429: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4290";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error500: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "5000";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description What every answer under /web/ begins with. */
+        Error503: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description When it was answered, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "5030";
+            /** @description For people. */
+            message: string;
         };
     };
     responses: {
@@ -496,10 +641,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["InvalidRequest"] & {
-                    /** @constant */
-                    code?: "4000";
-                };
+                "application/json": components["schemas"]["Error400"];
             };
         };
         /** @description No token, or none that is good: malformed, expired, not ours, a refresh token, or of a user who is gone, inactive or has a new password. Log in again. */
@@ -511,10 +653,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "4010";
-                };
+                "application/json": components["schemas"]["Error401"];
             };
         };
         /** @description The caller lacks the permission on the workspace, there is no such workspace, or the request did not come through the portal. */
@@ -525,10 +664,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "4030";
-                };
+                "application/json": components["schemas"]["Error403"];
             };
         };
         /** @description The path is there, for another method. */
@@ -540,10 +676,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "4050";
-                };
+                "application/json": components["schemas"]["Error405"];
             };
         };
         /** @description `Accept` leaves no room for application/json. */
@@ -554,10 +687,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "4060";
-                };
+                "application/json": components["schemas"]["Error406"];
             };
         };
         /** @description The body is longer than 64 KiB. */
@@ -568,10 +698,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "4130";
-                };
+                "application/json": components["schemas"]["Error413"];
             };
         };
         /** @description The body is not declared as application/json in UTF-8. */
@@ -582,10 +709,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "4150";
-                };
+                "application/json": components["schemas"]["Error415"];
             };
         };
         /** @description Too many requests. Wait as long as `Retry-After` says. */
@@ -597,10 +721,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "4290";
-                };
+                "application/json": components["schemas"]["Error429"];
             };
         };
         /** @description A fault of ours. Quote the `X-Request-Id` when you report it. */
@@ -611,10 +732,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "5000";
-                };
+                "application/json": components["schemas"]["Error500"];
             };
         };
         /** @description The database is away, somebody else is changing the same connection, or Stripe had to be asked and could not tell. Nothing was written; try again. */
@@ -626,10 +744,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Error"] & {
-                    /** @constant */
-                    code?: "5030";
-                };
+                "application/json": components["schemas"]["Error503"];
             };
         };
     };
@@ -693,7 +808,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["TokenPair"];
                     };
                 };
@@ -708,10 +835,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4010";
-                    };
+                    "application/json": components["schemas"]["Error401"];
                 };
             };
             403: components["responses"]["Error403"];
@@ -723,10 +847,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4040";
-                    };
+                    "application/json": components["schemas"]["Error404"];
                 };
             };
             405: components["responses"]["Error405"];
@@ -776,7 +897,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["TokenPair"];
                     };
                 };
@@ -792,10 +925,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4040";
-                    };
+                    "application/json": components["schemas"]["Error404"];
                 };
             };
             405: components["responses"]["Error405"];
@@ -882,7 +1012,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["ConnectionPage"];
                     };
                 };
@@ -966,7 +1108,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["ConnectionDetail"];
                     };
                 };
@@ -982,10 +1136,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4040";
-                    };
+                    "application/json": components["schemas"]["Error404"];
                 };
             };
             405: components["responses"]["Error405"];
@@ -1063,7 +1214,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["History"];
                     };
                 };
@@ -1079,10 +1242,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4040";
-                    };
+                    "application/json": components["schemas"]["Error404"];
                 };
             };
             405: components["responses"]["Error405"];
@@ -1163,7 +1323,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["ConnectionDetail"];
                     };
                 };
@@ -1183,10 +1355,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4220";
-                    };
+                    "application/json": components["schemas"]["Error422"];
                 };
             };
             429: components["responses"]["Error429"];
@@ -1249,7 +1418,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["StripeConnection"];
                     };
                 };
@@ -1265,10 +1446,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4040";
-                    };
+                    "application/json": components["schemas"]["Error404"];
                 };
             };
             405: components["responses"]["Error405"];
@@ -1281,10 +1459,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4120";
-                    };
+                    "application/json": components["schemas"]["Error412"];
                 };
             };
             413: components["responses"]["Error413"];
@@ -1360,7 +1535,19 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Success"] & {
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description When it was answered, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
                         data: components["schemas"]["ConnectionDetail"];
                     };
                 };
@@ -1376,10 +1563,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "4040";
-                    };
+                    "application/json": components["schemas"]["Error404"];
                 };
             };
             405: components["responses"]["Error405"];
@@ -1397,10 +1581,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Error"] & {
-                        /** @constant */
-                        code?: "5030";
-                    };
+                    "application/json": components["schemas"]["Error503"];
                 };
             };
         };

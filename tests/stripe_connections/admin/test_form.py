@@ -263,7 +263,7 @@ def test_connection_is_added(staff, workspace):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"connection_name": ""}, "This field may not be blank."),
+        ({"connection_name": ""}, "Must not be blank."),
         ({"workspace": ""}, "This field is required."),
         ({"api_key": "we_1"}, "This is the ID of a webhook endpoint"),
         ({"status": "7"}, "Select a valid choice"),

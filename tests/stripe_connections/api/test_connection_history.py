@@ -176,18 +176,18 @@ def test_versions_fall_with_the_numbers(manager, five):
 
 
 BAD = {
-    "limit=0": ("limit", "invalid"),
-    "limit=101": ("limit", "invalid"),
-    "before=0": ("before", "invalid"),
-    "before=-1": ("before", "invalid"),
-    "before=1.5": ("before", "invalid"),
+    "limit=0": ("limit", "out_of_range"),
+    "limit=101": ("limit", "out_of_range"),
+    "before=0": ("before", "out_of_range"),
+    "before=-1": ("before", "out_of_range"),
+    "before=1.5": ("before", "out_of_range"),
     "before=": ("before", "blank"),
-    "before=%00": ("before", "invalid"),
-    f"before={10**18 + 1}": ("before", "invalid"),
-    f"before={'9' * 5_000}": ("before", "invalid"),
-    "before=%D9%A1": ("before", "invalid"),
+    "before=%00": ("before", "invalid_characters"),
+    f"before={10**18 + 1}": ("before", "out_of_range"),
+    f"before={'9' * 5_000}": ("before", "out_of_range"),
+    "before=%D9%A1": ("before", "out_of_range"),
     "after=1": ("after", "unknown"),
-    "before=1&before=1": (None, "invalid"),
+    "before=1&before=1": (None, "duplicate"),
     "before=%FF": (None, "invalid"),
 }
 

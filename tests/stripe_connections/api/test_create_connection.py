@@ -123,7 +123,11 @@ BAD = {
     "null secret": (NAME | {"webhookSecret": None}, [("webhookSecret", "null")]),
     "all": (
         {"stripeAccountId": "x", "extra": "\0"},
-        [("connectionName", "required"), ("extra", "invalid"), ("stripeAccountId", "invalid")],
+        [
+            ("connectionName", "required"),
+            ("extra", "invalid_characters"),
+            ("stripeAccountId", "not_an_account_id"),
+        ],
     ),
 }
 

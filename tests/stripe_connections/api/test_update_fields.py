@@ -48,6 +48,10 @@ def one_field(name, value):
         ("connectionName", "n" * 128, "n" * 128),
         ("connectionName", "🎉" * 128, "🎉" * 128),
         ("connectionName", "Zürich  東京", "Zürich  東京"),
+        ("connectionName", "می\u200cخواهم", "می\u200cخواهم"),
+        ("connectionName", "👩\u200d💻\ufe0f", "👩\u200d💻\ufe0f"),
+        ("connectionName", "\u200fעברית\u200e", "\u200fעברית\u200e"),
+        ("connectionName", "İ́", "İ́"),
         ("connectionName", " \t\r\n\u00a0\u3000name\u2003\n", "name"),
         ("connectionName", " " * 200 + "n" * 128, "n" * 128),
         ("connectionDescription", None, None),
@@ -131,29 +135,37 @@ def test_secret_is_accepted_and_encrypted(manager, connection, stored, field, se
         ("connectionName", "", "blank"),
         ("connectionName", " \t\u3000", "blank"),
         ("connectionName", "n" * 129, "max_length"),
-        ("connectionName", "two\nlines", "invalid"),
-        ("connectionName", "tab\there", "invalid"),
-        ("connectionName", "bell\a", "invalid"),
-        ("connectionName", "delete\x7f", "invalid"),
-        ("connectionName", "next\x85line", "invalid"),
+        ("connectionName", "two\nlines", "control_characters"),
+        ("connectionName", "tab\there", "control_characters"),
+        ("connectionName", "bell\a", "control_characters"),
+        ("connectionName", "delete\x7f", "control_characters"),
+        ("connectionName", "next\x85line", "control_characters"),
+        ("connectionName", "Acme \u202egnp.exe", "bidi_characters"),
+        ("connectionName", "\u2067", "bidi_characters"),
+        ("connectionName", "\u200b", "blank"),
+        ("connectionName", "\u2800", "blank"),
+        ("connectionName", "\u3164", "blank"),
+        ("connectionName", "\u00ad", "blank"),
+        ("connectionName", "\u200c \u200d\ufe0f", "blank"),
+        ("connectionName", "\U000e0041", "blank"),
         ("connectionDescription", "d" * 1_001, "max_length"),
-        ("connectionDescription", "bell\a", "invalid"),
-        ("connectionDescription", "escape\x1b[0m", "invalid"),
-        ("connectionDescription", "form\ffeed", "invalid"),
-        ("connectionDescription", "vertical\vtab", "invalid"),
-        ("connectionDescription", "next\x85line", "invalid"),
-        ("connectionDescription", "\x9f", "invalid"),
+        ("connectionDescription", "bell\a", "control_characters"),
+        ("connectionDescription", "escape\x1b[0m", "control_characters"),
+        ("connectionDescription", "form\ffeed", "control_characters"),
+        ("connectionDescription", "vertical\vtab", "control_characters"),
+        ("connectionDescription", "next\x85line", "control_characters"),
+        ("connectionDescription", "\x9f", "control_characters"),
         ("stripeAccountId", "", "blank"),
         ("stripeAccountId", "  ", "blank"),
-        ("stripeAccountId", "acct_", "invalid"),
-        ("stripeAccountId", "1234567890", "invalid"),
-        ("stripeAccountId", "ACCT_1", "invalid"),
-        ("stripeAccountId", "xacct_1", "invalid"),
-        ("stripeAccountId", "acct_1 2", "invalid"),
-        ("stripeAccountId", "acct_1_2", "invalid"),
-        ("stripeAccountId", "acct_é", "invalid"),
-        ("stripeAccountId", "acct_١", "invalid"),
-        ("stripeAccountId", "acct_1\x01", "invalid"),
+        ("stripeAccountId", "acct_", "not_an_account_id"),
+        ("stripeAccountId", "1234567890", "not_an_account_id"),
+        ("stripeAccountId", "ACCT_1", "not_an_account_id"),
+        ("stripeAccountId", "xacct_1", "not_an_account_id"),
+        ("stripeAccountId", "acct_1 2", "not_an_account_id"),
+        ("stripeAccountId", "acct_1_2", "not_an_account_id"),
+        ("stripeAccountId", "acct_é", "not_an_account_id"),
+        ("stripeAccountId", "acct_١", "not_an_account_id"),
+        ("stripeAccountId", "acct_1\x01", "not_an_account_id"),
         ("stripeAccountId", "acct_" + "1" * 251, "max_length"),
         ("apiKey", None, "null"),
         ("apiKey", "", "blank"),
@@ -201,28 +213,28 @@ def test_secret_is_accepted_and_encrypted(manager, connection, stored, field, se
         ("partnerEndpoint", "", "blank"),
         ("partnerEndpoint", "   ", "blank"),
         ("partnerEndpoint", "https://example.com/" + "p" * 2_029, "max_length"),
-        ("partnerEndpoint", "http://example.com/", "invalid"),
+        ("partnerEndpoint", "http://example.com/", "not_https"),
         ("configJson", "", "blank"),
-        ("configJson", "  ", "invalid"),
-        ("configJson", "null", "invalid"),
-        ("configJson", "[]", "invalid"),
-        ("configJson", '"{}"', "invalid"),
-        ("configJson", "1", "invalid"),
-        ("configJson", "{} {}", "invalid"),
-        ("configJson", '{"a": 1,}', "invalid"),
-        ("configJson", "{'a': 1}", "invalid"),
-        ("configJson", '{"a": 1, "a": 1}', "invalid"),
-        ("configJson", '{"b": {"a": 1, "\\u0061": 2}}', "invalid"),
-        ("configJson", '{"a": NaN}', "invalid"),
-        ("configJson", '{"a": -Infinity}', "invalid"),
-        ("configJson", "\ufeff{}", "invalid"),
-        ("configJson", '{"a": "\\u0000"}', "invalid"),
-        ("configJson", '{"\\ud800": 1}', "invalid"),
-        ("configJson", '{"a": ["\\udfff"]}', "invalid"),
-        ("configJson", '{"a":' * 101 + "1" + "}" * 101, "invalid"),
-        ("configJson", '{"a":' + "[" * 100 + "]" * 100 + "}", "invalid"),
+        ("configJson", "  ", "not_json"),
+        ("configJson", "null", "not_an_object"),
+        ("configJson", "[]", "not_an_object"),
+        ("configJson", '"{}"', "not_an_object"),
+        ("configJson", "1", "not_an_object"),
+        ("configJson", "{} {}", "not_json"),
+        ("configJson", '{"a": 1,}', "not_json"),
+        ("configJson", "{'a': 1}", "not_json"),
+        ("configJson", '{"a": 1, "a": 1}', "not_json"),
+        ("configJson", '{"b": {"a": 1, "\\u0061": 2}}', "not_json"),
+        ("configJson", '{"a": NaN}', "not_json"),
+        ("configJson", '{"a": -Infinity}', "not_json"),
+        ("configJson", "\ufeff{}", "not_json"),
+        ("configJson", '{"a": "\\u0000"}', "invalid_characters"),
+        ("configJson", '{"\\ud800": 1}', "invalid_characters"),
+        ("configJson", '{"a": ["\\udfff"]}', "invalid_characters"),
+        ("configJson", '{"a":' * 101 + "1" + "}" * 101, "not_json"),
+        ("configJson", '{"a":' + "[" * 100 + "]" * 100 + "}", "not_json"),
         ("configJson", '{"a":' * 3_000 + "1" + "}" * 3_000, "max_length"),
-        ("configJson", '{"a":' + "[" * 8_000 + "]" * 8_000 + "}", "invalid"),
+        ("configJson", '{"a":' + "[" * 8_000 + "]" * 8_000 + "}", "not_json"),
         ("configJson", "{}" + " " * (CONFIG_LIMIT - 1), "max_length"),
         (
             "configJson",
@@ -244,7 +256,7 @@ def test_only_a_string_is_a_string(manager, assert_refused, field, sent):
     response = manager.update(VALID | {field: sent})
 
     assert assert_refused(response, 400, "4000")["errors"] == [
-        {"field": field, "code": "invalid", "message": "Not a valid string."}
+        {"field": field, "code": "invalid_type", "message": "Must be a string."}
     ]
 
 
@@ -254,7 +266,7 @@ def test_nul_and_lone_surrogates_are_refused(manager, assert_refused, field, bad
     response = manager.update(VALID | {field: VALID[field] + bad})
 
     errors = assert_refused(response, 400, "4000")["errors"]
-    assert [(error["field"], error["code"]) for error in errors] == [(field, "invalid")]
+    assert [(error["field"], error["code"]) for error in errors] == [(field, "invalid_characters")]
 
 
 def test_a_pair_of_surrogates_is_one_character(manager, connection):
@@ -281,6 +293,24 @@ def test_wrong_family_is_called_by_its_name(manager, assert_refused, field, sent
 
     [error] = assert_refused(response, 400, "4000")["errors"]
     assert error["message"].startswith(f"This is {named}; needed is ")
+
+
+@pytest.mark.parametrize(
+    ("field", "limit"),
+    [
+        ("connectionBizId", 64),
+        ("connectionName", 128),
+        ("connectionDescription", 1_000),
+        ("partnerEndpoint", 2_048),
+        ("configJson", CONFIG_LIMIT),
+    ],
+)
+def test_limit_stands_beside_the_message(manager, assert_refused, field, limit):
+    response = manager.update(VALID | {field: "x" * (limit + 1)})
+
+    [error] = assert_refused(response, 400, "4000")["errors"]
+    assert (error["code"], error["limit"]) == ("max_length", limit)
+    assert f"{limit:,}" in error["message"]
 
 
 def test_every_bad_field_is_listed_once_in_the_order_of_the_contract(manager, assert_refused):

@@ -241,11 +241,11 @@ def test_connection_of_another_workspace_is_not_found(
 @pytest.mark.parametrize(
     ("body", "field", "code"),
     [
-        (b"{", None, "invalid"),
-        (b"[]", None, "invalid"),
+        (b"{", None, "not_json"),
+        (b"[]", None, "not_an_object"),
         ({}, "connectionBizId", "required"),
         ({"connectionBizId": None}, "connectionBizId", "null"),
-        ({"connectionBizId": 5}, "connectionBizId", "invalid"),
+        ({"connectionBizId": 5}, "connectionBizId", "invalid_type"),
         ({"connectionBizId": "x" * 65}, "connectionBizId", "max_length"),
         (NAMED | {"connectionBizID": "x"}, "connectionBizID", "unknown"),
         (NAMED | {"apiKey": random_api_key()}, "apiKey", "unknown"),

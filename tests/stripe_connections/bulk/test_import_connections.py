@@ -278,7 +278,7 @@ BAD = [
     ({**GOOD, "apiKey": "pk_" + "live_" + "a" * 20}, "apiKey: This is a publishable key"),
     ({**GOOD, "partnerEndpoint": "https://10.0.0.1/"}, "The host must be public"),
     ({**GOOD, "configJson": "[]"}, "configJson: "),
-    ({**GOOD, "status": 7}, "status: This must be INACTIVE or ACTIVE."),
+    ({**GOOD, "status": 7}, "status: Must be INACTIVE or ACTIVE."),
     ({**GOOD, "apikey": "x"}, "1 of the names are none of"),
     ([1], "It is not a JSON object"),
 ]

@@ -1,0 +1,88 @@
+"""Clients that common generators make of the API's document can update a connection."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.openapi.views import document
+
+LOCATIONS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+OPENAPI_PYTHON_CLIENT = """
+from client.api.connections.update_connection import sync_detailed
+from client.api.tokens.obtain_token import sync
+from client.client import AuthenticatedClient, Client
+from client.models import Credentials, UpdateConnection
+
+login = sync(client=Client(URL, headers=PORTAL), body=Credentials("demo-manager", PASSWORD))
+client = AuthenticatedClient(URL, login.data.access_token, headers=PORTAL)
+for name in ("By a generated client", ""):
+    body = UpdateConnection("sc_abc123", connection_name=name)
+    response = sync_detailed("ws_demo", client=client, body=body)
+    answer = response.parsed
+    print(answer.data.connection_name if answer.success else answer.errors[0].code)
+"""
+OPENAPI_GENERATOR = """
+from client import ApiClient, Configuration, ConnectionsApi, TokensApi
+from client import Credentials, UpdateBody, UpdateConnection
+from client.exceptions import BadRequestException
+
+client = ApiClient(Configuration(URL))
+client.default_headers |= PORTAL
+login = TokensApi(client).obtain_token(Credentials(username="demo-manager", password=PASSWORD))
+client.configuration.access_token = login.data.access_token
+update = ConnectionsApi(client).update_connection
+for name in ("By a generated client", " "):
+    body = UpdateConnection.model_construct(connection_biz_id="sc_abc123", connection_name=name)
+    try:
+        print(update("ws_demo", UpdateBody(body)).data.connection_name)
+    except BadRequestException as error:
+        print(error.data.errors[0].code.value)
+"""
+GENERATORS = {
+    "openapi-python-client": (
+        "generate --path openapi.json --output-path client --meta none --fail-on-warning",
+        OPENAPI_PYTHON_CLIENT,
+    ),
+    "openapi-generator-cli": (
+        "generate -i openapi.json -g python -o . --package-name client",
+        OPENAPI_GENERATOR,
+    ),
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
+
+
+def run(directory: Path, *command: str) -> str:
+    finished = subprocess.run(
+        command,
+        cwd=directory,
+        env=os.environ | {"PATH": LOCATIONS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_generated_client_updates_a_connection_and_reads_a_refusal(
+    generator: str, live: Any, tmp_path: Path
+) -> None:
+    if not shutil.which(generator, path=LOCATIONS) and not os.environ.get("CI"):
+        pytest.skip(f"There is no {generator} here: install requirements.txt")
+    arguments, program = GENERATORS[generator]
+    (tmp_path / "openapi.json").write_bytes(document())
+    run(tmp_path, generator, *arguments.split())
+    (tmp_path / "program.py").write_text(
+        f"URL, PORTAL = {live.url!r}, {live.portal!r}\n"
+        f"PASSWORD = {live.passwords['demo-manager']!r}\n{program}"
+    )
+
+    assert run(tmp_path, sys.executable, "program.py") == "By a generated client\nblank\n"
