@@ -1,7 +1,8 @@
 """The Stripe connection of a workspace."""
 
+from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 from django.core.exceptions import FieldError
 from django.db import connections, models
@@ -54,43 +55,43 @@ class Mode(models.TextChoices):
 
 
 class Verification(models.TextChoices):
-    """What Stripe said of an API key when it was asked."""
+    """What Stripe said about an API key."""
 
     VERIFIED = "verified", "Verified"
+    RESTRICTED = "restricted", "Restricted"
     REJECTED = "rejected", "Rejected"
-    NARROW = "narrow", "Narrow"
     UNVERIFIED = "unverified", "Unverified"
 
 
-class Outcome(NamedTuple):
-    """What is known of the API key that a connection has now, and since when."""
+@dataclass(frozen=True)
+class Reply:
+    """What Stripe said about an API key: in answer to a request, or as a connection stores it.
+
+    Without `at` no request was sent.
+    """
 
     verification: str = Verification.UNVERIFIED.value
     at: datetime | None = None
     account_id: str | None = None
     missing_permission: str | None = None
+    # Of an answer only: the key's fingerprints under every key of the ring, and the HTTP status.
+    fingerprints: frozenset[str] = frozenset()
+    status: int | None = None
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether Stripe knows the key or rejects it."""
+        return self.verification != Verification.UNVERIFIED
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """VERIFICATION_FIELDS and their values."""
+        return dict(zip(VERIFICATION_FIELDS, astuple(self), strict=False))
 
 
 def in_mode(mode: str) -> Q:
     """Connections whose API key is of `mode`: hints read "sk_live_…4242"."""
     return Q(api_key_hint__contains=f"_{mode}_…")
-
-
-def with_verification(verification: str) -> Q:
-    """Connections whose `outcome` is `verification`."""
-    asked = Q(verification_fingerprint=F("api_key_fingerprint"))
-    same_account = Q(stripe_account_id=F("verification_account_id"))
-    known = {
-        Verification.VERIFIED: same_account | Q(stripe_account_id__isnull=True),
-        Verification.REJECTED: Q(verification_account_id__isnull=True)
-        | Q(stripe_account_id__isnull=False) & ~same_account,
-        Verification.NARROW: Q(),
-    }
-    conditions = {name: asked & Q(verification=name) & more for name, more in known.items()}
-    if verification in conditions:
-        return conditions[Verification(verification)]
-    verified, rejected, narrow = conditions.values()
-    return ~verified & ~rejected & ~narrow
 
 
 def mode_of(hint: str | None) -> str:
@@ -198,15 +199,15 @@ class StripeConnection(models.Model):
         max_length=FINGERPRINT_LENGTH, null=True, editable=False
     )
     webhook_secret_replaced_at = models.DateTimeField(null=True, editable=False)
-    # What Stripe said, and of which key, by its fingerprint. Nobody resets it: of another key or
-    # account it says nothing (`outcome`), also where a process of an older version wrote that.
+    # What Stripe said about this key and account; `services.py` resets it if either changes.
     verification = models.CharField(
-        max_length=10, choices=Verification, null=True, blank=True, editable=False
+        max_length=10,
+        choices=Verification,
+        default=Verification.UNVERIFIED,
+        db_default=Verification.UNVERIFIED,
+        editable=False,
     )
     verification_at = models.DateTimeField(null=True, editable=False)
-    verification_fingerprint = models.CharField(
-        max_length=FINGERPRINT_LENGTH, null=True, editable=False
-    )
     verification_account_id = models.CharField(
         max_length=ACCOUNT_ID_LENGTH, null=True, editable=False
     )
@@ -259,8 +260,20 @@ class StripeConnection(models.Model):
             models.CheckConstraint(name="connection_status", condition=Q(status__in=Status.values)),
             models.CheckConstraint(name="connection_version", condition=Q(version__gte=1)),
             models.CheckConstraint(
-                name="connection_verification",
-                condition=Q(verification__isnull=True) | Q(verification__in=Verification.values),
+                name="connection_verification", condition=Q(verification__in=Verification.values)
+            ),
+            models.CheckConstraint(
+                name="connection_verified_key",
+                condition=Q(verification=Verification.UNVERIFIED) | Q(api_key__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="connection_verified_account",
+                condition=~Q(verification=Verification.VERIFIED)
+                | Q(stripe_account_id__isnull=True)
+                | Q(
+                    verification_account_id__isnull=False,
+                    verification_account_id=F("stripe_account_id"),
+                ),
             ),
             models.CheckConstraint(name="connection_api_key", condition=_traces_beside("api_key")),
             models.CheckConstraint(
@@ -281,37 +294,14 @@ class StripeConnection(models.Model):
         return mode_of(self.api_key_hint)
 
     @property
-    def outcome(self) -> Outcome:
-        """What Stripe said of this API key for this account; unverified if that is not known."""
-        if not self._is_asked:
-            return Outcome()
-        return Outcome(
-            self.verification or Verification.UNVERIFIED.value,
-            self.verification_at,
-            self.verification_account_id,
-            self.missing_permission,
-        )
+    def outcome(self) -> Reply:
+        """What Stripe said about this API key for this account."""
+        return Reply(*(getattr(self, name) for name in VERIFICATION_FIELDS))
 
-    def keep_outcome(self, outcome: Outcome) -> None:
-        """Set VERIFICATION_FIELDS to what is known of the key that is set, without saving."""
-        self.verification, self.verification_at = outcome.verification, outcome.at
-        self.verification_fingerprint = self.api_key_fingerprint
-        self.verification_account_id = outcome.account_id
-        self.missing_permission = outcome.missing_permission
-
-    @property
-    def _is_asked(self) -> bool:
-        """Whether what Stripe said is about the key and the account that are stored now."""
-        fingerprint, answered = self.verification_fingerprint, self.verification_account_id
-        if fingerprint is None or fingerprint != self.api_key_fingerprint:
-            return False
-        match self.verification:
-            case Verification.VERIFIED:
-                return self.stripe_account_id in {None, answered}
-            case Verification.REJECTED:
-                return answered is None or self.stripe_account_id not in {None, answered}
-            case _:
-                return True
+    def keep_outcome(self, reply: Reply) -> None:
+        """Set VERIFICATION_FIELDS, without saving."""
+        for name, value in reply.columns.items():
+            setattr(self, name, value)
 
     def is_unreadable(self, name: str) -> bool:
         """Whether a secret is stored that no key of ours can decrypt; needs `with_tokens`.
@@ -361,11 +351,10 @@ class IdempotencyKey(models.Model):
         return f"{self.key_digest} of {self.created_at}"
 
 
-# What the last asking of Stripe left; `outcome` needs `api_key_fingerprint` besides.
+# In the order of `Reply`.
 VERIFICATION_FIELDS = (
     "verification",
     "verification_at",
-    "verification_fingerprint",
     "verification_account_id",
     "missing_permission",
 )

@@ -18,7 +18,7 @@ from stripe_connections.models import (
     SECRET_FIELDS,
     UPDATABLE_FIELDS,
     VERIFICATION_FIELDS,
-    Outcome,
+    Reply,
     StripeConnection,
 )
 from stripe_connections.secrets.columns import secret_columns
@@ -26,7 +26,6 @@ from stripe_connections.secrets.fields import decrypted
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
-from stripe_connections.stripe_api.verification import Answer
 from workspaces.models import Workspace
 
 
@@ -45,8 +44,8 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     changes: Mapping[str, Any],
     actor: Actor,
     expected_versions: Collection[int] | None = None,
-    answer: Answer | None = None,
-    confirms_mode: bool = False,
+    reply: Reply | None = None,
+    allow_mode_change: bool = False,
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
@@ -55,10 +54,11 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     `expected_versions`, it must be at one of them. The given columns are written with a new
     `version` and `updated_at`, and with the audit record, by one statement (`statements.py`).
 
-    With STRIPE_VERIFY, Stripe is asked first about a new API key or account, unless its `answer`
-    is given (see `verification`); the row is read before, and judged again under the lock.
-    `confirms_mode` lets a live key replace a test key and the other way round. VerificationError,
-    VerificationUnavailableError and TooManyAttemptsError are then raised besides.
+    With STRIPE_VERIFY, a new API key or account is verified first, unless the caller brings the
+    `reply` (see `verification`); the reply is judged again by the locked row. `allow_mode_change`
+    lets a live key replace a test key and the other way round. This raises VerificationError,
+    VerificationUnavailableError and TooManyAttemptsError. Without STRIPE_VERIFY, a new key or
+    account is unverified.
 
     Raises ConnectionNotFoundError and VersionConflictError, a ValueError for a name that is not
     updatable, a TypeError for a secret that is not text, and an OperationalError if another
@@ -68,20 +68,25 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     stored = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     if not changes:
         return _found(stored.only(*READ_FIELDS).first(), workspace, expected_versions)
-    is_asked = settings.STRIPE_VERIFY and not verification.ASKED_FIELDS.isdisjoint(changes)
-    if is_asked and answer is None:
+    is_new = not verification.VERIFIED_FIELDS.isdisjoint(changes)
+    is_verified = settings.STRIPE_VERIFY and is_new
+    if is_verified and reply is None:
         before = _found(stored.first(), workspace, expected_versions)
-        answer = verification.ask_about(before, changes, actor=actor, confirms_mode=confirms_mode)
+        subject = verification.subject_of(before, changes, allow_mode_change=allow_mode_change)
+        reply = verification.verify(subject)
     columns = _columns(workspace, biz_id, changes)
     row = (workspace.pk, biz_id)
-    known: dict[str, Any] = {}
+    outcome = Reply()
     more: dict[str, tuple[str, str]] = {}
-    with lock_backoff.remembered(row), statements.transaction_unless_single(single=not is_asked):
-        if is_asked and answer:
+    with lock_backoff.remembered(row), statements.transaction_unless_single(single=not is_verified):
+        if is_verified and reply:
             locked = stored.for_update(lock_timeout(row)).first()
             before = _found(locked, workspace, expected_versions)
-            outcome = verification.judged(answer, before, changes, confirms_mode=confirms_mode)
-            known, more = _outcome_columns(before, columns, outcome)
+            outcome = verification.judged(
+                reply, before, changes, allow_mode_change=allow_mode_change
+            )
+            more = _changed_outcome(before.outcome, outcome)
+        known = outcome.columns if is_new else {}
         connection = statements.execute(
             Update(row, columns | known, actor, expected_versions, lock_timeout(row), more)
         )
@@ -106,31 +111,19 @@ def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> d
     return columns
 
 
-def _outcome_columns(
-    connection: StripeConnection, columns: Mapping[str, Any], outcome: Outcome
-) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
-    """The columns of what Stripe said once `columns` are written, and what the audit keeps."""
-    known = connection.outcome
-    for name in columns.keys() - {*SECRET_FIELDS}:
-        setattr(connection, name, columns[name])
-    more = _keep_outcome(connection, known, outcome)
-    names = ("api_key_fingerprint", *VERIFICATION_FIELDS)
-    return {name: getattr(connection, name) for name in names}, more
-
-
 def create_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     *,
     workspace: Workspace,
     values: Mapping[str, Any],
     actor: Actor,
     biz_id: str | None = None,
-    answer: Answer | None = None,
+    reply: Reply | None = None,
     once: Once | None = None,
 ) -> StripeConnection:
     """A new connection of `workspace`, saved and recorded in one transaction.
 
     `values` maps names of UPDATABLE_FIELDS to validated values, `connection_name` at least.
-    Without a `biz_id` it gets one of its own. With STRIPE_VERIFY, Stripe is asked about an API key
+    Without a `biz_id` it gets one of its own. With STRIPE_VERIFY, an API key is verified
     as for `update_connection`. With `once`, that it was created is kept in the same transaction.
 
     Raises a ValueError for a name that is not updatable, a TypeError for a secret that is not
@@ -140,7 +133,7 @@ def create_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     connection = StripeConnection(workspace=workspace)
     if biz_id is not None:
         connection.biz_id = biz_id
-    recorded = _set_asked(connection, values, actor, answer)
+    recorded = _set_verified(connection, values, reply)
     with transaction.atomic():
         connection.save(force_insert=True)
         records.record_creation(connection, recorded, actor)
@@ -173,15 +166,15 @@ def create_connection_once(
     return created, True
 
 
-def _set_asked(
-    connection: StripeConnection, values: Mapping[str, Any], actor: Actor, answer: Answer | None
+def _set_verified(
+    connection: StripeConnection, values: Mapping[str, Any], reply: Reply | None
 ) -> list[str]:
     """Set the values of a new connection and what Stripe says; returns what the audit names."""
     outcome = None
     if settings.STRIPE_VERIFY and "api_key" in values:
-        if answer is None:
-            answer = verification.ask_about(connection, values, actor=actor)
-        outcome = verification.judged(answer, connection, values)
+        if reply is None:
+            reply = verification.verify(verification.subject_of(connection, values))
+        outcome = verification.judged(reply, connection, values)
     for name, value in values.items():
         if name in SECRET_FIELDS:
             connection.replace_secret(name, value)
@@ -192,52 +185,55 @@ def _set_asked(
     return [*values, *(["verification"] if outcome else [])]
 
 
-def verify_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> StripeConnection:
-    """Ask Stripe about the stored API key, and keep nothing but what it says.
+def verify_connection(
+    *, workspace: Workspace, biz_id: str, actor: Actor, deadline: float | None = None
+) -> StripeConnection:
+    """Verify the stored API key within `deadline` seconds, and write nothing but the reply.
 
-    Outside of any transaction only. Neither `version` nor `updated_at` change.
+    Outside any transaction. Neither `version` nor `updated_at` changes.
 
     Raises ConnectionNotFoundError, a VerificationError for a key that is missing or cannot be
-    read, TooManyAttemptsError, and VerificationUnavailableError where it could not be told; what
-    was known of this key then stays.
+    read, TooManyAttemptsError, and VerificationUnavailableError if Stripe did not say whether the
+    key works, or the key was replaced meanwhile; nothing is written then.
     """
     connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     before = _found(connections.first(), workspace, None)
-    answer = verification.ask_again(before, actor=actor)
-    connection = record_answer(before.pk, answer, actor)
-    if connection is None or not answer.is_told:
+    reply = verification.verify(verification.stored_subject(before), deadline=deadline)
+    connection = record_reply(before.pk, reply, actor)
+    if connection is None:
         raise verification.VerificationUnavailableError
     return _found(connection, workspace, None)
 
 
-def record_answer(pk: int, answer: Answer, actor: Actor) -> StripeConnection | None:
-    """Keep what Stripe said of the stored key of a connection, which is returned.
+def record_reply(pk: int, reply: Reply, actor: Actor) -> StripeConnection | None:
+    """Write what Stripe said about the stored key of a connection, which is returned.
 
-    None where nothing is kept: the connection is gone, has another key by now, or Stripe could
-    not tell and more is known already. A changed outcome is recorded in the records.
+    None if nothing is written: the connection is gone, its key was replaced, or Stripe did not
+    say whether it works. A changed outcome is recorded in the audit.
     """
+    if not reply.is_conclusive:
+        return None
     with transaction.atomic():
         connections = StripeConnection.objects.filter(pk=pk).for_update(lock_timeout())
         connection: StripeConnection | None = connections.filter(
-            api_key_fingerprint__in=answer.fingerprints
+            api_key_fingerprint__in=reply.fingerprints
         ).first()
-        outcome = verification.found(answer, connection) if connection else None
-        if connection is None or outcome is None:
+        if connection is None:
             return None
-        recorded = _keep_outcome(connection, connection.outcome, outcome)
+        outcome = verification.for_account(reply, connection.stripe_account_id)
+        recorded = _changed_outcome(connection.outcome, outcome)
+        connection.keep_outcome(outcome)
         connection.save(update_fields=VERIFICATION_FIELDS, force_update=True)
         if recorded:
             records.record_update(connection, recorded, actor)
     return connection
 
 
-def _keep_outcome(
-    connection: StripeConnection, known: Outcome, outcome: Outcome
-) -> dict[str, tuple[str, str]]:
-    """Set the outcome without saving; returns what the audit keeps of it."""
-    connection.keep_outcome(outcome)
-    old, new = known.verification, connection.outcome.verification
-    return {} if old == new else {"verification": (old, new)}
+def _changed_outcome(old: Reply, new: Reply) -> dict[str, tuple[str, str]]:
+    """What the audit keeps of a new outcome."""
+    if old.verification == new.verification:
+        return {}
+    return {"verification": (old.verification, new.verification)}
 
 
 def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> bool:
@@ -245,7 +241,7 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
 
     Returns whether there were any; a secret under the first key is left byte for byte. Hint, date
     and version stay: to those who read the connection nothing has changed, and an edit that is
-    under way must not fail for it. The fingerprint is the new key's, also that of what Stripe said.
+    under way must not fail for it. The fingerprint is the new key's.
 
     Raises ConnectionNotFoundError, and UndecryptableSecretError, which leaves both secrets as
     they are.
@@ -261,15 +257,11 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
             for name, token in tokens.items()
             if token is not None and ring.position_of(token) != 0
         }
-        is_asked = connection.verification_fingerprint == connection.api_key_fingerprint
         for name, secret in stale.items():
             setattr(connection, name, secret)
             setattr(connection, f"{name}_fingerprint", ring.fingerprint(secret))
-        if is_asked:
-            connection.verification_fingerprint = connection.api_key_fingerprint
         if stale:
             columns = [column for name in stale for column in (name, f"{name}_fingerprint")]
-            columns.append("verification_fingerprint")
             connection.save(update_fields=columns, force_update=True)
             log = {name: connection.shown(name) for name in stale}
             changes = {n: (h, f"{records.REENCRYPTED} {h}") for n, h in log.items()}

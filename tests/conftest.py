@@ -339,12 +339,12 @@ def no_records(db: None) -> Iterator[None]:
 
 @pytest.fixture
 def transactions(stripe, monkeypatch):  # noqa: F811 - the fixture
-    """Whether a transaction was open, for each question to Stripe."""
-    ask, found = verification.ask, []
+    """Whether a transaction was open, for each verification."""
+    verify, found = verification.verify, []
 
-    def look_and_ask(*arguments):
+    def look_and_verify(*arguments, **options):
         found.append(database.in_atomic_block)
-        return ask(*arguments)
+        return verify(*arguments, **options)
 
-    monkeypatch.setattr(verification, "ask", look_and_ask)
+    monkeypatch.setattr(verification, "verify", look_and_verify)
     return found

@@ -146,11 +146,11 @@ def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPat
     # Not where it is not asked.
     from stripe import HTTPClient  # noqa: PLC0415
 
-    from stripe_connections.stripe_api import client  # noqa: PLC0415
+    from stripe_connections.stripe_api import client, verification  # noqa: PLC0415
 
     def wait(read: float, deadline: float) -> None:
         monkeypatch.setattr(client, "READ_SECONDS", read)
-        monkeypatch.setattr(client, "DEADLINE_SECONDS", deadline)
+        monkeypatch.setattr(verification, "DEADLINE_SECONDS", deadline)
 
     def hurry() -> None:
         """Time for the request to arrive on a busy machine, and no more."""

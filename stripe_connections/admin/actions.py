@@ -18,6 +18,7 @@ from stripe_connections.bulk.file_formats import csv_lines, exported
 from stripe_connections.models import Status, StripeConnection, Verification
 from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.stripe_api.verification import (
+    DEADLINE_SECONDS,
     TooManyAttemptsError,
     VerificationError,
     VerificationUnavailableError,
@@ -27,10 +28,10 @@ from stripe_connections.stripe_api.verification import (
 MAX_AT_ONCE = 500
 # What an action comes to, as it is told.
 CHANGED = ("done", "unchanged", "failed")
-VERIFIED = ("verified", "narrow", "rejected", "failed")
-# Stripe takes a moment to answer and at times six seconds, and the proxy in front waits for 30.
-MAX_ASKED = 20
-ASKING_SECONDS = 15
+VERIFIED = ("verified", "restricted", "rejected", "failed")
+# A request to Stripe takes up to six seconds, and the proxy in front waits for 30.
+MAX_VERIFIED = 20
+VERIFYING_SECONDS = 15
 
 
 @admin.action(description="Activate", permissions=["change"])
@@ -51,18 +52,19 @@ def deactivate(
 
 @admin.action(description="Verify with Stripe", permissions=["change"])
 def verify(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-    """Ask Stripe about the stored key of each."""
-    until = monotonic() + ASKING_SECONDS
+    """Verify the stored key of each."""
+    end = monotonic() + VERIFYING_SECONDS
 
     def step(connection: StripeConnection) -> str:
-        if monotonic() > until:
-            raise VerificationUnavailableError
         saved = services.verify_connection(
-            workspace=connection.workspace, biz_id=connection.biz_id, actor=actor_of(request)
+            workspace=connection.workspace,
+            biz_id=connection.biz_id,
+            actor=actor_of(request),
+            deadline=min(DEADLINE_SECONDS, end - monotonic()),
         )
         return saved.outcome.verification
 
-    _apply(request, _few(request, queryset, MAX_ASKED), step, VERIFIED)
+    _apply(request, _few(request, queryset, MAX_VERIFIED), step, VERIFIED)
 
 
 @admin.action(description="Re-encrypt under the current key", permissions=["change"])
@@ -163,9 +165,9 @@ def _done(step: Callable[[StripeConnection], str], connection: StripeConnection)
     except VerificationError as error:
         return "failed", error.message.rstrip(".")
     except VerificationUnavailableError:
-        return "failed", "Stripe could not tell"
+        return "failed", "Stripe did not say whether the key works"
     except TooManyAttemptsError:
-        return "failed", "asked too often"
+        return "failed", "too many requests"
     except (services.ConnectionNotFoundError, DatabaseError):
         return "failed", "try again"
     return word, word if word == Verification.REJECTED else ""

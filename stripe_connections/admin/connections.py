@@ -1,7 +1,7 @@
 """Staff find and mend connections.
 
 Nothing here reads a secret: lists and forms show hints, fingerprints and dates, and every write
-goes through `services.py`. Stripe is asked before any transaction begins.
+goes through `services.py`. A key is verified before any transaction begins.
 """
 
 from typing import Any, cast
@@ -34,6 +34,7 @@ from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 from stripe_connections.models import (
     SECRET_FIELDS,
+    Reply,
     Status,
     StripeConnection,
     StripeConnectionQuerySet,
@@ -41,25 +42,14 @@ from stripe_connections.models import (
 )
 from stripe_connections.search import search
 from stripe_connections.stripe_api import verification
-from stripe_connections.stripe_api.verification import (
-    Answer,
-    TooManyAttemptsError,
-)
+from stripe_connections.stripe_api.verification import TooManyAttemptsError
 
-# What one action changes; a command changes more.
-MAX_AT_ONCE = 500
 MAX_HOLDERS = 200
-UNTOLD = "Stripe could not tell whether the key works, so it is saved as unverified."
-# What an action comes to, as it is told.
-CHANGED = ("done", "unchanged", "failed")
-VERIFIED = ("verified", "narrow", "rejected", "failed")
-# Stripe takes a moment to answer and at times six seconds, and the proxy in front waits for 30.
-MAX_ASKED = 20
-ASKING_SECONDS = 15
+UNVERIFIED = "Stripe did not say whether the key works, so it is saved as unverified."
 STORED = ("mode", "stored_outcome", "stored_api_key", "stored_webhook_secret")
 SHOWN_OF_STRIPE = ("stripe_account_id", *STORED)
 ABOUT_STRIPE = (
-    "stripe_account_id", "mode", "stored_outcome", "stored_api_key", "api_key", "confirms_mode",
+    "stripe_account_id", "mode", "stored_outcome", "stored_api_key", "api_key", "allow_mode_change",
     "stored_webhook_secret", "webhook_secret",
 )  # fmt: skip
 DATES = ("version", "created_at", "updated_at")
@@ -148,8 +138,8 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     def outcome(self, connection: StripeConnection) -> SafeString:
         found = connection.outcome
         facts = {
-            "asked {} UTC": listing.minute(found.at),
-            "of {}": found.account_id,
+            "verified {} UTC": listing.minute(found.at),
+            "belongs to {}": found.account_id,
             "lacks {}": found.missing_permission,
         }
         hover = ", ".join(text.format(fact) for text, fact in facts.items() if fact)
@@ -182,7 +172,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         """With inputs for secrets only for those who may replace them."""
         may_change = obj is None or self.has_change_permission(request, obj)
         may_replace = may_change and self.has_replace_secrets_permission(request)
-        inputs = {*SECRET_FIELDS, "confirms_mode"} if may_replace else set()
+        inputs = {*SECRET_FIELDS, "allow_mode_change"} if may_replace else set()
         about = ("workspace", "connection_name", "connection_description", "status")
         callbacks = ("partner_endpoint", "config_json")
         if obj is None:
@@ -212,7 +202,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         return request.user.has_perm("stripe_connections.replace_secrets")
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without "verify" where Stripe is not asked."""
+        """Without "verify" if STRIPE_VERIFY is off."""
         actions: dict[str, Any] = super().get_actions(request)
         if not settings.STRIPE_VERIFY:
             actions.pop("verify", None)
@@ -248,40 +238,42 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         """The form; a secret in what is posted needs the permission for it.
 
-        Stripe is asked here, because Django's transaction begins in what is called at the end.
+        A key is verified here, because Django opens a transaction in the method called last.
         """
         posted = any(request.POST.get(name) for name in SECRET_FIELDS)
         if posted and not self.has_replace_secrets_permission(request):
             raise PermissionDenied
         if settings.STRIPE_VERIFY and request.method == "POST":
-            request.asked = self._asked(request, object_id)  # type: ignore[attr-defined]
+            request.reply = self._verified(request, object_id)  # type: ignore[attr-defined]
         return super().changeform_view(request, object_id, *args, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """The class of the form, which is made for this request alone, with Stripe's answer."""
+        """The class of the form, which is created for this request, with Stripe's reply."""
         form: Any = super().get_form(request, obj, *args, **kwargs)
-        form.asked = getattr(request, "asked", form.asked)
+        form.reply = getattr(request, "reply", form.reply)
         return form
 
-    def _asked(self, request: HttpRequest, object_id: str | None) -> Answer | TooManyAttemptsError:
-        """What Stripe says of the new key or account that is posted, if it could be saved."""
+    def _verified(
+        self, request: HttpRequest, object_id: str | None
+    ) -> Reply | TooManyAttemptsError:
+        """What Stripe says about the new key or account that is posted, if it could be saved."""
         connection = _called(object_id).first() if object_id else None
         if connection:
             may_save = self.has_change_permission(request, connection)
         else:
             may_save = object_id is None and self.has_add_permission(request)
         if not may_save:
-            return Answer()
+            return Reply()
         form = self.get_form(request, connection)(request.POST, instance=connection)
         if not form.is_valid():
-            return Answer()
+            return Reply()
+        subject = verification.subject_of(
+            connection or StripeConnection(workspace=form.cleaned_data["workspace"]),
+            form.changes,
+            allow_mode_change=form.is_mode_confirmed,
+        )
         try:
-            return verification.ask_about(
-                connection or StripeConnection(workspace=form.cleaned_data["workspace"]),
-                form.changes,
-                actor=actor_of(request),
-                confirms_mode=form.is_mode_confirmed,
-            )
+            return verification.verify(subject)
         except TooManyAttemptsError as error:
             return error
 
@@ -290,8 +282,8 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     ) -> None:
         """Through the door; `obj` becomes what was saved, without a secret being loaded."""
         assert isinstance(form, ConnectionForm)  # noqa: S101 - for the type checker
-        # Of a valid form it is one.
-        answer = cast("Answer", form.asked)
+        # In a valid form it is one.
+        reply = cast("Reply", form.reply)
         if change:
             saved = services.update_connection(
                 workspace=obj.workspace,
@@ -299,18 +291,18 @@ class StripeConnectionAdmin(admin.ModelAdmin):
                 changes=form.changes,
                 actor=actor_of(request),
                 expected_versions={form.cleaned_data["seen_version"]},
-                answer=answer,
-                confirms_mode=form.is_mode_confirmed,
+                reply=reply,
+                allow_mode_change=form.is_mode_confirmed,
             )
         else:
             saved = services.create_connection(
                 workspace=form.cleaned_data["workspace"],
                 values=form.changes | {"status": form.cleaned_data["status"]},
                 actor=actor_of(request),
-                answer=answer,
+                reply=reply,
             )
-        if answer.at and saved.outcome.verification == Verification.UNVERIFIED:
-            messages.warning(request, UNTOLD)
+        if reply.at and saved.outcome.verification == Verification.UNVERIFIED:
+            messages.warning(request, UNVERIFIED)
         obj.__dict__.update(saved.__dict__)
 
     # ── Further pages ─────────────────────────────────────────────────────────────────────────

@@ -12,10 +12,9 @@ from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 from stripe_connections.bulk.changes import API_NAMES, ChangesSerializer
-from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
+from stripe_connections.models import SECRET_FIELDS, Reply, Status, StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.verification import (
-    Answer,
     TooManyAttemptsError,
     VerificationError,
     VerificationUnavailableError,
@@ -26,14 +25,14 @@ CONFLICT = (
     "still here, except for secrets; what you left alone shows the values of now. Look at the "
     "changes above, then save again."
 )
-TOO_OFTEN = "Stripe was asked too often for this workspace or about this key, so nothing was saved."
+TOO_MANY = "Too many requests to Stripe for this workspace or about this key. Nothing was saved."
 UNAVAILABLE = (
-    "Stripe could not tell whether the key works, so nothing was saved. Try again in a moment; a "
+    "Stripe did not say whether the key works, so nothing was saved. Try again in a minute; a "
     "secret must be typed again."
 )
 CONFIRM = "Type it again and tick the box below if this is meant."
-STORED_IS_REFUSED = (
-    "Stripe refuses the stored API key, so the account cannot be checked: type a new key with it."
+STORED_IS_REJECTED = (
+    "Stripe rejects the stored API key, so the account cannot be checked: type a new key with it."
 )
 REQUIRED = ("connection_name",)
 AGAIN = "Type it again: what was typed is never shown."
@@ -72,12 +71,12 @@ def _secret() -> forms.PasswordInput:
 
 
 class ConnectionForm(forms.ModelForm):
-    """A connection to change or to add; the door saves it.
+    """A connection to change or to add; `services.py` saves it.
 
-    `asked` is what came of asking Stripe, where that was to be done.
+    `reply` is what Stripe said about a new key or account.
     """
 
-    asked: Answer | TooManyAttemptsError = Answer()
+    reply: Reply | TooManyAttemptsError = Reply()
 
     # The version that is shown: whoever saves has seen this one.
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
@@ -86,7 +85,7 @@ class ConnectionForm(forms.ModelForm):
     stripe_account_id = TextField("Stripe account ID", _line(), empty_value=None)
     api_key = TextField("New API key", _secret(), help_text=KEEP)
     # Hidden until somebody has typed such a key.
-    confirms_mode = forms.BooleanField(
+    allow_mode_change = forms.BooleanField(
         label="Live and test are swapped on purpose", required=False, widget=forms.HiddenInput
     )
     webhook_secret = TextField("New webhook secret", _secret(), help_text=KEEP)
@@ -112,7 +111,7 @@ class ConnectionForm(forms.ModelForm):
         data = super().clean() or self.cleaned_data
         self.changes = self._judged()
         if settings.STRIPE_VERIFY:
-            self._heed_stripe()
+            self._apply_reply()
         seen = data.get("seen_version")
         if self.instance.pk and seen != self.instance.version:
             records = history.records_since(self.instance, seen or 0)
@@ -148,19 +147,19 @@ class ConnectionForm(forms.ModelForm):
     @property
     def is_mode_confirmed(self) -> bool:
         """Whether a live key may take a test key's place, and the other way round."""
-        return bool(self.cleaned_data.get("confirms_mode"))
+        return bool(self.cleaned_data.get("allow_mode_change"))
 
-    def _heed_stripe(self) -> None:
-        """Refuse what Stripe's answer speaks against, and ask back where live and test swap."""
+    def _apply_reply(self) -> None:
+        """Refuse what Stripe's reply rules out, and ask for a confirmation of a new mode."""
         if self.is_mode_confirmed:
             self._show_confirmation()
-        if isinstance(self.asked, TooManyAttemptsError):
-            minutes = math.ceil(self.asked.wait / 60)
-            self.add_error(None, f"{TOO_OFTEN} Try again in {minutes} min.")
+        if isinstance(self.reply, TooManyAttemptsError):
+            minutes = math.ceil(self.reply.wait / 60)
+            self.add_error(None, f"{TOO_MANY} Try again in {minutes} min.")
             return
         try:
             verification.judged(
-                self.asked, self.instance, self.changes, confirms_mode=self.is_mode_confirmed
+                self.reply, self.instance, self.changes, allow_mode_change=self.is_mode_confirmed
             )
         except VerificationUnavailableError:
             self.add_error(None, UNAVAILABLE)
@@ -172,13 +171,13 @@ class ConnectionForm(forms.ModelForm):
             self._show_confirmation()
             self.add_error(error.field, f"{error.message} {CONFIRM}")
         elif error.field == "api_key" and "api_key" not in self.changes:
-            # The stored key was asked with, and there may be no input for another.
-            self.add_error("stripe_account_id", STORED_IS_REFUSED)
+            # The stored key was verified, and there may be no input for another.
+            self.add_error("stripe_account_id", STORED_IS_REJECTED)
         else:
             self.add_error(error.field, error.message)
 
     def _show_confirmation(self) -> None:
-        self.fields["confirms_mode"].widget = forms.CheckboxInput()
+        self.fields["allow_mode_change"].widget = forms.CheckboxInput()
 
     def _post_clean(self) -> None:
         """Leave the instance alone: the rules have been applied, and the door does the rest.

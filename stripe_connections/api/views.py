@@ -190,7 +190,7 @@ class StripeUnavailableError(WebError):
     """A 503: Stripe had to be asked, and could not be."""
 
     status_code = 503
-    default_detail = "Stripe could not tell whether the key works, try again"
+    default_detail = "Stripe did not say whether the key works, try again"
     # In seconds. Every try counts: whoever comes again at once is soon sent away for an hour.
     retry_after = 60
 

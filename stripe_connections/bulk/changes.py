@@ -1,6 +1,6 @@
 """What a command changes of a connection: checked as the API does, told as old and new."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -12,10 +12,10 @@ from stripe_connections import services
 from stripe_connections.api.serializers import StatusField, UpdateConnectionSerializer
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import selection
-from stripe_connections.bulk.questions import Questions
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import (
     SECRET_FIELDS,
+    Reply,
     Status,
     StripeConnection,
     StripeConnectionQuerySet,
@@ -23,9 +23,9 @@ from stripe_connections.models import (
 from stripe_connections.secrets.hints import SecretTraces
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api.verification import (
-    Answer,
     VerificationError,
     VerificationUnavailableError,
+    Verifier,
 )
 
 
@@ -65,13 +65,12 @@ def change_each(
 ) -> None:
     """Change of each locked row what is `wanted`, in batches; None skips it, RefusedError fails.
 
-    Stripe is asked about the rows of a batch before they are locked.
+    New keys and accounts of a batch are verified before its rows are locked.
     """
-    confirms_mode = bool(options.get("allow_mode_change"))
-    questions = Questions(actor, is_applied=options["apply"], confirms_mode=confirms_mode)
+    allow_mode_change = bool(options.get("allow_mode_change"))
+    verifier = Verifier(is_on=options["apply"], allow_mode_change=allow_mode_change)
     for pks in selection.batches(connections, options, report):
-        if questions.are_asked:
-            _ask(pks, wanted, questions)
+        verifier.prepare(_wanted_changes(pks, wanted))
         with transaction.atomic():
             for connection in _locked(pks, report):
                 try:
@@ -80,31 +79,29 @@ def change_each(
                         report.row("skipped", connection.biz_id)
                         continue
                     change(
-                        report, connection, changes, actor, questions, is_applied=options["apply"]
+                        report, connection, changes, actor, verifier, is_applied=options["apply"]
                     )
                 except RefusedError as error:
                     report.fail(connection.biz_id, str(error))
         report.advance(len(pks))
 
 
-def _ask(
-    pks: Sequence[int],
-    wanted: Callable[[StripeConnection], Mapping[str, Any] | None],
-    questions: Questions,
-) -> None:
+def _wanted_changes(
+    pks: Sequence[int], wanted: Callable[[StripeConnection], Mapping[str, Any] | None]
+) -> Iterator[tuple[StripeConnection, dict[str, Any]]]:
     for connection in StripeConnection.objects.filter(pk__in=pks).order_by("pk"):
         with suppress(RefusedError):
-            questions.ask(connection, different(connection, wanted(connection) or {}))
+            yield connection, different(connection, wanted(connection) or {})
 
 
-def judged(questions: Questions, connection: StripeConnection, new: Mapping[str, Any]) -> Answer:
-    """Stripe's answer for a locked row; RefusedError where it speaks against `new` values."""
+def judged(verifier: Verifier, connection: StripeConnection, new: Mapping[str, Any]) -> Reply:
+    """Stripe's reply for a locked row; RefusedError if it rules `new` values out."""
     try:
-        return questions.judge(connection, new)
+        return verifier.reply(connection, new)
     except VerificationError as error:
         raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
     except VerificationUnavailableError:
-        raise RefusedError("Stripe could not tell whether the key works: run again.") from None
+        raise RefusedError("Stripe did not say whether the key works: run again.") from None
 
 
 def _locked(pks: Sequence[int], report: Report) -> list[StripeConnection]:
@@ -130,20 +127,20 @@ def change(  # noqa: PLR0913 - what is done, where, by whom
     connection: StripeConnection,
     changes: Mapping[str, Any],
     actor: Actor,
-    questions: Questions,
+    verifier: Verifier,
     *,
     is_applied: bool,
 ) -> None:
     """Write those of `changes` that change something, if `is_applied`, and tell the report.
 
     The connection must be locked, so that what is told as the old value is what was replaced.
-    RefusedError where Stripe's answer speaks against it.
+    RefusedError if Stripe's reply rules it out.
     """
     new = different(connection, changes)
     if not new:
         report.row("unchanged", connection.biz_id)
         return
-    answer = judged(questions, connection, new)
+    reply = judged(verifier, connection, new)
     told = {API_NAMES[n]: [_named(n, connection.shown(n)), _shown(n, v)] for n, v in new.items()}
     if is_applied:
         saved = services.update_connection(
@@ -151,10 +148,10 @@ def change(  # noqa: PLR0913 - what is done, where, by whom
             biz_id=connection.biz_id,
             changes=new,
             actor=actor,
-            answer=answer,
-            confirms_mode=questions.confirms_mode,
+            reply=reply,
+            allow_mode_change=verifier.allow_mode_change,
         )
-        if answer.at:
+        if reply.at:
             told["verification"] = [connection.outcome.verification, saved.outcome.verification]
     text = ", ".join(f"{name}: {old!r} -> {value!r}" for name, (old, value) in told.items())
     report.row("changed", connection.biz_id, text, changes=told)

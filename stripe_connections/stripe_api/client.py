@@ -1,6 +1,6 @@
-"""One question to Stripe, by its own library: whose key is this?
+"""One request to Stripe, with its own library: whose key is this?
 
-Only `verification` imports this, and only where STRIPE_VERIFY is on: the library takes 22 MB and a
+Only `verification` imports this, and only if STRIPE_VERIFY is on: the library takes 22 MB and a
 tenth of a second.
 """
 
@@ -8,19 +8,17 @@ import json
 import re
 from collections.abc import Mapping
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 import stripe
 from django.conf import settings
 from urllib3.exceptions import HTTPError
 
-from stripe_connections.models import PERMISSION_LENGTH, Verification
+from stripe_connections.models import PERMISSION_LENGTH, Reply, Verification
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 3.0
-# For everything, a second try included.
-DEADLINE_SECONDS = 6.0
 MAX_ANSWER_BYTES = 64 * 1024
 
 _account_id = re.compile(r"acct_[A-Za-z0-9]{1,250}").fullmatch
@@ -28,42 +26,34 @@ _account_id = re.compile(r"acct_[A-Za-z0-9]{1,250}").fullmatch
 _permission = re.compile(rf"\brak_[a-z0-9_]{{1,{PERMISSION_LENGTH - 4}}}\b").search
 
 stripe.enable_telemetry = False
-# The library loads most of itself when it is first used; no question should wait for that.
+# The library loads most of itself when it is first used; no request should wait for that.
 _ = stripe.StripeClient("sk_").v1.accounts
 
 
-class Said(NamedTuple):
-    """What Stripe said of a key; `status` is HTTP's, None where there was no answer."""
+def retrieve_account(api_key: str, context: str | None, deadline: float) -> Reply:
+    """The account of `api_key`, see https://docs.stripe.com/api/accounts/retrieve.
 
-    verification: Verification = Verification.UNVERIFIED
-    account_id: str | None = None
-    missing_permission: str | None = None
-    status: int | None = None
-
-
-def whose(api_key: str, context: str | None) -> Said:
-    """Ask which account `api_key` is of (https://docs.stripe.com/api/accounts/retrieve).
-
-    `context` is the account for which the key of an organisation is asked.
+    `context` is the account that the request names if the key is an organization's.
     """
     client = stripe.StripeClient(
         api_key,
         stripe_context=context,
         max_network_retries=1,
-        http_client=_BoundedClient(monotonic() + DEADLINE_SECONDS),
+        http_client=_BoundedClient(monotonic() + deadline),
         base_addresses={"api": settings.STRIPE_API_BASE.rstrip("/")},
     )
     try:
-        found = client.v1.accounts.retrieve_current().id
-        if _account_id(found):
-            return Said(Verification.VERIFIED, found, status=200)
+        account_id = client.v1.accounts.retrieve_current().id
+        if _account_id(account_id):
+            return Reply(Verification.VERIFIED.value, account_id=account_id, status=200)
     except stripe.AuthenticationError:
-        return Said(Verification.REJECTED, status=401)
+        return Reply(Verification.REJECTED.value, status=401)
     except stripe.PermissionError as error:
-        return Said(Verification.NARROW, None, error.user_message or None, status=403)
-    except Exception as error:  # noqa: BLE001 - of garbage the library makes any kind of error
-        return Said(status=getattr(error, "http_status", None))
-    return Said(status=200)
+        permission = error.user_message or None
+        return Reply(Verification.RESTRICTED.value, missing_permission=permission, status=403)
+    except Exception as error:  # noqa: BLE001 - the library turns garbage into any kind of error
+        return Reply(status=getattr(error, "http_status", None))
+    return Reply(status=200)
 
 
 class _BoundedClient(stripe.HTTPClient):

@@ -1,50 +1,54 @@
-"""Ask Stripe whether a key works, before it is saved; with STRIPE_VERIFY only.
+"""Verification of API keys with Stripe, if STRIPE_VERIFY is on.
 
-`services.update_connection` and `create_connection` do all of it by themselves. Whoever calls them
-inside a transaction of their own must have asked before it began, because an answer can take
-seconds, and hands it in:
+`services.update_connection` and `create_connection` verify by themselves. A caller that opens a
+transaction sends the request before, because a reply can take seconds, and passes the reply on:
 
-    answer = verification.ask_about(connection, changes, actor=actor)
+    reply = verification.verify(verification.subject_of(connection, changes))
     with transaction.atomic():
-        services.update_connection(…, changes=changes, actor=actor, answer=answer)
+        services.update_connection(…, changes=changes, actor=actor, reply=reply)
 
-An answer says nothing of a row: `judged` decides what it means for the row as it is under the lock.
+A reply is about a key, not about a row: `judged` decides what it means for the locked row. A
+command sends many requests; its `Verifier` does that for it.
 """
 
 import logging
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from argparse import ArgumentParser
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Thread
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import monotonic, perf_counter, sleep
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from config.observability.metrics import count_ask
-from stripe_connections.audit.records import Actor, Source
-from stripe_connections.models import Outcome, StripeConnection, Verification, mode_of
+from stripe_connections.models import Reply, StripeConnection, Verification, mode_of
 from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.secrets.hints import SecretTraces
 from stripe_connections.secrets.keyring import keyring
 from workspaces import throttles
 
-if TYPE_CHECKING:
-    from stripe_connections.stripe_api.client import Said
-
 logger = logging.getLogger(__name__)
 
-# What is asked about when it changes.
-ASKED_FIELDS = frozenset({"api_key", "stripe_account_id"})
-# A server has 8 threads for everybody, and a slow Stripe must not take them all.
+# A change of one of these is verified.
+VERIFIED_FIELDS = frozenset({"api_key", "stripe_account_id"})
+# For everything, a second attempt included.
+DEADLINE_SECONDS = 6.0
+# A server has 8 threads in all, and a slow Stripe must not take all of them.
 MAX_AT_ONCE = 4
+# Requests a second of a command; about one account it sends one a second at most.
+COMMAND_RATE = 10.0
+ACCOUNT_SECONDS = 1
 
 _places = BoundedSemaphore(MAX_AT_ONCE)
 
 
 class VerificationError(Exception):
-    """Stripe's answer speaks against a change: which field of the model, a code, and why."""
+    """Stripe's reply rules a change out: the model's field, a code, and the reason."""
 
     def __init__(self, field: str, code: str, message: str) -> None:
         super().__init__(message)
@@ -52,155 +56,242 @@ class VerificationError(Exception):
 
 
 class VerificationUnavailableError(Exception):
-    """It could not be told whether a key works, and it must be."""
+    """Stripe did not say whether the key works, and the caller must know."""
 
 
 class TooManyAttemptsError(Exception):
-    """The workspace, or anybody with this key, has asked too often; `wait` is in seconds."""
+    """Too many requests for this workspace or about this key; `wait` is in seconds."""
 
     def __init__(self, wait: float) -> None:
         super().__init__()
         self.wait = wait
 
 
-class Answer(NamedTuple):
-    """What Stripe said of a key, which is told by its fingerprints under every key of the ring.
+@dataclass(frozen=True)
+class Subject:
+    """A key to verify, with the account and the workspace that it is meant for."""
 
-    Without a moment nobody was asked, because there was nothing to ask, or nothing to ask with.
-    """
-
-    verification: str = Verification.UNVERIFIED.value
-    account_id: str | None = None
-    missing_permission: str | None = None
-    fingerprints: frozenset[str] = frozenset()
-    at: datetime | None = None
-    # HTTP's, where there was an answer.
-    status: int | None = None
+    api_key: str = field(repr=False)
+    account_id: str | None
+    workspace_id: int
 
     @property
-    def is_told(self) -> bool:
-        """Whether Stripe knows the key or refuses it."""
-        return self.verification != Verification.UNVERIFIED
+    def is_of_organization(self) -> bool:
+        """Whether the key opens several accounts, so that a request has to name one.
+
+        See https://docs.stripe.com/keys#organization-api-keys.
+        """
+        return self.api_key.startswith("sk_org_")
+
+    @property
+    def context(self) -> str | None:
+        """The account that a request has to name, if any."""
+        return self.account_id if self.is_of_organization else None
 
 
-def ask_about(
-    connection: StripeConnection,
-    changes: Mapping[str, Any],
-    *,
-    actor: Actor,
-    confirms_mode: bool = False,
-) -> Answer:
-    """Ask about a new API key, or about a new account with the key that is stored.
+def subject_of(
+    connection: StripeConnection, changes: Mapping[str, Any], *, allow_mode_change: bool = False
+) -> Subject | None:
+    """What must be verified before `changes` are written: a new key, or a new account.
 
-    `connection` may be one that is not saved yet. Anything else is not asked about. Outside of
-    any transaction only. Raises VerificationError where live and test are swapped, and
-    TooManyAttemptsError.
+    None if nothing must be, or nothing can be. `connection` may be unsaved. Raises a
+    VerificationError if a live key would replace a test key or the other way round.
     """
     if not settings.STRIPE_VERIFY:
-        return Answer()
-    _refuse_other_mode(connection, changes, confirms_mode=confirms_mode)
+        return None
+    _refuse_other_mode(connection, changes, allow_mode_change=allow_mode_change)
     account_id = changes.get("stripe_account_id", connection.stripe_account_id)
     api_key = changes.get("api_key")
     if not api_key and account_id and account_id != connection.stripe_account_id:
         api_key = _stored_key(connection)
-    return _counted(connection, api_key, account_id, actor)
+    subject = Subject(api_key or "", account_id, connection.workspace_id)
+    is_incomplete = not api_key or (subject.is_of_organization and not account_id)
+    return None if is_incomplete else subject
 
 
-def ask_again(connection: StripeConnection, *, actor: Actor) -> Answer:
-    """Ask about the key that is stored, whatever is known of it; as `ask_about`.
-
-    Raises VerificationError where there is none, or none that can be read.
-    """
+def stored_subject(connection: StripeConnection) -> Subject:
+    """The stored key; a VerificationError if it is missing, unreadable or needs an account."""
     if connection.api_key_fingerprint is None:
         raise VerificationError("api_key", "required", "The connection has no API key.")
     api_key = _stored_key(connection)
     if api_key is None:
         raise VerificationError("api_key", "unreadable", "The stored API key cannot be read.")
-    if _lacks_account(api_key, connection.stripe_account_id):
-        message = "Of an organisation's key, Stripe is asked for one account, and there is none."
+    subject = Subject(api_key, connection.stripe_account_id, connection.workspace_id)
+    if subject.is_of_organization and not subject.account_id:
+        message = "An organization key can only be verified together with a Stripe account ID."
         raise VerificationError("stripe_account_id", "required", message)
-    return _counted(connection, api_key, connection.stripe_account_id, actor)
+    return subject
 
 
-def ask(api_key: str, account_id: str | None) -> Answer:
-    """Ask whatever the limits say; for a key of an organisation, about `account_id`.
+def limited(subject: Subject) -> None:
+    """The rate of API and admin: TooManyAttemptsError beyond THROTTLE_STRIPE.
 
-    Never in a transaction; no database is touched, so any thread can do it.
+    By workspace and by key, so that a stolen key cannot be tried in many workspaces, nor many
+    stolen keys in one.
     """
-    if _lacks_account(api_key, account_id):
-        return Answer()
-    said = _within_deadline(api_key, context_of(api_key, account_id))
-    return Answer(
-        said.verification.value,
-        said.account_id,
-        said.missing_permission,
-        frozenset(keyring().fingerprints(api_key)),
-        timezone.now(),
-        said.status,
+    wait = throttles.take(
+        ("stripe", f"stripe:workspace:{subject.workspace_id}"),
+        ("stripe", f"stripe:key:{keyring().fingerprint(subject.api_key)}"),
     )
+    if wait is not None:
+        raise TooManyAttemptsError(wait)
 
 
-def context_of(api_key: str, account_id: str | None) -> str | None:
-    """The account that Stripe has to be told besides `api_key`, if any."""
-    return account_id if _is_of_organisation(api_key) else None
+def verify(
+    subject: Subject | None,
+    *,
+    rate: Callable[[Subject], None] | None = limited,
+    deadline: float | None = None,
+) -> Reply:
+    """Ask Stripe about a key, within `deadline` seconds. Never inside a transaction.
+
+    `rate` is called first. Without one, the caller limits and reports the requests itself, and
+    nothing is logged, counted or read from the database.
+    """
+    if subject is None:
+        return Reply()
+    if rate:
+        rate(subject)
+    started = perf_counter()
+    reply = replace(
+        _within(DEADLINE_SECONDS if deadline is None else deadline, subject),
+        at=timezone.now(),
+        fingerprints=frozenset(keyring().fingerprints(subject.api_key)),
+    )
+    if rate:
+        fields = {
+            "outcome": reply.verification,
+            "status": reply.status,
+            "duration_ms": round((perf_counter() - started) * 1000, 2),
+        }
+        logger.info("asked Stripe", extra={"fields": fields})
+        count_ask(reply.verification)
+    return reply
 
 
 def judged(
-    answer: Answer,
+    reply: Reply,
     connection: StripeConnection,
     changes: Mapping[str, Any],
     *,
-    confirms_mode: bool = False,
-) -> Outcome:
-    """What is known of the key of `connection` once `changes` are written to it.
+    allow_mode_change: bool = False,
+) -> Reply:
+    """What is known about the key of `connection` once `changes` are written.
 
-    Raises VerificationError where they must not be, and VerificationUnavailableError where it
-    could not be told and STRIPE_VERIFY_REQUIRED is on.
+    Raises a VerificationError if they must not be, and VerificationUnavailableError if Stripe did
+    not say so and STRIPE_VERIFY_REQUIRED is on.
     """
-    _refuse_other_mode(connection, changes, confirms_mode=confirms_mode)
+    _refuse_other_mode(connection, changes, allow_mode_change=allow_mode_change)
+    account_id = changes.get("stripe_account_id", connection.stripe_account_id)
     fingerprints = _fingerprints(connection, changes)
-    if answer.is_told and not answer.fingerprints.isdisjoint(fingerprints):
-        account_id = changes.get("stripe_account_id", connection.stripe_account_id)
-        _refuse_bad(answer, account_id)
-        return Outcome(answer.verification, answer.at, answer.account_id, answer.missing_permission)
-    if answer.at and settings.STRIPE_VERIFY_REQUIRED:
+    if reply.is_conclusive and not reply.fingerprints.isdisjoint(fingerprints):
+        _refuse_rejected(reply, account_id)
+        return reply
+    if reply.at and settings.STRIPE_VERIFY_REQUIRED:
         raise VerificationUnavailableError
-    known = connection.outcome
     is_same_key = connection.api_key_fingerprint in fingerprints
-    is_known = known.verification != Verification.UNVERIFIED or not answer.at
-    return known if is_same_key and is_known else Outcome(at=answer.at)
+    is_same = is_same_key and account_id == connection.stripe_account_id
+    is_known = connection.outcome.is_conclusive or not reply.at
+    return connection.outcome if is_same and is_known else Reply(at=reply.at)
 
 
-def found(answer: Answer, connection: StripeConnection) -> Outcome | None:
-    """What is known of the stored key of `connection` by its own `answer`; None for nothing new.
+def for_account(reply: Reply, account_id: str | None) -> Reply:
+    """`reply` as stored with a connection of this account: another account's key is rejected."""
+    is_rejected = _is_of_other_account(reply, account_id)
+    return replace(reply, verification=Verification.REJECTED.value) if is_rejected else reply
 
-    Nothing is changed by it, so the key of another account is one that Stripe rejects here.
-    """
-    if not answer.is_told:
-        is_known = connection.outcome.verification != Verification.UNVERIFIED
-        return None if is_known else Outcome(at=answer.at)
-    expected, account_id = connection.stripe_account_id, answer.account_id
-    is_other = account_id and expected and account_id != expected
-    verification = Verification.REJECTED.value if is_other else answer.verification
-    return Outcome(verification, answer.at, account_id, answer.missing_permission)
+
+class Verifier:
+    """The requests of a command: each key once, a few at a time, `rate` a second."""
+
+    def __init__(
+        self, *, rate: float = COMMAND_RATE, is_on: bool = True, allow_mode_change: bool = False
+    ) -> None:
+        self.is_on = bool(settings.STRIPE_VERIFY and is_on)
+        self.allow_mode_change = allow_mode_change
+        self._gap = 1 / rate
+        self._executor = ThreadPoolExecutor(MAX_AT_ONCE)
+        # When the next request may be sent: about an account, and about any (None).
+        self._free_at: dict[str | None, float] = {}
+        self._sent: dict[tuple[str, str | None], Future[Reply]] = {}
+
+    @staticmethod
+    def add_argument(parser: ArgumentParser) -> None:
+        """The option that allows a change of mode."""
+        parser.add_argument(
+            "--allow-mode-change",
+            action="store_true",
+            help="with STRIPE_VERIFY: a test key may replace a live key, and the other way round",
+        )
+
+    def prepare(self, rows: Iterable[tuple[StripeConnection, Mapping[str, Any]]]) -> None:
+        """Verify what must be before these changes are written. Outside any transaction."""
+        if not self.is_on:
+            return
+        for connection, changes in rows:
+            # `reply` raises it again, for the locked row.
+            with suppress(VerificationError):
+                subject = subject_of(connection, changes, allow_mode_change=self.allow_mode_change)
+                if subject:
+                    self.send(subject)
+        wait(self._sent.values())
+
+    def send(self, subject: Subject) -> Future[Reply]:
+        """Send a request, unless the same one was sent before."""
+        name = _request_name(subject)
+        if name not in self._sent:
+            self._wait(subject.account_id)
+            self._sent[name] = self._executor.submit(verify, subject, rate=None)
+        return self._sent[name]
+
+    def reply(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Reply:
+        """The reply for a locked row; raises like `judged`, also if its key was replaced since."""
+        subject = subject_of(connection, changes, allow_mode_change=self.allow_mode_change)
+        if subject is None or not self.is_on:
+            return Reply()
+        sent = self._sent.get(_request_name(subject))
+        reply = sent.result() if sent else Reply(at=timezone.now())
+        judged(reply, connection, changes, allow_mode_change=self.allow_mode_change)
+        return reply
+
+    def close(self) -> None:
+        """Send no more; what was sent ends within seconds."""
+        self._executor.shutdown(cancel_futures=True)
+
+    def _wait(self, account_id: str | None) -> None:
+        now = monotonic()
+        at = max(now, *(self._free_at.get(name, 0) for name in (None, account_id)))
+        sleep(at - now)
+        self._free_at = {name: until for name, until in self._free_at.items() if until > at}
+        self._free_at[account_id] = at + ACCOUNT_SECONDS
+        self._free_at[None] = at + self._gap
+
+
+def _request_name(subject: Subject) -> tuple[str, str | None]:
+    """What distinguishes one request from another."""
+    return keyring().fingerprint(subject.api_key), subject.context
 
 
 def _refuse_other_mode(
-    connection: StripeConnection, changes: Mapping[str, Any], *, confirms_mode: bool
+    connection: StripeConnection, changes: Mapping[str, Any], *, allow_mode_change: bool
 ) -> None:
     old, new = connection.mode, mode_of(SecretTraces.of(changes.get("api_key", "")).hint)
-    if old and new and old != new and not confirms_mode:
+    if old and new and old != new and not allow_mode_change:
         message = f"The stored key is a {old} key and this one a {new} key."
         raise VerificationError("api_key", "mode_mismatch", message)
 
 
-def _refuse_bad(answer: Answer, account_id: str | None) -> None:
-    if answer.verification == Verification.REJECTED:
-        message = "Stripe refuses this key: it is wrong, expired or revoked."
+def _refuse_rejected(reply: Reply, account_id: str | None) -> None:
+    if reply.verification == Verification.REJECTED:
+        message = "Stripe rejects this key: it is wrong, expired or revoked."
         raise VerificationError("api_key", "rejected_by_stripe", message)
-    if answer.account_id and account_id and answer.account_id != account_id:
-        message = f"The API key is of {answer.account_id}, not of {account_id}."
+    if _is_of_other_account(reply, account_id):
+        message = f"The API key belongs to {reply.account_id}, not to {account_id}."
         raise VerificationError("stripe_account_id", "account_mismatch", message)
+
+
+def _is_of_other_account(reply: Reply, account_id: str | None) -> bool:
+    return bool(reply.account_id and account_id and reply.account_id != account_id)
 
 
 def _fingerprints(connection: StripeConnection, changes: Mapping[str, Any]) -> Collection[str]:
@@ -218,67 +309,24 @@ def _stored_key(connection: StripeConnection) -> str | None:
     return api_key
 
 
-def _counted(
-    connection: StripeConnection, api_key: str | None, account_id: str | None, actor: Actor
-) -> Answer:
-    """Ask, if there is something to ask with.
+def _within(deadline: float, subject: Subject) -> Reply:
+    """Stripe's reply, or an unverified one if none comes in time.
 
-    But for commands, which tell their own figures, it is limited, counted and logged.
-    """
-    if not api_key or _lacks_account(api_key, account_id):
-        return Answer()
-    if actor.source == Source.COMMAND:
-        return ask(api_key, account_id)
-    # Before the question, so that a found key cannot be tried in many workspaces, nor many found
-    # keys in one.
-    wait = throttles.take(
-        ("stripe", f"stripe:workspace:{connection.workspace_id}"),
-        ("stripe", f"stripe:key:{keyring().fingerprint(api_key)}"),
-    )
-    if wait is not None:
-        raise TooManyAttemptsError(wait)
-    started = perf_counter()
-    answer = ask(api_key, account_id)
-    fields = {
-        "outcome": answer.verification,
-        "status": answer.status,
-        "duration_ms": round((perf_counter() - started) * 1000, 2),
-    }
-    logger.info("asked Stripe", extra={"fields": fields})
-    count_ask(answer.verification)
-    return answer
-
-
-def _is_of_organisation(api_key: str) -> bool:
-    """Whether a key opens several accounts (https://docs.stripe.com/keys#organization-api-keys)."""
-    return api_key.startswith("sk_org_")
-
-
-def _lacks_account(api_key: str, account_id: str | None) -> bool:
-    """Whether Stripe cannot be asked, because it must be told for which account."""
-    return _is_of_organisation(api_key) and not account_id
-
-
-def _within_deadline(api_key: str, context: str | None) -> "Said":
-    """What Stripe said, or that it said nothing in time.
-
-    In a thread of its own: neither the look-up of a name nor an answer that comes letter by
-    letter has a time-out. One that goes on keeps its place until it ends.
+    In a thread, because neither a DNS look-up nor a reply that arrives byte by byte has a
+    time-out. A thread that goes on keeps its place until it ends.
     """
     from stripe_connections.stripe_api import client  # noqa: PLC0415 - it is large, and seldom used
 
-    answers: SimpleQueue[Said] = SimpleQueue()
+    replies: SimpleQueue[Reply] = SimpleQueue()
 
     def run() -> None:
         try:
-            answers.put(client.whose(api_key, context))
+            replies.put(client.retrieve_account(subject.api_key, subject.context, deadline))
         finally:
             _places.release()
 
-    if _places.acquire(blocking=False):
-        Thread(target=run, name="ask-stripe", daemon=True).start()
-        try:
-            return answers.get(timeout=client.DEADLINE_SECONDS)
-        except Empty:
-            pass
-    return client.Said()
+    if deadline > 0 and _places.acquire(blocking=False):
+        Thread(target=run, name="verify", daemon=True).start()
+        with suppress(Empty):
+            return replies.get(timeout=deadline)
+    return Reply()

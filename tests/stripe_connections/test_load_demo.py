@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from stripe_connections.models import StripeConnection, Verification, with_verification
+from stripe_connections.models import StripeConnection, Verification
 from tests.conftest import ApiClient
 from workspaces.models import Membership, Tenant, Workspace
 
@@ -77,7 +77,7 @@ def test_json_form_is_as_documented():
 def test_lists_look_like_life(verification):
     load()
 
-    assert StripeConnection.objects.filter(with_verification(verification)).count() > 3
+    assert StripeConnection.objects.filter(verification=verification).count() > 3
 
 
 @pytest.mark.parametrize(("person", "status"), [(0, 200), (1, 403), (2, 403), (3, 403)])

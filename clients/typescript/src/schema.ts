@@ -379,10 +379,10 @@ export interface components {
         /** @description What Stripe said of the API key that is stored. */
         Verification: {
             /**
-             * @description `rejected`: Stripe refuses the key, or it is another account's. `narrow`: the key is good and may not read its account. `unverified`: Stripe was not asked, or could not tell.
+             * @description `restricted`: the key works but may not read its account. `rejected`: Stripe rejects the key, or it belongs to another account. `unverified`: Stripe did not say, or nobody asked.
              * @enum {string}
              */
-            outcome: "verified" | "rejected" | "narrow" | "unverified";
+            outcome: "verified" | "restricted" | "rejected" | "unverified";
             /**
              * Format: date-time
              * @description When Stripe was asked; UTC, in whole seconds.
@@ -390,7 +390,7 @@ export interface components {
             at: string | null;
             /** @description The account that answered. */
             accountId: string | null;
-            /** @description What a `narrow` key lacks. */
+            /** @description What a `restricted` key lacks. */
             missingPermission: string | null;
         };
         ConnectionPage: {

@@ -12,11 +12,11 @@ from django.db.models import Q
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor
-from stripe_connections.bulk import changes, command, file_formats, questions, selection
+from stripe_connections.bulk import changes, command, file_formats, selection
 from stripe_connections.bulk.changes import RefusedError
-from stripe_connections.bulk.questions import Questions
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api.verification import Verifier
 from workspaces import business_ids
 from workspaces.models import Workspace
 
@@ -74,7 +74,7 @@ import_connections - --tenant tn_xyz789 --keep-going --apply < rows.jsonl
         parser.add_argument(
             "--keep-going", action="store_true", help="import the good rows of a file with bad ones"
         )
-        questions.add_argument(parser)
+        Verifier.add_argument(parser)
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         with selection.open_input(options["file"]) as file:
@@ -83,25 +83,24 @@ import_connections - --tenant tn_xyz789 --keep-going --apply < rows.jsonl
         size, keeps_going = options["batch_size"], options["keep_going"]
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         lines: dict[int, int] = {}
-        is_asked = options["apply"] and (keeps_going or not report.counts["failed"])
-        asked = Questions(actor, is_applied=is_asked, confirms_mode=options["allow_mode_change"])
+        is_verified = options["apply"] and (keeps_going or not report.counts["failed"])
+        verifier = Verifier(is_on=is_verified, allow_mode_change=options["allow_mode_change"])
         try:
             # The batches of each transaction.
             for together in [[batch] for batch in batches] if keeps_going else [batches]:
-                if asked.are_asked:
-                    _ask(together, asked, options)
+                verifier.prepare(_planned_changes(together, options))
                 with transaction.atomic():
                     steps = [
                         step
                         for batch in together
-                        for step in _steps(batch, lines, report, asked, options)
+                        for step in _steps(batch, lines, report, verifier, options)
                     ]
                     if report.counts["failed"] and not keeps_going:
                         report.counts["skipped"] += len(steps)
                         report.say("Nothing is written, because one row has failed or more.")
                         return
                     for step in steps:
-                        _take(step, report, actor, asked, is_applied=options["apply"])
+                        _take(step, report, actor, verifier, is_applied=options["apply"])
                         report.advance(1)
         except BaseException:
             if not keeps_going:
@@ -152,13 +151,15 @@ def _row(line: int, cells: dict[str, Any] | RefusedError) -> Row:
     return row
 
 
-def _ask(batches: list[list[Row]], asked: Questions, options: dict[str, Any]) -> None:
-    """Ask Stripe what must be known of the rows that can be taken."""
+def _planned_changes(
+    batches: list[list[Row]], options: dict[str, Any]
+) -> Iterator[tuple[StripeConnection, dict[str, Any]]]:
+    """What the rows that can be taken change."""
     lines: dict[int, int] = {}
     for batch in batches:
         for _, step in _planned(batch, lines, options, is_locked=False):
             if isinstance(step, tuple):
-                asked.ask(*_change(step))
+                yield _change(step)
 
 
 def _change(step: Step) -> tuple[StripeConnection, dict[str, Any]]:
@@ -173,7 +174,7 @@ def _steps(
     rows: list[Row],
     lines: dict[int, int],
     report: Report,
-    asked: Questions,
+    verifier: Verifier,
     options: dict[str, Any],
 ) -> Iterator[Step]:
     """What is to be done, with locked connections; the other rows are told as failed or skipped."""
@@ -184,7 +185,7 @@ def _steps(
             if step is None:
                 report.row("skipped", row.biz_id)
                 continue
-            changes.judged(asked, *_change(step))
+            changes.judged(verifier, *_change(step))
         except RefusedError as error:
             _fail(report, row.line, error)
         else:
@@ -284,10 +285,12 @@ def _is_picked(workspace: Workspace, options: dict[str, Any]) -> bool:
     )
 
 
-def _take(step: Step, report: Report, actor: Actor, asked: Questions, *, is_applied: bool) -> None:
+def _take(
+    step: Step, report: Report, actor: Actor, verifier: Verifier, *, is_applied: bool
+) -> None:
     row, workspace, connection = step
     if connection:
-        changes.change(report, connection, row.values, actor, asked, is_applied=is_applied)
+        changes.change(report, connection, row.values, actor, verifier, is_applied=is_applied)
         return
     biz_id = row.biz_id
     if is_applied:
@@ -296,7 +299,7 @@ def _take(step: Step, report: Report, actor: Actor, asked: Questions, *, is_appl
             values=row.values,
             actor=actor,
             biz_id=biz_id,
-            answer=changes.judged(asked, *_change(step)),
+            reply=changes.judged(verifier, *_change(step)),
         )
         biz_id = created.biz_id
     report.row("changed", biz_id, f"new: {row.name!r}", line=row.line, isNew=True)

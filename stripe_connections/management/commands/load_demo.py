@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from stripe_connections.models import Outcome, Status, StripeConnection, Verification
+from stripe_connections.models import Reply, Status, StripeConnection, Verification
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 # Business id of the workspace, of its tenant, of its first connection; then the names of the three.
@@ -170,14 +170,14 @@ def _varied_connection(workspace: Workspace, name: str, seed: int) -> StripeConn
     return connection
 
 
-def _outcome(connection: StripeConnection, seed: int) -> Outcome:
-    """As if Stripe had been asked about the key, when it was new."""
+def _outcome(connection: StripeConnection, seed: int) -> Reply:
+    """As if the key had been verified when it was new."""
     at = connection.updated_at
     if (connection.api_key_hint or "").startswith("rk_"):
-        return Outcome(Verification.NARROW.value, at, missing_permission=PERMISSION)
+        return Reply(Verification.RESTRICTED.value, at, missing_permission=PERMISSION)
     if seed % 13 == 0:
-        return Outcome(Verification.REJECTED.value, at)
-    return Outcome(Verification.VERIFIED.value, at, connection.stripe_account_id)
+        return Reply(Verification.REJECTED.value, at)
+    return Reply(Verification.VERIFIED.value, at, connection.stripe_account_id)
 
 
 def _person(username: str, role: str, workspace_id: str | None) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from stripe_connections.audit.records import Actor
-from stripe_connections.bulk import census, changes, command, questions, selection
+from stripe_connections.bulk import census, changes, command, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.stripe_api.verification import Verifier
 
 MAX_BYTES = 4_096
 
@@ -38,7 +39,7 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
             group.add_argument(
                 f"--{name}-env", metavar="NAME", help=f"an environment variable that holds {text}"
             )
-        questions.add_argument(parser)
+        Verifier.add_argument(parser)
         parser.add_argument(
             "--deactivate", action="store_true", help="set the status INACTIVE; takes no new secret"
         )

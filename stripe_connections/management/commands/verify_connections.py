@@ -1,11 +1,10 @@
-"""Ask Stripe about the API keys that are stored."""
+"""Verify the stored API keys with Stripe."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import datetime, timedelta
-from time import monotonic, sleep
 from typing import Any
 
 from django.conf import settings
@@ -17,24 +16,26 @@ from stripe_connections import services
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
-from stripe_connections.models import StripeConnection, Verification
-from stripe_connections.secrets.fields import decrypted
-from stripe_connections.stripe_api import verification
-from stripe_connections.stripe_api.verification import MAX_AT_ONCE, Answer
+from stripe_connections.models import Reply, StripeConnection, Verification
+from stripe_connections.stripe_api.verification import (
+    COMMAND_RATE,
+    MAX_AT_ONCE,
+    VerificationError,
+    Verifier,
+    stored_subject,
+)
 
-# About one account; in all, the option says.
-ACCOUNT_SECONDS = 1
 MAX_HOURS = 24 * 365 * 10
 MAX_RATE = 100
 
 
 class Command(command.BulkCommand):
-    """A connection fails whose key is rejected, cannot be read, or could not be told of."""
+    """A connection fails if its key is rejected or unreadable, or Stripe did not say."""
 
     help = (
-        "Ask Stripe about the stored API keys, and keep what it says. Nothing else changes: no "
-        "connection is deactivated. What is known is not asked again within --max-age, so the next "
-        "run goes on where one was interrupted. The dry run asks nobody."
+        "Verify the stored API keys with Stripe, and write what it says. Nothing else changes: no "
+        "connection is deactivated. What is known is not verified again within --max-age, so the "
+        "next run continues an interrupted one. The dry run sends no request."
     )
     examples = """
 verify_connections
@@ -49,98 +50,67 @@ verify_connections --apply --tenant tn_xyz789 --max-age 0 --rate 2
             type=_hours,
             default=timedelta(days=1),
             metavar="HOURS",
-            help="ask again about what has been known for longer (default: 24)",
+            help="verify again what has been known for longer (default: 24)",
         )
         parser.add_argument(
             "--rate",
             type=_rate,
-            default=10.0,
+            default=COMMAND_RATE,
             metavar="N",
-            help="questions a second (default: 10); about one account there is one at most",
+            help="requests a second (default: 10); one at most about the same account",
         )
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any]:
         if not settings.STRIPE_VERIFY:
-            raise CommandError("STRIPE_VERIFY is off: nobody asks Stripe.")
+            raise CommandError("STRIPE_VERIFY is off: nothing is verified.")
         known_since = timezone.now() - options["max_age"]
         outcomes = Counter(dict.fromkeys(Verification.values, 0))
-        questions = _Questions(options["rate"])
+        verifier = Verifier(rate=options["rate"])
         try:
             for pks in selection.batches(selection.selected(options), options, report):
-                connections = StripeConnection.objects.filter(pk__in=pks).with_tokens()
-                rows = connections.order_by("pk")
+                rows = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
                 wanted = [row for row in rows if _is_wanted(row, known_since, report)]
                 report.advance(len(pks) - len(wanted))
                 if not options["apply"]:
                     report.counts["unchanged"] += len(wanted)
                     report.advance(len(wanted))
                     continue
-                for connection, answer in questions.answered(wanted):
-                    outcomes[_keep(connection, answer, actor, report)] += 1
+                for connection, reply in _replies(wanted, verifier, report):
+                    outcomes[_keep(connection, reply, actor, report)] += 1
                     report.advance(1)
         finally:
-            questions.close()
+            verifier.close()
         if not options["apply"]:
-            report.say(f"Stripe would be asked about {report.counts['unchanged']}.")
-            return {"toAsk": report.counts["unchanged"]}
+            report.say(f"Requests to Stripe: {report.counts['unchanged']}.")
+            return {"toVerify": report.counts["unchanged"]}
         report.say(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
         return {"outcomes": dict(outcomes)}
 
 
-class _Questions:
-    """Asks in a few threads, about each key once, and no faster than it may."""
-
-    def __init__(self, rate: float) -> None:
-        self._executor = ThreadPoolExecutor(MAX_AT_ONCE)
-        self._gap = 1 / rate
-        # When the next question may be asked: about an account, and about any (None).
-        self._free_at: dict[str | None, float] = {}
-        self._asked: dict[tuple[str | None, str | None], Future[Answer]] = {}
-
-    def answered(
-        self, connections: Iterable[StripeConnection]
-    ) -> Iterator[tuple[StripeConnection, Answer]]:
-        """Each of `connections`, which have tokens, and what Stripe says of its key, in order."""
-        pending: deque[tuple[StripeConnection, Future[Answer]]] = deque()
-        for connection in connections:
-            pending.append((connection, self._ask(connection)))
-            if len(pending) > MAX_AT_ONCE:
-                first, future = pending.popleft()
-                yield first, future.result()
-        for connection, future in pending:
-            yield connection, future.result()
-
-    def close(self) -> None:
-        """Ask no more; what is under way ends within seconds."""
-        self._executor.shutdown(cancel_futures=True)
-
-    def _ask(self, connection: StripeConnection) -> Future[Answer]:
-        account_id = connection.stripe_account_id
-        api_key = decrypted("api_key", connection.api_key_token)  # type: ignore[attr-defined]
-        name = (connection.api_key_fingerprint, verification.context_of(api_key, account_id))
-        if name not in self._asked:
-            self._wait(account_id)
-            self._asked[name] = self._executor.submit(verification.ask, api_key, account_id)
-        return self._asked[name]
-
-    def _wait(self, account_id: str | None) -> None:
-        now = monotonic()
-        at = max(now, *(self._free_at.get(name, 0) for name in (None, account_id)))
-        sleep(at - now)
-        self._free_at = {name: until for name, until in self._free_at.items() if until > at}
-        self._free_at[account_id] = at + ACCOUNT_SECONDS
-        self._free_at[None] = at + self._gap
+def _replies(
+    connections: Iterable[StripeConnection], verifier: Verifier, report: Report
+) -> Iterator[tuple[StripeConnection, Reply]]:
+    """Each of `connections` whose key can be verified, and what Stripe says, in order."""
+    pending: deque[tuple[StripeConnection, Future[Reply]]] = deque()
+    for connection in connections:
+        try:
+            pending.append((connection, verifier.send(stored_subject(connection))))
+        except VerificationError as error:
+            report.fail(connection.biz_id, error.message)
+            report.advance(1)
+        if len(pending) > MAX_AT_ONCE:
+            first, future = pending.popleft()
+            yield first, future.result()
+    for connection, future in pending:
+        yield connection, future.result()
 
 
 def _is_wanted(connection: StripeConnection, known_since: datetime, report: Report) -> bool:
-    """Whether Stripe is to be asked; the others are told to the report."""
+    """Whether its key must be verified; the others are reported."""
     outcome = connection.outcome
-    is_known = outcome.verification != Verification.UNVERIFIED
     if connection.api_key_fingerprint is None:
         report.row("skipped", connection.biz_id)
-    elif connection.is_unreadable("api_key"):
-        report.fail(connection.biz_id, "No key of FERNET_KEYS can read: api_key.")
-    elif not (is_known and outcome.at and outcome.at > known_since):
+    elif not (outcome.is_conclusive and outcome.at and outcome.at > known_since):
         return True
     elif outcome.verification == Verification.REJECTED:
         report.fail(connection.biz_id, _rejection(connection))
@@ -149,21 +119,19 @@ def _is_wanted(connection: StripeConnection, known_since: datetime, report: Repo
     return False
 
 
-def _keep(connection: StripeConnection, answer: Answer, actor: Actor, report: Report) -> str:
-    """Keep what Stripe says and tell the report; returns the outcome."""
+def _keep(connection: StripeConnection, reply: Reply, actor: Actor, report: Report) -> str:
+    """Write and report what Stripe says; returns the outcome."""
     try:
-        kept = services.record_answer(connection.pk, answer, actor)
+        kept = services.record_reply(connection.pk, reply, actor)
     except OperationalError:
         report.fail(connection.biz_id, "Somebody else held it too long: run again.")
-        return answer.verification
+        return reply.verification
     old = connection.outcome.verification
-    new = kept.outcome.verification if kept else answer.verification
-    if answer.at is None:
-        report.fail(connection.biz_id, "An organisation's key is asked for the account: set one.")
-    elif not answer.is_told:
-        report.fail(connection.biz_id, "Stripe could not tell: run again.")
+    new = kept.outcome.verification if kept else reply.verification
+    if not reply.is_conclusive:
+        report.fail(connection.biz_id, "Stripe did not say whether the key works: run again.")
     elif kept is None:
-        report.row("skipped", connection.biz_id, "It has another key by now.")
+        report.row("skipped", connection.biz_id, "Its key was replaced meanwhile.")
     elif new == Verification.REJECTED:
         report.fail(connection.biz_id, _rejection(kept))
     elif new == old:
@@ -177,8 +145,8 @@ def _keep(connection: StripeConnection, answer: Answer, actor: Actor, report: Re
 def _rejection(connection: StripeConnection) -> str:
     other = connection.outcome.account_id
     if other:
-        return f"The API key is of {other}, not of {connection.stripe_account_id}."
-    return "Stripe refuses the API key."
+        return f"The API key belongs to {other}, not to {connection.stripe_account_id}."
+    return "Stripe rejects the API key."
 
 
 def _hours(text: str) -> timedelta:

@@ -106,7 +106,7 @@ def test_canary_where_stripe_is_asked(
         superuser.post(url, form | {"api_key": new_key}),
         superuser.post(url, form | {"stripe_account_id": OTHER}),
         superuser.post(url, form | {"api_key": test_key}),
-        superuser.post(url, form | {"api_key": test_key, "confirms_mode": "on"}),
+        superuser.post(url, form | {"api_key": test_key, "allow_mode_change": "on"}),
         superuser.post(ADD, add | {"api_key": new_key}),
         superuser.act("verify", planted),
         *(superuser.get(page) for page in pages),

@@ -13,7 +13,7 @@ from stripe_connections.admin import actions
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
-from tests.conftest import random_api_key, random_webhook_secret, set_columns
+from tests.conftest import random_api_key, random_webhook_secret
 from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.admin.conftest import (
     ADD,
@@ -27,7 +27,7 @@ from tests.stripe_connections.admin.conftest import (
 
 ASKED_AT = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 PERMISSION = "rak_accounts_kyc_basic_read"
-OUTCOMES = ["verified", "narrow", "rejected", "unverified"]
+OUTCOMES = ["verified", "restricted", "rejected", "unverified"]
 
 
 def say(connection, verification, **columns):
@@ -35,13 +35,17 @@ def say(connection, verification, **columns):
     StripeConnection.objects.filter(pk=connection.pk).update(
         verification=verification,
         verification_at=ASKED_AT,
-        verification_fingerprint=connection.api_key_fingerprint,
         **columns,
     )
 
 
 def outcome_of(connection):
     return StripeConnection.objects.get(pk=connection.pk).outcome
+
+
+def known_of(connection):
+    found = outcome_of(connection)
+    return found.verification, found.account_id
 
 
 def errors(response):
@@ -59,7 +63,7 @@ def one_of_each(workspace, make_connection):
     """Connections called by their outcome."""
     columns = {
         "verified": {"verification_account_id": STORED},
-        "narrow": {"missing_permission": PERMISSION},
+        "restricted": {"missing_permission": PERMISSION},
     }
     for name in OUTCOMES:
         say(make_connection(workspace, f"sc_{name}"), name, **columns.get(name, {}))
@@ -87,9 +91,9 @@ class TestList:
     @pytest.mark.parametrize(
         ("outcome", "columns", "hover"),
         [
-            ("verified", {"verification_account_id": STORED}, f", of {STORED}"),
-            ("narrow", {"missing_permission": PERMISSION}, f", lacks {PERMISSION}"),
-            ("rejected", {"verification_account_id": OTHER}, f", of {OTHER}"),
+            ("verified", {"verification_account_id": STORED}, f", belongs to {STORED}"),
+            ("restricted", {"missing_permission": PERMISSION}, f", lacks {PERMISSION}"),
+            ("rejected", {"verification_account_id": OTHER}, f", belongs to {OTHER}"),
             ("rejected", {}, ""),
             ("unverified", {}, ""),
         ],
@@ -100,7 +104,7 @@ class TestList:
         page = text(staff.get(LIST))
 
         assert (
-            f'<span class="badge {outcome}" title="asked 2026-11-01 12:30 UTC{hover}">'
+            f'<span class="badge {outcome}" title="verified 2026-11-01 12:30 UTC{hover}">'
             f"{outcome}</span>"
         ) in page
 
@@ -111,14 +115,6 @@ class TestList:
     def test_connection_that_nobody_asked_about_is_unverified(self, staff, connection):
         assert 'class="badge unverified" title=""' in text(staff.get(LIST))
         assert listed(staff, verification="unverified") == ["sc_abc123"]
-
-    def test_outcome_of_another_key_counts_for_nothing(self, staff, connection):
-        say(connection, "verified", verification_account_id=STORED)
-        set_columns(connection, api_key_fingerprint="f" * 64)
-
-        assert "badge verified" not in text(staff.get(LIST))
-        assert listed(staff, verification="unverified") == ["sc_abc123"]
-        assert listed(staff, verification="verified") == []
 
     def test_unknown_outcome_filters_nothing(self, staff, connection):
         assert listed(staff, verification="x") == ["sc_abc123"]
@@ -131,18 +127,18 @@ class TestList:
 class TestShownInForm:
     def test_outcome_is_told_in_full(self, support, connection):
         columns = {"verification_account_id": STORED, "missing_permission": PERMISSION}
-        say(connection, "narrow", **columns)
+        say(connection, "restricted", **columns)
 
         page = text(support.get(change_url(connection)))
 
-        for shown in ("badge narrow", "Asked 2026-11-01 12:30 UTC", STORED, PERMISSION):
+        for shown in ("badge restricted", "Verified 2026-11-01 12:30 UTC", STORED, PERMISSION):
             assert shown in page
 
     @pytest.mark.parametrize(
         ("columns", "told"),
         [
             ({"verification_account_id": OTHER}, "That is another account"),
-            ({}, "Stripe refuses the key"),
+            ({}, "Stripe rejects the key"),
         ],
     )
     def test_rejected_key_is_explained(self, staff, connection, columns, told):
@@ -154,16 +150,16 @@ class TestShownInForm:
         page = text(staff.get(change_url(connection)))
 
         assert "badge unverified" in page
-        assert "Asked" not in page
-        assert "could not tell" not in page
+        assert "Verified 2" not in page
+        assert "did not say" not in page
 
     def test_key_that_stripe_could_not_tell_of_has_one(self, staff, connection):
         say(connection, "unverified")
 
         page = text(staff.get(change_url(connection)))
 
-        assert "Asked 2026-11-01 12:30 UTC" in page
-        assert "Stripe could not tell whether the key works" in page
+        assert "Verified 2026-11-01 12:30 UTC" in page
+        assert "Stripe did not say whether the key works" in page
 
     @pytest.mark.parametrize(
         "name", ["verification", "verification_account_id", "verification_fingerprint", "outcome"]
@@ -184,7 +180,7 @@ class TestChange:
 
         assert response.status_code == 302
         assert stripe.keys == [key]
-        assert outcome_of(connection)[::2] == ("verified", STORED)
+        assert known_of(connection) == ("verified", STORED)
         record = LogEntry.objects.get()
         assert record.changes["verification"] == ["unverified", "verified"]
         assert record.additional_data["source"] == "admin"
@@ -197,7 +193,7 @@ class TestChange:
 
         assert response.status_code == 302
         assert stripe.keys == [stored_key]
-        assert outcome_of(connection)[::2] == ("verified", OTHER)
+        assert known_of(connection) == ("verified", OTHER)
 
     @pytest.mark.parametrize(
         "changes",
@@ -219,7 +215,7 @@ class TestChange:
         response = staff.save(change_url(connection), api_key=key, connection_name="Kept")
 
         assert errors(response) == {
-            "api_key": ["Stripe refuses this key: it is wrong, expired or revoked."]
+            "api_key": ["Stripe rejects this key: it is wrong, expired or revoked."]
         }
         assert stored(connection) == before
         assert key not in text(response)
@@ -237,7 +233,7 @@ class TestChange:
 
         account_id = changes.get("stripe_account_id", STORED)
         assert errors(response) == {
-            "stripe_account_id": [f"The API key is of {OTHER}, not of {account_id}."]
+            "stripe_account_id": [f"The API key belongs to {OTHER}, not to {account_id}."]
         }
         assert stored(connection) == before
 
@@ -252,7 +248,7 @@ class TestChange:
         response = client.save(change_url(connection), stripe_account_id=OTHER)
 
         (message,) = errors(response)["stripe_account_id"]
-        assert "Stripe refuses the stored API key" in message
+        assert "Stripe rejects the stored API key" in message
         assert len(errors(response)) == 1
         assert stored(connection) == before
 
@@ -262,7 +258,7 @@ class TestChange:
         staff.save(change_url(connection), api_key=random_api_key())
 
         assert outcome_of(connection).verification == "unverified"
-        assert messages(staff.get(LIST))[0].startswith("Stripe could not tell")
+        assert messages(staff.get(LIST))[0].startswith("Stripe did not say")
 
     def test_known_key_that_is_typed_again_is_not_called_untold(self, staff, connection, stripe):
         key = random_api_key()
@@ -272,7 +268,7 @@ class TestChange:
         staff.save(change_url(connection), api_key=key)
 
         assert outcome_of(connection).verification == "verified"
-        assert [m for m in messages(staff.get(LIST)) if "could not tell" in m] == []
+        assert [m for m in messages(staff.get(LIST)) if "did not say" in m] == []
 
     def test_untold_key_is_not_saved_where_it_must_be_told(
         self, staff, connection, stripe, settings, stored
@@ -284,7 +280,7 @@ class TestChange:
         response = staff.save(change_url(connection), api_key=key)
 
         (message,) = errors(response)["__all__"]
-        assert message.startswith("Stripe could not tell whether the key works, so nothing")
+        assert message.startswith("Stripe did not say whether the key works, so nothing")
         assert stored(connection) == before
         assert key not in text(response)
 
@@ -295,7 +291,7 @@ class TestChange:
         response = staff.save(change_url(connection), api_key=key)
 
         (message,) = errors(response)["__all__"]
-        assert message.startswith("Stripe was asked too often")
+        assert message.startswith("Too many requests to Stripe")
         assert stored(connection) == before
         assert len(stripe.requests) == 1
         assert key not in text(response)
@@ -356,18 +352,18 @@ class TestChange:
     def test_row_that_changes_while_stripe_is_asked_is_not_overwritten(
         self, staff, connection, stripe, monkeypatch
     ):
-        ask = verification.ask
+        verify = verification.verify
 
-        def change_and_ask(*arguments):
+        def change_and_verify(*arguments, **options):
             services.update_connection(
                 workspace=connection.workspace,
                 biz_id=connection.biz_id,
                 changes={"connection_name": "Meanwhile"},
                 actor=Actor(None, Source.API),
             )
-            return ask(*arguments)
+            return verify(*arguments, **options)
 
-        monkeypatch.setattr(verification, "ask", change_and_ask)
+        monkeypatch.setattr(verification, "verify", change_and_verify)
 
         response = staff.save(change_url(connection), api_key=random_api_key())
 
@@ -404,7 +400,7 @@ class TestSwappedMode:
 
         (message,) = errors(response)["api_key"]
         assert message.startswith("The stored key is a live key and this one a test key.")
-        assert 'type="checkbox" name="confirms_mode"' in text(response)
+        assert 'type="checkbox" name="allow_mode_change"' in text(response)
         assert "Live and test are swapped on purpose" in text(response)
         assert key not in text(response)
         assert stored(connection) == before
@@ -413,7 +409,7 @@ class TestSwappedMode:
     def test_confirmed_swap_is_asked_about_and_saved(self, staff, connection, stripe):
         key = random_api_key("sk_test_")
 
-        response = staff.save(change_url(connection), api_key=key, confirms_mode="on")
+        response = staff.save(change_url(connection), api_key=key, allow_mode_change="on")
 
         assert response.status_code == 302
         assert stripe.keys == [key]
@@ -424,22 +420,22 @@ class TestSwappedMode:
         stripe.rejects()
         before, key = stored(connection), random_api_key("sk_test_")
 
-        response = staff.save(change_url(connection), api_key=key, confirms_mode="on")
+        response = staff.save(change_url(connection), api_key=key, allow_mode_change="on")
 
         assert list(errors(response)) == ["api_key"]
         assert stored(connection) == before
         # It is not sent again unseen.
-        assert 'type="checkbox" name="confirms_mode"' in text(response)
+        assert 'type="checkbox" name="allow_mode_change"' in text(response)
 
     def test_box_is_not_there_before_it_is_needed(self, staff, connection, stripe):
         page = text(staff.get(change_url(connection)))
 
-        assert 'type="checkbox" name="confirms_mode"' not in page
+        assert 'type="checkbox" name="allow_mode_change"' not in page
 
     def test_box_is_not_there_for_another_mistake(self, staff, connection, stripe):
         page = text(staff.save(change_url(connection), api_key="nonsense"))
 
-        assert 'type="checkbox" name="confirms_mode"' not in page
+        assert 'type="checkbox" name="allow_mode_change"' not in page
 
 
 class TestAdd:
@@ -451,7 +447,7 @@ class TestAdd:
         assert response.status_code == 302
         assert stripe.keys == [key]
         saved = StripeConnection.objects.get()
-        assert saved.outcome[::2] == ("verified", STORED)
+        assert (saved.outcome.verification, saved.outcome.account_id) == ("verified", STORED)
 
     @pytest.mark.parametrize(
         ("answer", "field"),
@@ -490,16 +486,19 @@ class TestAction:
     @pytest.mark.parametrize(
         ("how", "told", "outcome"),
         [
-            (("knows", STORED), "1 verified, 0 narrow, 0 rejected, 0 failed.", "verified"),
-            (("fails", 403), "0 verified, 1 narrow, 0 rejected, 0 failed.", "narrow"),
+            (("knows", STORED), "1 verified, 0 restricted, 0 rejected, 0 failed.", "verified"),
+            (("fails", 403), "0 verified, 1 restricted, 0 rejected, 0 failed.", "restricted"),
             (
                 ("rejects",),
-                "0 verified, 0 narrow, 1 rejected, 0 failed: sc_abc123 (rejected).",
+                "0 verified, 0 restricted, 1 rejected, 0 failed: sc_abc123 (rejected).",
                 "rejected",
             ),
             (
                 ("fails", 503),
-                "0 verified, 0 narrow, 0 rejected, 1 failed: sc_abc123 (Stripe could not tell).",
+                (
+                    "0 verified, 0 restricted, 0 rejected, 1 failed: sc_abc123 (Stripe did not say "
+                    "whether the key works)."
+                ),
                 "unverified",
             ),
         ],
@@ -522,7 +521,10 @@ class TestAction:
         response = staff.act("verify", connection, empty)
 
         assert messages(response) == [
-            "1 verified, 0 narrow, 0 rejected, 1 failed: sc_empty (The connection has no API key)."
+            (
+                "1 verified, 0 restricted, 0 rejected, 1 failed: "
+                "sc_empty (The connection has no API key)."
+            )
         ]
 
     def test_attempts_are_limited(self, staff, connection, workspace, make_connection, limit):
@@ -530,11 +532,11 @@ class TestAction:
 
         response = staff.act("verify", connection, other)
 
-        assert messages(response)[0].endswith("1 failed: sc_abc123 (asked too often).")
+        assert messages(response)[0].endswith("1 failed: sc_abc123 (too many requests).")
         assert outcome_of(other).verification == "verified"
 
     def test_too_many_at_once_are_refused(self, staff, connection, workspace, stripe, monkeypatch):
-        monkeypatch.setattr(actions, "MAX_ASKED", 1)
+        monkeypatch.setattr(actions, "MAX_VERIFIED", 1)
         other = StripeConnection.objects.create(workspace=workspace, connection_name="Other")
 
         response = staff.act("verify", connection, other)
@@ -545,12 +547,14 @@ class TestAction:
     def test_slow_stripe_is_asked_no_longer_than_the_proxy_waits(
         self, staff, connection, stripe, monkeypatch
     ):
-        moments = iter([0, actions.ASKING_SECONDS + 1])
+        moments = iter([0, actions.VERIFYING_SECONDS + 1])
         monkeypatch.setattr(actions, "monotonic", lambda: next(moments))
 
         response = staff.act("verify", connection)
 
-        assert messages(response)[0].endswith("1 failed: sc_abc123 (Stripe could not tell).")
+        assert messages(response)[0].endswith(
+            "1 failed: sc_abc123 (Stripe did not say whether the key works)."
+        )
         assert stripe.requests == []
 
     def test_it_is_not_offered_where_it_is_off(self, staff, connection, fake_stripe):
@@ -572,13 +576,13 @@ class TestTransaction:
     @pytest.fixture
     def open_transactions(self, stripe, monkeypatch):
         """Whether one was open, for each time that Stripe was asked."""
-        ask, found = verification.ask, []
+        verify, found = verification.verify, []
 
-        def look_and_ask(*arguments):
+        def look_and_verify(*arguments, **options):
             found.append(database.in_atomic_block)
-            return ask(*arguments)
+            return verify(*arguments, **options)
 
-        monkeypatch.setattr(verification, "ask", look_and_ask)
+        monkeypatch.setattr(verification, "verify", look_and_verify)
         return found
 
     def test_none_is_open_while_a_change_is_asked_about(self, open_transactions, staff, connection):

@@ -98,9 +98,8 @@ def test_connection_nobody_asked_about_is_unverified(manager, connection):
 @pytest.fixture
 def asked(connection):
     """What Stripe said of the key that is stored."""
-    connection.verification = Verification.NARROW
+    connection.verification = Verification.RESTRICTED
     connection.verification_at = timezone.now().replace(microsecond=0)
-    connection.verification_fingerprint = connection.api_key_fingerprint
     connection.missing_permission = "rak_accounts_kyc_basic_read"
     connection.save()
     return connection
@@ -108,7 +107,7 @@ def asked(connection):
 
 def test_what_stripe_said_is_shown(manager, asked):
     assert extra(manager.read("/sc_abc123"))["verification"] == {
-        "outcome": "narrow",
+        "outcome": "restricted",
         "at": f"{asked.verification_at:%Y-%m-%dT%H:%M:%SZ}",
         "accountId": None,
         "missingPermission": "rak_accounts_kyc_basic_read",

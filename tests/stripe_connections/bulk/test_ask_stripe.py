@@ -8,7 +8,7 @@ from django.db import connection as database
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.models import Outcome, StripeConnection
+from stripe_connections.models import Reply, StripeConnection
 from stripe_connections.stripe_api import verification
 from tests.conftest import random_api_key, random_webhook_secret, set_columns
 from tests.fake_stripe import OTHER, STORED
@@ -16,13 +16,13 @@ from tests.stripe_connections.bulk.conftest import run
 
 LEAKED, NEW, TEST = random_api_key(), random_api_key(), random_api_key("sk_test_")
 BOTH = f"{LEAKED}\n{NEW}"
-REFUSED = "apiKey: Stripe refuses this key: it is wrong, expired or revoked."
+REFUSED = "apiKey: Stripe rejects this key: it is wrong, expired or revoked."
 SWAPPED = "apiKey: The stored key is a live key and this one a test key."
-UNTOLD = "Stripe could not tell whether the key works: run again."
+UNTOLD = "Stripe did not say whether the key works: run again."
 
 
 def mismatch(actual, expected):
-    return f"stripeAccountId: The API key is of {actual}, not of {expected}."
+    return f"stripeAccountId: The API key belongs to {actual}, not to {expected}."
 
 
 def hold(connection, **values):
@@ -43,6 +43,11 @@ def key_of(connection):
 
 def outcome_of(connection):
     return StripeConnection.objects.get(pk=connection.pk).outcome
+
+
+def known_of(connection):
+    found = outcome_of(connection)
+    return found.verification, found.account_id
 
 
 def errors(result):
@@ -72,7 +77,7 @@ class TestReplaceSecret:
         assert result.counts == (2, 0, 0, 0)
         assert stripe.keys == [NEW]
         assert [key_of(holder) for holder in holders] == [NEW, NEW]
-        assert [outcome_of(holder)[::2] for holder in holders] == [("verified", STORED)] * 2
+        assert [known_of(holder) for holder in holders] == [("verified", STORED)] * 2
         assert result.json["rows"][0]["changes"]["verification"] == ["unverified", "verified"]
 
     def test_every_holder_is_judged_by_its_own_account(self, holders, stripe, stored):
@@ -187,7 +192,7 @@ class TestReplaceSecret:
         assert result.counts == (1, 0, 0, 0)
         assert "verification" not in result.json["rows"][0]["changes"]
         assert fake_stripe.requests == []
-        assert outcome_of(connection) == Outcome()
+        assert outcome_of(connection) == Reply()
 
     @pytest.mark.parametrize("form", ["text", "json"])
     @pytest.mark.parametrize("status", [401, 403, 503])
@@ -210,7 +215,7 @@ class TestUpdateConnections:
 
         assert result.counts == (2, 0, 0, 0)
         assert stripe.keys == [LEAKED]
-        assert [outcome_of(holder)[::2] for holder in holders] == [("verified", OTHER)] * 2
+        assert [known_of(holder) for holder in holders] == [("verified", OTHER)] * 2
 
     def test_row_whose_key_is_of_another_account_fails_alone(
         self, connection, workspace, make_connection, stripe, stored
@@ -228,7 +233,7 @@ class TestUpdateConnections:
         assert (result.code, result.counts) == (1, (1, 0, 0, 1))
         assert errors(result) == [mismatch(STORED, OTHER)]
         assert stored(wrong) == before
-        assert outcome_of(connection)[::2] == ("verified", OTHER)
+        assert known_of(connection) == ("verified", OTHER)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -255,7 +260,7 @@ class TestUpdateConnections:
 
         assert result.counts == (1, 0, 0, 0)
         assert stripe.requests == []
-        assert outcome_of(empty) == Outcome()
+        assert outcome_of(empty) == Reply()
 
     def test_unreadable_key_cannot_be_asked_with(self, connection, stripe):
         set_columns(connection, api_key=b"damaged")
@@ -264,7 +269,7 @@ class TestUpdateConnections:
 
         assert result.counts == (1, 0, 0, 0)
         assert stripe.requests == []
-        assert outcome_of(connection) == Outcome()
+        assert outcome_of(connection) == Reply()
 
     @pytest.mark.parametrize(
         ("is_required", "counts"), [(False, (1, 0, 0, 0)), (True, (0, 0, 0, 1))]
@@ -274,13 +279,13 @@ class TestUpdateConnections:
     ):
         settings.STRIPE_VERIFY_REQUIRED = is_required
         stripe.knows(OTHER)
-        ask = verification.ask
+        send = verification.Verifier.send
 
-        def ask_and_replace(*arguments):
+        def replace_and_send(*arguments):
             hold(connection, api_key=random_api_key())
-            return ask(*arguments)
+            return send(*arguments)
 
-        monkeypatch.setattr(verification, "ask", ask_and_replace)
+        monkeypatch.setattr(verification.Verifier, "send", replace_and_send)
 
         result = run("update_connections", "--apply", "--set", f"stripeAccountId={OTHER}")
 
@@ -405,13 +410,13 @@ def test_no_transaction_is_open_while_stripe_is_asked(
     connection, stripe, monkeypatch, arguments, stdin
 ):
     hold(connection, api_key=LEAKED)
-    ask, found = verification.ask, []
+    send, found = verification.Verifier.send, []
 
-    def look_and_ask(*arguments):
+    def look_and_send(*arguments):
         found.append(database.in_atomic_block)
-        return ask(*arguments)
+        return send(*arguments)
 
-    monkeypatch.setattr(verification, "ask", look_and_ask)
+    monkeypatch.setattr(verification.Verifier, "send", look_and_send)
 
     run(*arguments, "--apply", stdin=stdin)
 

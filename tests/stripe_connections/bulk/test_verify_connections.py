@@ -9,8 +9,7 @@ from django.utils import timezone
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.management.commands import verify_connections
-from stripe_connections.models import VERIFICATION_FIELDS, StripeConnection
+from stripe_connections.models import VERIFICATION_FIELDS, Reply, StripeConnection
 from stripe_connections.stripe_api import verification
 from tests.conftest import random_api_key, set_columns
 from tests.fake_stripe import OTHER, STORED
@@ -35,8 +34,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(verify_connections, "monotonic", clock.monotonic)
-    monkeypatch.setattr(verify_connections, "sleep", clock.sleep)
+    monkeypatch.setattr(verification, "monotonic", clock.monotonic)
+    monkeypatch.setattr(verification, "sleep", clock.sleep)
     return clock
 
 
@@ -70,7 +69,7 @@ def test_every_key_is_asked_about_and_the_answer_kept(three, stripe):
     assert result.json["outcomes"] == {
         "verified": 2,
         "rejected": 1,
-        "narrow": 0,
+        "restricted": 0,
         "unverified": 0,
     }
     assert result.json["rows"] == [
@@ -82,7 +81,7 @@ def test_every_key_is_asked_about_and_the_answer_kept(three, stripe):
         {
             "outcome": "failed",
             "bizId": "sc_1",
-            "error": f"The API key is of {STORED}, not of acct_2.",
+            "error": f"The API key belongs to {STORED}, not to acct_2.",
         },
         {
             "outcome": "changed",
@@ -101,7 +100,7 @@ def test_nothing_but_the_outcome_is_changed(connection, stripe, stored):
     after = stored(connection)
     assert {name for name in after if after[name] != before[name]} <= set(VERIFICATION_FIELDS)
     assert (result.code, outcomes()) == (1, ["rejected"])
-    assert result.json["rows"][0]["error"] == "Stripe refuses the API key."
+    assert result.json["rows"][0]["error"] == "Stripe rejects the API key."
 
 
 def test_dry_run_asks_nobody_and_counts(three, stripe, stored):
@@ -111,8 +110,8 @@ def test_dry_run_asks_nobody_and_counts(three, stripe, stored):
     result = run("verify_connections", "--format", "text")
 
     assert (result.code, len(stripe.requests)) == (0, 1)
-    assert "Stripe would be asked about 2." in result.out
-    assert run("verify_connections").json["toAsk"] == 2
+    assert "Requests to Stripe: 2." in result.out
+    assert run("verify_connections").json["toVerify"] == 2
     assert [stored(connection) for connection in three] == before
 
 
@@ -133,15 +132,16 @@ def test_untold_fails_and_keeps_what_is_known(connection, stripe, stored):
     result = verify("--max-age", "0")
 
     assert (result.code, result.counts) == (1, (0, 0, 0, 1))
-    assert result.json["rows"][0]["error"] == "Stripe could not tell: run again."
+    assert result.json["rows"][0]["error"] == "Stripe did not say whether the key works: run again."
     assert result.json["outcomes"]["unverified"] == 1
     assert stored(connection) == before
 
 
-def test_untold_of_an_unknown_key_is_kept_and_asked_again(connection, stripe):
+def test_unknown_key_that_could_not_be_checked_is_asked_about_again(connection, stripe, stored):
+    before = stored(connection)
     stripe.fails(503)
     verify()
-    assert StripeConnection.objects.get().outcome.at is not None
+    assert stored(connection) == before
     stripe.knows(STORED)
 
     assert verify().counts == (1, 0, 0, 0)
@@ -174,7 +174,7 @@ def test_key_that_is_known_to_be_rejected_fails_without_being_asked_again(connec
     result = verify()
 
     assert (result.code, result.counts, len(stripe.requests)) == (1, (0, 0, 0, 1), 1)
-    assert result.json["rows"][0]["error"] == "Stripe refuses the API key."
+    assert result.json["rows"][0]["error"] == "Stripe rejects the API key."
 
 
 def test_new_key_is_asked_about_however_fresh_the_old_ones_outcome(connection, stripe):
@@ -184,7 +184,7 @@ def test_new_key_is_asked_about_however_fresh_the_old_ones_outcome(connection, s
         biz_id=connection.biz_id,
         changes={"api_key": random_api_key()},
         actor=ACTOR,
-        answer=verification.Answer(),
+        reply=Reply(),
     )
 
     assert verify().counts == (1, 0, 0, 0)
@@ -204,7 +204,7 @@ def test_unreadable_key_fails_and_the_others_go_on(three, stripe):
     result = verify()
 
     assert result.counts == (2, 0, 0, 1)
-    assert result.json["rows"][0]["error"] == "No key of FERNET_KEYS can read: api_key."
+    assert result.json["rows"][0]["error"] == "The stored API key cannot be read."
 
 
 def test_same_key_is_asked_about_once(three, stripe):
@@ -230,14 +230,15 @@ def test_organisations_key_is_asked_about_for_each_account(three, stripe):
 
     contexts = [headers["Stripe-Context"] for _, headers in stripe.requests]
     assert sorted(contexts) == sorted([STORED, "acct_2"])
-    assert result.json["rows"][-1]["error"] == (
-        "An organisation's key is asked for the account: set one."
-    )
+    needs_account = "An organization key can only be verified together with a Stripe account ID."
+    assert ["sc_2", needs_account] in [
+        [row["bizId"], row.get("error")] for row in result.json["rows"]
+    ]
     assert result.json["outcomes"] == {
         "verified": 1,
         "rejected": 1,
-        "narrow": 0,
-        "unverified": 1,
+        "restricted": 0,
+        "unverified": 0,
     }
 
 
@@ -296,16 +297,16 @@ def test_picked_connections_alone_are_asked_about(three, stripe):
 
 
 def test_interrupted_run_keeps_what_was_told_and_is_taken_up(three, stripe, monkeypatch):
-    keep, told = services.record_answer, []
+    keep, told = services.record_reply, []
 
-    def interrupt(pk, answer, actor):
+    def interrupt(pk, reply, actor):
         if told:
             raise KeyboardInterrupt
         told.append(pk)
-        return keep(pk, answer, actor)
+        return keep(pk, reply, actor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(services, "record_answer", interrupt)
+        patch.setattr(services, "record_reply", interrupt)
         result = verify()
 
     assert (result.code, outcomes()) == (130, ["verified", "unverified", "unverified"])
@@ -317,13 +318,19 @@ def test_interrupted_run_keeps_what_was_told_and_is_taken_up(three, stripe, monk
 
 
 def test_key_that_is_replaced_meanwhile_keeps_its_own_outcome(connection, stripe, monkeypatch):
-    ask = verification.ask
+    keep = services.record_reply
 
-    def ask_slowly(*arguments):
-        answer = ask(*arguments)
-        return answer._replace(fingerprints=frozenset({"of another key"}))
+    def replace_and_keep(pk, reply, actor):
+        services.update_connection(
+            workspace=connection.workspace,
+            biz_id=connection.biz_id,
+            changes={"api_key": random_api_key()},
+            actor=ACTOR,
+            reply=Reply(),
+        )
+        return keep(pk, reply, actor)
 
-    monkeypatch.setattr(verification, "ask", ask_slowly)
+    monkeypatch.setattr(services, "record_reply", replace_and_keep)
 
     assert verify().counts == (0, 0, 1, 0)
     assert outcomes() == ["unverified"]
@@ -353,7 +360,7 @@ def test_limit_of_questions_is_for_others(three, stripe, settings):
 def test_command_ends_where_asking_is_switched_off(connection, fake_stripe, arguments):
     result = run("verify_connections", *arguments)
 
-    assert (result.code, result.problem) == (1, "STRIPE_VERIFY is off: nobody asks Stripe.")
+    assert (result.code, result.problem) == (1, "STRIPE_VERIFY is off: nothing is verified.")
     assert fake_stripe.requests == []
 
 

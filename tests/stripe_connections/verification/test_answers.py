@@ -7,7 +7,7 @@ import threading
 import pytest
 from prometheus_client import REGISTRY
 
-from stripe_connections.audit.records import Actor, Source
+from stripe_connections.models import Reply, StripeConnection
 from stripe_connections.stripe_api import verification
 from tests.conftest import log_lines, random_api_key, written_log
 from tests.fake_stripe import STORED
@@ -19,7 +19,12 @@ HUGE = b" " * 70_000 + json.dumps({"id": STORED}).encode()
 
 
 def ask(key=None, account_id=None):
-    return verification.ask(key or random_api_key(), account_id)
+    subject = verification.Subject(key or random_api_key(), account_id, workspace_id=1)
+    return verification.verify(subject, rate=None)
+
+
+def facts(reply):
+    return reply.verification, reply.account_id, reply.missing_permission
 
 
 def sends_raw(stripe, data):
@@ -36,7 +41,7 @@ def test_key_of_an_account_is_verified(stripe):
 def test_refused_key_is_rejected(stripe):
     stripe.rejects()
 
-    assert ask()[:3] == ("rejected", None, None)
+    assert facts(ask()) == ("rejected", None, None)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_refused_key_is_rejected(stripe):
 def test_forbidden_call_is_a_narrow_key_and_tells_the_permission(stripe, message, permission):
     stripe.fails(403, message)
 
-    assert ask()[:3] == ("narrow", None, permission)
+    assert facts(ask()) == ("restricted", None, permission)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_forbidden_call_is_a_narrow_key_and_tells_the_permission(stripe, message
 def test_answer_that_tells_nothing_is_unverified(stripe, status, body):
     stripe.sends(status, body)
 
-    assert ask()[:3] == ("unverified", None, None)
+    assert facts(ask()) == ("unverified", None, None)
     assert len(stripe.requests) == 1
 
 
@@ -166,7 +171,7 @@ def test_stripe_may_ask_not_to_be_tried_again(stripe):
 def test_garbage_is_unverified(stripe, data):
     sends_raw(stripe, data)
 
-    assert ask()[:3] == ("unverified", None, None)
+    assert facts(ask()) == ("unverified", None, None)
 
 
 @pytest.mark.parametrize(
@@ -259,9 +264,9 @@ def test_key_of_an_organisation_is_asked_for_the_account(stripe):
 
 
 def test_key_of_an_organisation_without_an_account_is_not_asked(stripe):
-    assert ask(random_api_key("sk_org_live_")) == verification.Answer()
+    changes = {"api_key": random_api_key("sk_org_live_"), "stripe_account_id": None}
 
-    assert stripe.requests == []
+    assert verification.subject_of(StripeConnection(), changes) is None
 
 
 def test_other_key_is_asked_for_no_account(stripe):
@@ -343,7 +348,7 @@ def test_question_is_counted_and_logged_without_a_word_of_the_answer(
     name, labels = "stripe_asks_total", {"outcome": outcome}
     before = REGISTRY.get_sample_value(name, labels) or 0
     with written_log() as log:
-        verification.ask_again(connection, actor=Actor(None, Source.API))
+        verification.verify(verification.stored_subject(connection))
 
     assert REGISTRY.get_sample_value(name, labels) == before + 1
     (line,) = log_lines(log)
@@ -356,15 +361,10 @@ def test_question_is_counted_and_logged_without_a_word_of_the_answer(
 
 
 def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
-    connection.stripe_account_id = None
     name, labels = "stripe_asks_total", {"outcome": "unverified"}
     before = REGISTRY.get_sample_value(name, labels)
     with written_log() as log:
-        verification.ask_about(
-            connection,
-            {"api_key": random_api_key("sk_org_live_")},
-            actor=Actor(None, Source.API),
-        )
+        assert verification.verify(None) == Reply()
 
     assert REGISTRY.get_sample_value(name, labels) == before
     assert (stripe.requests, log.getvalue()) == ([], "")
@@ -372,6 +372,6 @@ def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
 
 def test_command_tells_it_itself(connection, stripe):
     with written_log() as log:
-        verification.ask_again(connection, actor=Actor(None, Source.COMMAND))
+        verification.verify(verification.stored_subject(connection), rate=None)
 
     assert log.getvalue() == ""

@@ -5,10 +5,9 @@ from auditlog.models import LogEntry
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.models import Outcome, StripeConnection
+from stripe_connections.models import Reply, StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.verification import (
-    Answer,
     VerificationError,
     VerificationUnavailableError,
 )
@@ -35,6 +34,10 @@ def update(connection, changes, **options):
     return StripeConnection.objects.get(pk=connection.pk)
 
 
+def ask(connection, changes, **options):
+    return verification.verify(verification.subject_of(connection, changes, **options))
+
+
 def refusal(field, code):
     """A VerificationError of this field and code."""
     return pytest.raises(VerificationError, check=lambda e: (e.field, e.code) == (field, code))
@@ -56,7 +59,7 @@ def test_new_connection_without_a_key_asks_nobody(workspace, stripe):
     created = create(workspace, stripe_account_id=OTHER)
 
     assert stripe.requests == []
-    assert created.outcome == Outcome()
+    assert created.outcome == Reply()
     assert "verification" not in LogEntry.objects.get().changes
 
 
@@ -92,14 +95,14 @@ def test_nothing_is_asked_for_a_new_connection_where_it_is_off(workspace, fake_s
     created = create(workspace, api_key=random_api_key())
 
     assert fake_stripe.requests == []
-    assert created.outcome == Outcome()
+    assert created.outcome == Reply()
 
 
 def test_answer_that_is_brought_is_not_asked_for_again(connection, stripe):
     changes = {"api_key": random_api_key()}
-    answer = verification.ask_about(connection, changes, actor=ACTOR)
+    answer = ask(connection, changes)
 
-    updated = update(connection, changes, answer=answer)
+    updated = update(connection, changes, reply=answer)
 
     assert len(stripe.requests) == 1
     assert updated.outcome.verification == "verified"
@@ -107,10 +110,10 @@ def test_answer_that_is_brought_is_not_asked_for_again(connection, stripe):
 
 def test_answer_for_a_new_connection_can_be_brought_too(workspace, stripe):
     values = {"connection_name": "New", "api_key": random_api_key()}
-    answer = verification.ask_about(StripeConnection(workspace=workspace), values, actor=ACTOR)
+    answer = ask(StripeConnection(workspace=workspace), values)
 
     created = services.create_connection(
-        workspace=workspace, values=values, actor=ACTOR, answer=answer
+        workspace=workspace, values=values, actor=ACTOR, reply=answer
     )
 
     assert len(stripe.requests) == 1
@@ -121,44 +124,44 @@ def test_refusal_that_is_brought_is_one(connection, stripe, stored):
     before = stored(connection)
     stripe.rejects()
     changes = {"api_key": random_api_key()}
-    answer = verification.ask_about(connection, changes, actor=ACTOR)
+    answer = ask(connection, changes)
 
     with refusal("api_key", "rejected_by_stripe"):
-        update(connection, changes, answer=answer)
+        update(connection, changes, reply=answer)
 
     assert stored(connection) == before
 
 
 def test_answer_about_another_key_tells_nothing(connection, stripe):
-    answer = verification.ask_about(connection, {"api_key": random_api_key()}, actor=ACTOR)
+    answer = ask(connection, {"api_key": random_api_key()})
 
-    updated = update(connection, {"api_key": random_api_key()}, answer=answer)
+    updated = update(connection, {"api_key": random_api_key()}, reply=answer)
 
     assert updated.outcome.verification == "unverified"
 
 
-def test_whoever_has_not_asked_saves_as_unverified(connection, stripe, settings):
+def test_caller_that_has_not_asked_saves_as_unverified(connection, stripe, settings):
     settings.STRIPE_VERIFY_REQUIRED = True
 
-    updated = update(connection, {"api_key": random_api_key()}, answer=Answer())
+    updated = update(connection, {"api_key": random_api_key()}, reply=Reply())
 
-    assert updated.outcome == Outcome()
+    assert updated.outcome == Reply()
     assert stripe.requests == []
 
 
 def test_question_where_it_is_off_is_no_question(connection, fake_stripe):
     changes = {"api_key": random_api_key("sk_test_")}
 
-    answer = verification.ask_about(connection, changes, actor=ACTOR)
+    answer = ask(connection, changes)
 
-    assert answer == Answer()
+    assert answer == Reply()
     assert fake_stripe.requests == []
-    assert update(connection, changes, answer=answer).outcome == Outcome()
+    assert update(connection, changes, reply=answer).outcome == Reply()
 
 
 def test_swapped_mode_is_refused_when_asking(connection, stripe):
     with refusal("api_key", "mode_mismatch"):
-        verification.ask_about(connection, {"api_key": random_api_key("sk_test_")}, actor=ACTOR)
+        ask(connection, {"api_key": random_api_key("sk_test_")})
 
     assert stripe.requests == []
 
@@ -167,22 +170,22 @@ def test_swapped_mode_is_refused_when_writing(connection, stripe, stored):
     before = stored(connection)
 
     with refusal("api_key", "mode_mismatch"):
-        update(connection, {"api_key": random_api_key("sk_test_")}, answer=Answer())
+        update(connection, {"api_key": random_api_key("sk_test_")}, reply=Reply())
 
     assert stored(connection) == before
 
 
 def test_swapped_mode_can_be_confirmed(connection, stripe):
     changes = {"api_key": random_api_key("sk_test_")}
-    answer = verification.ask_about(connection, changes, actor=ACTOR, confirms_mode=True)
+    answer = ask(connection, changes, allow_mode_change=True)
 
-    updated = update(connection, changes, answer=answer, confirms_mode=True)
+    updated = update(connection, changes, reply=answer, allow_mode_change=True)
 
     assert (updated.mode, updated.outcome.verification) == ("test", "verified")
 
 
 def test_swapped_mode_can_be_confirmed_in_one_go(connection, stripe):
-    updated = update(connection, {"api_key": random_api_key("sk_test_")}, confirms_mode=True)
+    updated = update(connection, {"api_key": random_api_key("sk_test_")}, allow_mode_change=True)
 
     assert (updated.mode, len(stripe.requests)) == ("test", 1)
 
@@ -191,7 +194,7 @@ def test_confirming_the_mode_confirms_nothing_else(connection, stripe):
     stripe.rejects()
 
     with refusal("api_key", "rejected_by_stripe"):
-        update(connection, {"api_key": random_api_key("sk_test_")}, confirms_mode=True)
+        update(connection, {"api_key": random_api_key("sk_test_")}, allow_mode_change=True)
 
 
 def test_errors_hold_no_key(connection, stripe):
@@ -202,4 +205,4 @@ def test_errors_hold_no_key(connection, stripe):
         update(connection, {"api_key": key})
 
     assert key not in repr(caught.value) + str(caught.value) + str(caught.getrepr(style="long"))
-    assert key not in repr(verification.ask(key, None))
+    assert key not in repr(ask(connection, {"api_key": key}))

@@ -1,6 +1,4 @@
-"""What Stripe said counts for the key and the account it was said of, and for no other."""
-
-from itertools import product
+"""What Stripe said is kept as long as the key and the account that it said it about."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -9,7 +7,7 @@ from django.utils import timezone
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.models import Outcome, StripeConnection, Verification, with_verification
+from stripe_connections.models import Reply, StripeConnection
 from tests.conftest import random_api_key
 
 ACTOR = Actor(None, Source.COMMAND, "request-1")
@@ -18,17 +16,14 @@ STORED, OTHER = "acct_1234567890", "acct_other"
 
 @pytest.fixture
 def said(connection):
-    """Write that Stripe said so of the connection's key; gives the connection as it is then."""
+    """Write that Stripe said so about the connection's key; returns the connection."""
 
     def write(verification="verified", account_id=STORED, **columns):
         StripeConnection.objects.filter(pk=connection.pk).update(
-            **{
-                "verification": verification,
-                "verification_at": timezone.now(),
-                "verification_fingerprint": connection.api_key_fingerprint,
-                "verification_account_id": account_id,
-            }
-            | columns
+            verification=verification,
+            verification_at=timezone.now(),
+            verification_account_id=account_id,
+            **columns,
         )
         return read(connection)
 
@@ -46,95 +41,26 @@ def update(connection, **changes):
     return read(connection)
 
 
-def test_connection_that_nobody_asked_about_is_unverified(connection):
-    assert connection.outcome == Outcome("unverified", None, None, None)
+def test_new_connection_is_unverified(connection):
+    assert connection.outcome == Reply("unverified")
 
 
-def test_outcome_tells_what_was_said_and_when(said):
-    at = timezone.now()
-
-    found = said(
-        "narrow", None, verification_at=at, missing_permission="rak_accounts_kyc_basic_read"
-    )
-
-    assert found.outcome == ("narrow", at, None, "rak_accounts_kyc_basic_read")
-
-
-@pytest.mark.parametrize("verification", ["verified", "rejected", "narrow"])
-def test_another_key_is_unverified(said, verification):
-    connection = said(verification, None if verification == "rejected" else STORED)
+@pytest.mark.parametrize("verification", ["verified", "rejected", "restricted"])
+@pytest.mark.parametrize(
+    "change",
+    [{"api_key": random_api_key()}, {"stripe_account_id": OTHER}, {"stripe_account_id": None}],
+)
+def test_outcome_of_another_key_or_account_is_not_kept(said, verification, change):
+    connection = said(verification)
     assert connection.outcome.verification == verification
 
-    assert update(connection, api_key=random_api_key()).outcome == Outcome()
+    assert update(connection, **change).outcome == Reply()
 
 
-@pytest.mark.parametrize(
-    ("verification", "answered", "stored_account", "expected"),
-    [
-        ("verified", STORED, STORED, "verified"),
-        ("verified", STORED, None, "verified"),
-        ("verified", STORED, OTHER, "unverified"),
-        ("rejected", None, STORED, "rejected"),
-        ("rejected", None, OTHER, "rejected"),
-        ("rejected", None, None, "rejected"),
-        ("rejected", STORED, OTHER, "rejected"),
-        ("rejected", STORED, STORED, "unverified"),
-        ("rejected", STORED, None, "unverified"),
-        ("narrow", None, STORED, "narrow"),
-        ("narrow", None, OTHER, "narrow"),
-        ("narrow", None, None, "narrow"),
-    ],
-)
-def test_outcome_is_of_the_account_that_is_stored(
-    said, verification, answered, stored_account, expected
-):
-    connection = said(verification, answered, stripe_account_id=stored_account)
+def test_other_change_keeps_the_outcome(said):
+    before = said()
 
-    assert connection.outcome.verification == expected
-
-
-def test_change_of_the_account_takes_the_outcome_along(said):
-    assert update(said(), stripe_account_id=OTHER).outcome == Outcome()
-
-
-@pytest.mark.parametrize("changes", [{"connection_name": "New"}, {"stripe_account_id": STORED}])
-def test_other_change_keeps_the_outcome(said, changes):
-    assert update(said(), **changes).outcome.verification == "verified"
-
-
-def test_lists_find_by_the_outcome_that_each_connection_shows(workspace, make_connection):
-    accounts = (None, STORED, OTHER)
-    verifications = (None, *Verification.values)
-    for number, (verification, answered, stored_account, key) in enumerate(
-        product(verifications, accounts, accounts, (None, "same", "another"))
-    ):
-        made = make_connection(workspace, f"sc_{number}", stripe_account_id=stored_account)
-        fingerprint = {"same": made.api_key_fingerprint, "another": "0" * 64}.get(key)
-        StripeConnection.objects.filter(pk=made.pk).update(
-            verification=verification,
-            verification_account_id=answered,
-            verification_fingerprint=fingerprint,
-        )
-    StripeConnection.objects.create(workspace=workspace, connection_name="Without a key")
-    shown = {
-        verification: {
-            c.biz_id for c in StripeConnection.objects.all() if c.outcome[0] == verification
-        }
-        for verification in Verification.values
-    }
-
-    found = {
-        verification: set(
-            StripeConnection.objects.filter(with_verification(verification)).values_list(
-                "biz_id", flat=True
-            )
-        )
-        for verification in Verification.values
-    }
-
-    assert found == shown
-    assert all(shown.values())
-    assert sum(map(len, found.values())) == StripeConnection.objects.count()
+    assert update(before, connection_name="New").outcome == before.outcome
 
 
 def reencrypt_one(connection):
@@ -169,19 +95,11 @@ def test_reencryption_keeps_the_outcome(said, reencrypt):
     assert after.outcome.verification == "verified"
 
 
-@pytest.mark.parametrize("fingerprint", [None, "0" * 64])
-def test_reencryption_makes_no_outcome_of_another_keys(said, reencrypt, fingerprint):
-    after = reencrypt(said(verification_fingerprint=fingerprint))
-
-    assert after.verification_fingerprint == fingerprint
-    assert after.outcome == Outcome()
-
-
 @pytest.mark.parametrize("again", [reencrypt_one, reencrypt_many])
 def test_reencryption_of_the_other_secret_alone_keeps_the_outcome(said, settings, again):
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
-    replaced = update(said(), api_key=random_api_key())
-    before = said(verification_fingerprint=replaced.api_key_fingerprint)
+    update(said(), api_key=random_api_key())
+    before = said()
 
     again(before)
 
@@ -191,6 +109,23 @@ def test_reencryption_of_the_other_secret_alone_keeps_the_outcome(said, settings
     assert after.outcome.verification == "verified"
 
 
-def test_database_refuses_an_outcome_that_is_none(connection):
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"verification": "good"},
+        {"verification": None},
+        {"verification": "verified", "verification_account_id": OTHER},
+        {"verification": "verified", "verification_account_id": None},
+        {
+            "verification": "rejected",
+            "api_key": None,
+            "api_key_hint": None,
+            "api_key_fingerprint": None,
+            "api_key_replaced_at": None,
+        },
+    ],
+    ids=["unknown", "null", "another account", "no account", "no key"],
+)
+def test_database_refuses_what_cannot_be_known(connection, columns):
     with pytest.raises(IntegrityError), transaction.atomic():
-        StripeConnection.objects.update(verification="good")
+        StripeConnection.objects.update(**columns)

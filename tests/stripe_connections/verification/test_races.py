@@ -21,9 +21,9 @@ def meanwhile(stripe, monkeypatch):
     """While Stripe is asked, somebody else changes the connection past asking."""
 
     def arrange(connection, **changes):
-        ask = verification.ask
+        verify = verification.verify
 
-        def ask_and_change(*arguments):
+        def verify_and_change(*arguments, **options):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("django.conf.settings.STRIPE_VERIFY", False)
                 services.update_connection(
@@ -32,9 +32,9 @@ def meanwhile(stripe, monkeypatch):
                     changes=changes,
                     actor=ACTOR,
                 )
-            return ask(*arguments)
+            return verify(*arguments, **options)
 
-        monkeypatch.setattr(verification, "ask", ask_and_change)
+        monkeypatch.setattr(verification, "verify", verify_and_change)
 
     return arrange
 
@@ -107,13 +107,13 @@ def test_version_expected_before_the_question_is_expected_after_it(manager, conn
 
 
 def test_connection_that_is_gone_by_now_is_not_found(manager, connection, stripe, monkeypatch):
-    ask = verification.ask
+    verify = verification.verify
 
-    def ask_and_delete(*arguments):
+    def verify_and_delete(*arguments, **options):
         StripeConnection.objects.all().delete()
-        return ask(*arguments)
+        return verify(*arguments, **options)
 
-    monkeypatch.setattr(verification, "ask", ask_and_delete)
+    monkeypatch.setattr(verification, "verify", verify_and_delete)
 
     assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 404
 
@@ -129,8 +129,8 @@ def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, trans
 class TestTwoAtOnce:
     def test_one_that_waits_for_stripe_keeps_no_other_waiting(self, stripe, request, monkeypatch):
         # Longer than anybody waits for a lock.
-        for name in ("READ_SECONDS", "DEADLINE_SECONDS"):
-            monkeypatch.setattr(client, name, 120)
+        monkeypatch.setattr(client, "READ_SECONDS", 120)
+        monkeypatch.setattr(verification, "DEADLINE_SECONDS", 120)
         manager = request.getfixturevalue("manager")
         connection = request.getfixturevalue("connection")
         asked, may_answer = threading.Event(), threading.Event()

@@ -3,7 +3,7 @@
 import pytest
 from auditlog.models import LogEntry
 
-from stripe_connections.models import Outcome, StripeConnection
+from stripe_connections.models import Reply, StripeConnection
 from tests.conftest import random_api_key, random_webhook_secret, set_columns
 from tests.fake_stripe import OTHER, STORED
 
@@ -13,6 +13,11 @@ UNTOLD = [("fails", 503), ("fails", 429), ("fails", 400), ("sends", 200, b"<html
 
 def outcome_of(connection):
     return StripeConnection.objects.get(pk=connection.pk).outcome
+
+
+def known_of(connection):
+    found = outcome_of(connection)
+    return found.verification, found.account_id
 
 
 def verification_of(connection):
@@ -25,7 +30,6 @@ def verified(connection):
     StripeConnection.objects.filter(pk=connection.pk).update(
         verification="verified",
         verification_at=connection.created_at,
-        verification_fingerprint=connection.api_key_fingerprint,
         verification_account_id=STORED,
     )
     return StripeConnection.objects.get(pk=connection.pk)
@@ -49,17 +53,23 @@ def test_new_key_is_asked_about_and_saved_as_verified(manager, connection, strip
     [
         {"connectionName": "New"},
         {"webhookSecret": random_webhook_secret()},
-        {"stripeAccountId": None},
         {"stripeAccountId": STORED},
         {},
     ],
-    ids=["name", "webhook secret", "no account", "same account", "nothing"],
+    ids=["name", "webhook secret", "same account", "nothing"],
 )
 def test_what_stripe_need_not_know_is_not_asked(manager, verified, stripe, changes):
     assert manager.update(NAMED | changes).status_code == 200
 
     assert stripe.requests == []
     assert verification_of(verified) == "verified"
+
+
+def test_key_without_its_account_is_unverified_and_nobody_asked(manager, verified, stripe):
+    assert manager.update(NAMED | {"stripeAccountId": None}).status_code == 200
+
+    assert stripe.requests == []
+    assert outcome_of(verified) == Reply()
 
 
 def test_new_account_is_asked_about_with_the_stored_key(manager, connection, stripe):
@@ -69,7 +79,7 @@ def test_new_account_is_asked_about_with_the_stored_key(manager, connection, str
     assert manager.update(NAMED | {"stripeAccountId": OTHER}).status_code == 200
 
     assert stripe.keys == [stored_key]
-    assert outcome_of(connection)[::2] == ("verified", OTHER)
+    assert known_of(connection) == ("verified", OTHER)
 
 
 @pytest.mark.parametrize("changes", [{"apiKey": random_api_key()}, {"stripeAccountId": OTHER}])
@@ -90,7 +100,7 @@ def test_healthy_key_with_few_rights_is_saved_with_what_it_lacks(manager, connec
 
     assert response.status_code == 200
     found = outcome_of(connection)
-    assert found.verification == "narrow"
+    assert found.verification == "restricted"
     assert (found.account_id, found.missing_permission) == (None, "rak_accounts_kyc_basic_read")
 
 
@@ -102,7 +112,7 @@ def test_key_that_stripe_cannot_tell_of_is_saved_as_unverified(manager, verified
     assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 200
 
     found = outcome_of(verified)
-    assert found == Outcome("unverified", found.at)
+    assert found == Reply(at=found.at)
     assert found.at is not None
 
 
@@ -117,7 +127,7 @@ def test_key_that_must_be_verified_is_not_saved_untold(
     response = manager.update(NAMED | {"apiKey": random_api_key()})
 
     body = assert_refused(response, 503, "5030")
-    assert body["message"] == "Stripe could not tell whether the key works, try again"
+    assert body["message"] == "Stripe did not say whether the key works, try again"
     assert response["Retry-After"] == "60"
 
 
@@ -156,7 +166,7 @@ def test_key_of_another_account_comes_with_that_account(
 
     assert response.status_code == 200
     assert response.json()["data"]["stripeAccountId"] == account_id
-    assert outcome_of(connection)[::2] == ("verified", OTHER)
+    assert known_of(connection) == ("verified", OTHER)
 
 
 @pytest.mark.parametrize("prefix", ["sk_test_", "rk_test_"])
@@ -197,7 +207,7 @@ def test_account_without_any_key_is_saved_and_nobody_asked(manager, workspace, s
     assert manager.update(body).status_code == 200
 
     assert stripe.requests == []
-    assert outcome_of(connection) == Outcome()
+    assert outcome_of(connection) == Reply()
 
 
 def test_account_of_a_key_that_cannot_be_read_is_saved_as_unverified(manager, verified, stripe):
@@ -206,7 +216,7 @@ def test_account_of_a_key_that_cannot_be_read_is_saved_as_unverified(manager, ve
     assert manager.update(NAMED | {"stripeAccountId": OTHER}).status_code == 200
 
     assert stripe.requests == []
-    assert outcome_of(verified) == Outcome()
+    assert outcome_of(verified) == Reply()
 
 
 def test_same_key_that_nobody_knew_of_is_unverified_since_the_last_question(
@@ -214,7 +224,7 @@ def test_same_key_that_nobody_knew_of_is_unverified_since_the_last_question(
 ):
     key = random_api_key()
     manager.update(NAMED | {"apiKey": key})
-    set_columns(connection, verification=None, verification_at=None)
+    set_columns(connection, verification="unverified", verification_at=None)
     stripe.fails(503)
 
     assert manager.update(NAMED | {"apiKey": key}).status_code == 200
@@ -278,7 +288,7 @@ def test_nothing_leaves_the_machine_where_it_is_switched_off(
     assert manager.update(NAMED | changes).status_code == 200
 
     assert fake_stripe.requests == []
-    assert outcome_of(connection) == Outcome()
+    assert outcome_of(connection) == Reply()
 
 
 def test_changed_outcome_is_recorded_with_the_change(manager, connection, stripe):
