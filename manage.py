@@ -13,7 +13,7 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
         from django.core.management import execute_from_command_line  # noqa: PLC0415
-        from django.db import OperationalError  # noqa: PLC0415
+        from django.db import Error  # noqa: PLC0415
     except ImportError:
         sys.exit(
             "Django is not installed here: run `make .venv/installed` and use .venv/bin/python."
@@ -22,7 +22,11 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Error: {error}")
-    except OperationalError as error:
+    except Error as error:
+        from config.database_sessions import is_unavailable  # noqa: PLC0415
+
+        if not is_unavailable(error):
+            raise
         reason = str(error).partition("\n")[0]
         sys.exit(f"Error: {reason}. Is the database there, and `manage.py migrate` done?")
 

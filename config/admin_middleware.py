@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import add_never_cache_headers
 from django.views import defaults
 
-from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
+from config.database_sessions import is_unavailable
+from config.web_chain.exceptions import RETRY_AFTER_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,12 @@ class StaffPagesMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """A 503 for a database that is away or a lock that lasts; None leaves a crash to Django."""
-        if not isinstance(error, DATABASE_AWAY):
+        if not is_unavailable(error):
             return None
         return busy(error)
 
 
-def busy(error: Exception) -> HttpResponse:
+def busy(error: BaseException | None) -> HttpResponse:
     """The page for a database that is away; what it said is for the log alone."""
     logger.error("The database is away or busy", exc_info=error)
     return HttpResponse(BUSY, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
@@ -51,4 +52,4 @@ def busy(error: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer for a crash, also in a middleware: the one of sessions asks the database again."""
     error = sys.exception()
-    return busy(error) if isinstance(error, DATABASE_AWAY) else defaults.server_error(request)
+    return busy(error) if is_unavailable(error) else defaults.server_error(request)

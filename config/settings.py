@@ -97,6 +97,9 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{quote(f'{BASE_DIR}/var/db.sqlite3')}")
 }
 DATABASE = DATABASES["default"]
+# Each thread of the server keeps its connection for the next request. Without health checks, which
+# cost a statement for each request: database_sessions.py sees to connections that went stale.
+DATABASE["CONN_MAX_AGE"] = 60
 # How long to wait for a lock before the caller is told to come again (503). One that waits keeps
 # a thread of the server's; held_rows.py sees to it that it is not all of them again and again.
 LOCK_TIMEOUT_SECONDS = 2
@@ -120,16 +123,10 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
     silence = {"connect_timeout": 5, "tcp_user_timeout": 5_000}
     silence |= {"keepalives_idle": 5, "keepalives_interval": 2}
     DATABASE["OPTIONS"] = silence | DATABASE.get("OPTIONS", {})
-    # The pool outlives the server's threads, which come and go, and bounds the connections.
     DATABASE["OPTIONS"].update(
         server_side_binding=True,
         prepare_threshold=1 if env.switch("PREPARED_STATEMENTS", default=True) else None,
     )
-    # It has more than the server has threads, so whoever waits for one waits for a database that
-    # is away, and keeps a thread from others. The pool itself would try ever more seldom, and after
-    # an outage of minutes be the last to notice its end; here the next request makes it try again.
-    pool = {"min_size": 1, "max_size": 16, "timeout": 2, "reconnect_timeout": 1}
-    DATABASE["OPTIONS"].setdefault("pool", pool)
 
 # ── Secrets at rest ───────────────────────────────────────────────────────────────────────────
 # Newest first: the first key encrypts, all of them decrypt. Each is a Fernet key as it stands.

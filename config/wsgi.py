@@ -12,9 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.base import reset_urlconf
 from django.core.management import CommandError, call_command
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, reset_queries
+from django.db import reset_queries
 
-from config import kept_connections
 from config.web_chain.wsgi import WebHandler
 
 
@@ -36,12 +35,8 @@ try:
 except (ImproperlyConfigured, CommandError) as error:
     sys.exit(f"Error: {error}")
 
-# What was left to do here: kept_connections.py sees to the connection, a request says itself where
-# its URLs are, and there is no cache.
-request_started.disconnect(close_old_connections)
-request_finished.disconnect(close_old_connections)
+# Nothing to do here: a request says itself where its URLs are, and there is no cache.
 request_started.disconnect(reset_queries)
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)
-kept_connections.start()
 application = WebHandler()

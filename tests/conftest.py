@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
+from django.db import InternalError
 from django.db import connection as database
 from django.test import Client
+from psycopg.errors import ReadOnlySqlTransaction
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
@@ -84,6 +86,13 @@ CALLS: dict[str, tuple[str, str, dict[str, str] | None]] = {
     "verify": ("POST", "/verify", {"connectionBizId": "{biz_id}"}),
     "update": ("POST", "/update", {"connectionBizId": "{biz_id}", "connectionName": "Updated"}),
 }
+
+
+def read_only(text: str) -> InternalError:
+    """The error for a write to a primary that was demoted."""
+    error = InternalError(text)
+    error.__cause__ = ReadOnlySqlTransaction(text)
+    return error
 
 
 class ApiClient(Client):

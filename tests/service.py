@@ -88,9 +88,16 @@ class Service(Process):
         command += ["--workers", str(workers), *arguments]
         super().__init__(command, port, directory / f"service-{port}.log", environment)
 
-    def manage(self, *arguments: str) -> str:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "manage.py", *arguments]
-        return subprocess.check_output(command, cwd=ROOT, env=self.env, text=True)
+        return subprocess.run(
+            command, check=False, cwd=ROOT, env=self.env, capture_output=True, text=True
+        )
+
+    def manage(self, *arguments: str) -> str:
+        ended = self.run(*arguments)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
 
     def workers(self) -> list[psutil.Process]:
         """The processes that serve."""

@@ -9,6 +9,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 RESULT_SECONDS = 1
+# PostgreSQL says whether it is read-only or in recovery. SQLite writes the same number again, which
+# fails if the file is read-only or the disk is full.
+CAN_WRITE = {"postgresql": "SHOW transaction_read_only", "sqlite": "PRAGMA user_version = 0"}
 
 
 def healthz(_: HttpRequest) -> HttpResponse:
@@ -50,7 +53,11 @@ class Readiness:
     def _check(self) -> str | None:
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
+                cursor.execute(CAN_WRITE[connection.vendor])
+                if connection.vendor == "postgresql" and cursor.fetchone() == ("on",):
+                    # A new session may be able to write.
+                    connection.close()
+                    return "database"
             # Migrations that were applied stay so while this process lives.
             self._is_migrated = self._is_migrated or _is_migrated()
             if not self._is_migrated:

@@ -8,11 +8,8 @@ what is counted here takes 5 µs of a request. Every label has a bounded number 
 import os
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
-from time import monotonic
 
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import (
@@ -20,12 +17,11 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     generate_latest,
     values,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
 if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     # The library asks the system for the process id at every count, which takes longer than the
@@ -40,35 +36,16 @@ REQUESTS = Counter(
 DURATION = Histogram("http_request_duration_seconds", "Time until the answer.", ["route"])
 UPDATES = Counter("connection_updates", "Connections' fields that were written.", ["field"])
 ASKS = Counter("stripe_asks", "Questions to Stripe whether a key works.", ["outcome"])
-POOL = {
-    statistic: Gauge(f"db_pool_{name}", text, multiprocess_mode="livesum")
-    for statistic, name, text in (
-        ("pool_size", "size", "Connections to the database."),
-        (
-            "pool_available",
-            "available",
-            "Connections to the database that no request uses or keeps for the next.",
-        ),
-        ("requests_waiting", "waiting", "Requests that wait for a connection to the database."),
-    )
-}
-POOL_SECONDS = 1
 
 _requests = lru_cache(maxsize=None)(REQUESTS.labels)
 _duration = lru_cache(maxsize=None)(DURATION.labels)
 _updates = lru_cache(maxsize=None)(UPDATES.labels)
-_pool_read_at = float("-inf")
 
 
 def count_request(route: str, method: str, status: int, seconds: float) -> None:
-    """Count a request that was answered, and now and then look at the pool."""
-    global _pool_read_at  # noqa: PLW0603 - of the process
+    """Count a request that was answered."""
     _requests(route, method, status).inc()
     _duration(route).observe(seconds)
-    now = monotonic()
-    if now - _pool_read_at > POOL_SECONDS:
-        _pool_read_at = now
-        read_pool()
 
 
 def count_update(fields: Iterable[str]) -> None:
@@ -82,43 +59,18 @@ def count_ask(outcome: str) -> None:
     ASKS.labels(outcome).inc()
 
 
-def read_pool() -> None:
-    """Take over the figures of this process's connection pool; SQLite has none."""
-    if pool := getattr(connection, "pool", None):
-        figures = pool.get_stats()
-        for statistic, gauge in POOL.items():
-            gauge.set(figures.get(statistic, 0))
-
-
 def metrics(request: HttpRequest) -> HttpResponse:
     """Every figure, for who knows METRICS_TOKEN; for anybody else there is no such page."""
     sent = request.META.get("HTTP_AUTHORIZATION", "")
     token = settings.METRICS_TOKEN
     if not (token and constant_time_compare(sent, f"Bearer {token}")):
         return HttpResponse(status=404, content_type="text/plain")
-    read_pool()
     return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
 
 
 def _registry() -> CollectorRegistry:
-    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if not directory:
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return REGISTRY
-    # A worker that is gone has no connections any more; what it counted stays counted.
-    for file in Path(directory).glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        if not _is_alive(pid):
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -4,7 +4,6 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from django.views.debug import SafeExceptionReporterFilter
 from rest_framework import exceptions
@@ -14,7 +13,6 @@ from config.web_chain import envelope
 from config.web_chain.envelope import FieldError
 
 RETRY_AFTER_SECONDS = 1
-DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
 class WebError(exceptions.APIException):

@@ -12,8 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
+from config.database_sessions import is_unavailable
 from config.web_chain.envelope import failure_response
-from config.web_chain.exceptions import DATABASE_AWAY, RETRY_AFTER_SECONDS
+from config.web_chain.exceptions import RETRY_AFTER_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class WebChainMiddleware:
             return failure_response(404)
         if isinstance(error, SuspiciousOperation):  # a bad host or length, among others
             return failure_response(400)
-        if isinstance(error, DATABASE_AWAY):
+        if is_unavailable(error):
             logger.error("The database is away or busy", exc_info=error)
             return failure_response(503, **{"Retry-After": str(RETRY_AFTER_SECONDS)})
         logger.error("Unexpected error", exc_info=error)

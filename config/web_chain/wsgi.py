@@ -11,8 +11,6 @@ from django.db import connections
 from django.urls import set_script_prefix
 from django.utils.http import parse_header_parameters
 
-from config import kept_connections
-
 MAX_CONTENT_TYPE_LENGTH = 256
 
 
@@ -58,7 +56,6 @@ class WebHandler(WSGIHandler):
             body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
             environ["wsgi.input"] = BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
-        kept_connections.take()
         set_script_prefix(get_script_name(environ))
         request_started.send(sender=type(self), environ=environ)
         response: Any = self.get_response(self.request_class(environ))
@@ -71,5 +68,4 @@ class WebHandler(WSGIHandler):
             response._resource_closers.append(connections.close_all)  # noqa: SLF001
         else:
             response.close()
-        kept_connections.keep()
         return response if response.streaming else [response.content]

@@ -30,10 +30,8 @@ def workers(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
 @contextmanager
 def _processes(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
     # Forked, so that they work at once: to start Python and Django takes as long as 15,000 rows.
-    # Nobody may use a copy of an open connection, nor a lock that a thread of the pool held.
+    # Nobody may use a copy of an open connection.
     connection.close()
-    if connection.vendor == "postgresql":
-        connection.close_pool()  # type: ignore[attr-defined]  # of this vendor's connections alone
     executor = ProcessPoolExecutor(count, get_context("fork"), initializer=_watch_parent)
     executor.submit(int).result()
     try:

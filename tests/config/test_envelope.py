@@ -14,7 +14,7 @@ from django.urls import include, path
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from tests.conftest import ApiClient, log_lines, update_path, written_log
+from tests.conftest import ApiClient, log_lines, read_only, update_path, written_log
 from tests.wsgi import call
 from workspaces import throttles
 from workspaces.tokens import RefreshToken
@@ -367,7 +367,7 @@ def test_what_a_plain_view_raises_is_in_the_envelope(db, path, status, code, mes
     assert_envelope(response, status, code, message)
 
 
-@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, read_only])
 def test_database_away_is_503_and_is_logged(manager, connection, error):
     with written_log() as log, database.execute_wrapper(refuse_query(error)):
         response = manager.update(NAMED)

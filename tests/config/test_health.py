@@ -1,6 +1,7 @@
 """Probes: alive, and able to serve."""
 
 import logging
+import resource
 from contextlib import contextmanager
 from threading import Thread
 
@@ -95,6 +96,42 @@ def test_database_away(error):
 
     assert_failed(response, "database")
     assert b"host" not in response.content
+
+
+@pytest.mark.only_on("postgresql", reason="SQLite has no sessions")
+@pytest.mark.django_db(transaction=True)
+def test_read_only_session_is_replaced(a_second_later):
+    with database.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+
+    assert_failed(probe("/readyz"), "database")
+    a_second_later()
+    assert probe("/readyz").status_code == 200
+
+
+@pytest.mark.only_on("sqlite", reason="PostgreSQL has no file here")
+def test_read_only_file(a_second_later):
+    with database.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = on")
+        assert_failed(probe("/readyz"), "database")
+        cursor.execute("PRAGMA query_only = off")
+    a_second_later()
+
+    assert probe("/readyz").status_code == 200
+
+
+@pytest.fixture
+def full_disk():
+    """No file can grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.only_on("sqlite", reason="PostgreSQL has no file here")
+def test_full_disk(database_file, full_disk):
+    assert_failed(probe("/readyz"), "database")
 
 
 def test_migration_that_is_missing(a_second_later):

@@ -1,10 +1,8 @@
 """Figures for Prometheus: right, bounded, and for nobody without the token."""
 
 import pytest
-from django.db import connections
 from prometheus_client import REGISTRY
 
-from config.observability import metrics
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from tests.conftest import ApiClient, random_api_key, update_path
@@ -132,32 +130,3 @@ def test_without_the_token_there_is_no_such_page(db, open_metrics, sent):
 def test_page_is_closed_as_long_as_no_token_is_set(db, settings, sent):
     assert settings.METRICS_TOKEN == ""
     assert scrape(sent).status_code == 404
-
-
-@pytest.mark.only_on("postgresql", reason="SQLite has no pool")
-def test_pool_is_shown(db, monkeypatch, open_metrics):
-    figures = {"pool_size": 7, "pool_available": 3, "requests_waiting": 2}
-
-    class Pool:
-        def get_stats(self):
-            return figures
-
-    monkeypatch.setattr(type(connections["default"]), "pool", Pool())
-    page = scrape().content.decode()
-
-    assert "\ndb_pool_size 7.0\n" in page
-    assert "\ndb_pool_available 3.0\n" in page
-    assert "\ndb_pool_waiting 2.0\n" in page
-
-
-def test_pool_is_looked_at_once_a_second(db, monkeypatch):
-    looks = []
-    monkeypatch.setattr(metrics, "_pool_read_at", float("-inf"))
-    monkeypatch.setattr(metrics, "read_pool", lambda: looks.append(1))
-    clock = iter([100.0, 100.4, 100.9, 101.1, 101.2])
-    monkeypatch.setattr(metrics, "monotonic", lambda: next(clock))
-
-    for _ in range(5):
-        metrics.count_request("unmatched", "GET", 404, 0.1)
-
-    assert len(looks) == 2

@@ -57,8 +57,8 @@ def updates(server: Demo) -> dict[str, float]:
     return {code: float(count) for code, count in re.findall(line, page)}
 
 
-def pids(directory: Path, kind: str = "counter") -> set[int]:
-    return {int(file.stem.rpartition("_")[2]) for file in directory.glob(f"{kind}_*.db")}
+def pids(directory: Path) -> set[int]:
+    return {int(file.stem.rpartition("_")[2]) for file in directory.glob("counter_*.db")}
 
 
 def test_processes_together_keep_to_the_limit(statuses):
@@ -91,21 +91,17 @@ def test_lines_of_the_log_are_objects(strict_server, statuses):
 def test_killed_worker_is_replaced_and_what_it_counted_stays(
     strict_server, token, statuses, metrics_directory
 ):
-    killed = strict_server.workers()[0]
+    killed, before = strict_server.workers()[0], pids(metrics_directory)
     # Granian gives up if a worker dies in the first 5.5 seconds.
     wait_for(lambda: time.time() - killed.create_time() > 8, "The start of the worker")
     killed.send_signal(signal.SIGKILL)
     killed.wait(PATIENCE_SECONDS)
 
     def is_replaced():
-        """Only a worker that has served has files, and the reader of metrics deletes old ones.
-
-        A request may still meet the killed worker.
-        """
+        """Only a worker that has served has files. A request may still meet the killed worker."""
         with suppress(OSError, HTTPException):
             updates(strict_server)
-        serving = pids(metrics_directory, "gauge_livesum")
-        return killed.pid not in serving and len(serving) == 2
+        return pids(metrics_directory) - before
 
     wait_for(is_replaced, "The replacement")
 

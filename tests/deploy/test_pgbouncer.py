@@ -11,7 +11,8 @@ import pytest
 
 from tests.deploy.chain import PORTAL, installed, version_of
 from tests.deploy.conftest import need
-from tests.service import ROOT, Process, Service, free_port
+from tests.deploy.test_stale_sessions import WIDEN, end_sessions, probe, read_only
+from tests.service import ROOT, Process, Service, free_port, wait_for
 
 # The first version that psycopg's prepared statements pass through, and forgetting them too.
 CARRIES_PREPARED_STATEMENTS = (1, 22)
@@ -118,3 +119,40 @@ def test_database_that_was_restarted_is_found_again(chain, service):
 
     assert (answer.status, answer.json["code"]) == (503, "5030")
     assert chain.audited_names("Behind a pool") == {}
+
+
+def test_changes_of_a_type_cost_no_request(chain, service):
+    """PgBouncer lends out sessions that have prepared a statement before."""
+    with chain.load(12, service.port) as load:
+        for length in (3000, 2048) * 2:
+            load.reach(len(load.acknowledged) + 100)
+            chain.rows(WIDEN.format("partner_endpoint", length))
+        load.reach(len(load.acknowledged) + 100)
+
+    assert (load.refused, load.errors) == ([], {})
+    load.assert_nothing_was_lost()
+    load.assert_all_was_answered()
+
+
+def test_sessions_that_end_lose_and_double_nothing(chain, service):
+    with chain.load(12, service.port) as load:
+        for _ in range(5):
+            load.reach(len(load.acknowledged) + 40)
+            end_sessions(chain)
+        load.reach(len(load.acknowledged) + 40)
+
+    assert {(answer.status, answer.json["code"]) for answer in load.refused} <= {(503, "5030")}
+    load.assert_nothing_was_lost()
+    assert set(chain.audited_names(load.run_name).values()) == {1}
+
+
+def test_database_that_is_read_only_for_a_while(chain, service):
+    port = service.port
+    with read_only(chain, "ALTER SYSTEM"):
+        answers = [chain.rename("Read-only", port=port, **PORTAL) for _ in range(10)]
+        wait_for(lambda: probe(chain, port).status == 503, "An unready service")
+    wait_for(lambda: probe(chain, port).status == 200, "A ready service")
+
+    assert {(answer.status, answer.json["code"]) for answer in answers} == {(503, "5030")}
+    assert chain.audited_names("Read-only") == {}
+    assert chain.rename("Again", port=port, **PORTAL).status == 200

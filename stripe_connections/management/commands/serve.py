@@ -54,8 +54,6 @@ class Command(BaseCommand):
         host, port = options["host"], _port(options["port"])
         _check_proxy(host)
         _check_port(host, port)
-        # This process needs one connection, and an answer at once where there is none to be had.
-        connection.settings_dict["OPTIONS"].pop("pool", None)
         try:
             connection.ensure_connection()
             with alone():
@@ -75,12 +73,12 @@ class Command(BaseCommand):
         sys.stdout.flush()
         server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
         # HTTP/2 would hand over a body without a length, and headers of up to 16 MB. Without the
-        # time-out, a client that never ends its body would keep the server from ever stopping; the
-        # pool may keep another request waiting for 2 seconds, and then a lock.
+        # time-out, a client that never ends its body would keep the server from ever stopping; a
+        # request may wait for a connection, and then for a lock.
         arguments = (
             f"--interface wsgi --http 1 --no-ws --host {host} --port {port} "
             f"--workers {options['workers']} --workers-kill-timeout 12 --respawn-failed-workers "
-            "--blocking-threads 8 --blocking-threads-idle-timeout 600 config.wsgi:application"
+            "--blocking-threads 8 config.wsgi:application"
         )
         os.execv(server, [server, *arguments.split()])  # noqa: S606 - no shell is wanted
 

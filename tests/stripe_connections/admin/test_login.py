@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.db import connection as database
 from django.utils import timezone
 
-from tests.conftest import ApiClient
+from tests.conftest import ApiClient, read_only
 from tests.stripe_connections.admin.conftest import AUDIT, FIND, LIST, StaffClient, text
 
 LOGIN = "/admin/login/"
@@ -180,10 +180,11 @@ def test_posting_without_the_forms_token_is_refused(person):
 
 
 @pytest.mark.parametrize("table", ["", "django_session"])
-def test_database_away_is_a_503_that_says_so(superuser, table):
+@pytest.mark.parametrize("error", [OperationalError, read_only])
+def test_database_away_is_a_503_that_says_so(superuser, table, error):
     def refuse(execute, sql, *args):
         if table in sql:
-            raise OperationalError("no such host: do not show")
+            raise error("no such host: do not show")
         return execute(sql, *args)
 
     superuser.raise_request_exception = False

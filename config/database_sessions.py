@@ -1,0 +1,118 @@
+"""Sessions with the database: when one is stale, what happens then, and when it ends.
+
+A session is stale if the server ended it, if a statement that it prepared no longer fits the table
+(after ALTER COLUMN TYPE), or if it may only read (after a fail-over). In the last two cases a ping
+succeeds, so the error decides.
+"""
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.db import Error, InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+READ_ONLY = "25006"
+_is_end = re.compile("57P0[123]|08...").fullmatch
+_only_reads = re.compile(r"\s*(SELECT|SHOW)\b").match
+
+
+def is_unavailable(error: BaseException | None) -> bool:
+    """Whether the database cannot serve at the moment, so that trying again makes sense."""
+    return isinstance(error, OperationalError | InterfaceError) or _is_stale(error)
+
+
+def _is_stale(error: BaseException | None) -> bool:
+    cause = error and error.__cause__
+    if not isinstance(cause, psycopg.Error):
+        return False
+    if cause.sqlstate is None:  # found by the driver: the session is closed or broken
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return _is_refusal(cause) or bool(_is_end(cause.sqlstate))
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    """Whether the server refused the statement before it did anything."""
+    return error.sqlstate == READ_ONLY or _has_stale_plan(error)
+
+
+def _has_stale_plan(error: psycopg.Error) -> bool:
+    # The code alone also stands for features that PostgreSQL lacks, the message is translated.
+    return error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
+
+
+def _repeat_if_stale(
+    execute: Callable[..., Any],
+    sql: Any,
+    parameters: Any,
+    many: Any,
+    context: dict[str, Any],
+) -> Any:
+    """Execute a statement; if the session is stale, once more in a new one.
+
+    Not if the first attempt may have written something, and not within a transaction, because its
+    earlier statements were lost with the session.
+    """
+    database = context["connection"]
+    is_alone = database.autocommit and not many
+    try:
+        return _execute(execute, sql, parameters, many, context)
+    except Error as error:
+        cause: Any = error.__cause__
+        if not (is_alone and _is_stale(error) and _wrote_nothing(sql, cause)):
+            raise
+    database.connect()
+    if _has_stale_plan(cause):
+        # PgBouncer would lend the new session the same prepared statement.
+        database.connection.prepare_threshold = None
+    old = context["cursor"].cursor
+    context["cursor"].cursor = new = database.create_cursor(getattr(old, "name", None))
+    new.format = old.format
+    return _execute(execute, sql, parameters, many, context)
+
+
+def _execute(execute: Callable[..., Any], *arguments: Any) -> Any:
+    """Execute a statement, and close the session if it is stale."""
+    try:
+        return execute(*arguments)
+    except Error as error:
+        if _is_stale(error):
+            arguments[-1]["connection"].close()
+        raise
+
+
+def _wrote_nothing(sql: Any, error: psycopg.Error) -> bool:
+    """Whether a statement that failed for a stale session certainly changed nothing."""
+    return _is_refusal(error) or _only_reads(str(sql)) is not None
+
+
+class _Sessions:
+    """The open sessions of a thread, closed with it: Granian ends idle threads silently."""
+
+    def __init__(self) -> None:
+        self.databases: list[BaseDatabaseWrapper] = []
+
+    def __del__(self) -> None:
+        for database in self.databases:
+            database.close()
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.sessions = _Sessions()
+
+
+_thread = _Thread()
+
+
+def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if _repeat_if_stale not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_repeat_if_stale)
+        _thread.sessions.databases.append(connection)
+
+
+connection_created.connect(_watch)
