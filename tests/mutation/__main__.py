@@ -199,21 +199,20 @@ def candidates() -> Iterator[tuple[Mutant, tuple[str, ...]]]:
             yield from ((mutant, tests) for mutant in dict.fromkeys(mutants_of(path, ROOT)))
 
 
-def notices(tree: Path, tests: tuple[str, ...]) -> bool:
+def notices(tree: Path, tests: tuple[str, ...], output: int | None = subprocess.DEVNULL) -> bool:
     """Whether one of the tests fails, on either database."""
-    return any(
-        fails(tree, tests, url) for url in ("", os.environ.get("DATABASE_URL")) if url is not None
-    )
+    urls = {"", os.environ.get("DATABASE_URL", "")}
+    return any(fails(tree, tests, url, output) for url in sorted(urls))
 
 
-def fails(tree: Path, tests: tuple[str, ...], database_url: str) -> bool:
+def fails(tree: Path, tests: tuple[str, ...], database_url: str, output: int | None) -> bool:
     environment = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
     environment |= {"DATABASE_URL": database_url} if database_url else {}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", *tests]
     try:
         finished = subprocess.run(
             command, cwd=tree, env=environment, timeout=TIMEOUT_SECONDS, check=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=output, stderr=output,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return True
@@ -245,8 +244,8 @@ def main() -> int:
             ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "node_modules", "var")
         )
         for tests in sorted({tests for _, tests in chosen}):
-            if notices(tree, tests):
-                print("These tests fail without any change:", *tests)
+            if notices(tree, tests, output=None):
+                print("A test fails without any change.")
                 return 1
         alive = list(survivors(chosen, tree))
     killed = len(chosen) - len(alive)
