@@ -11,7 +11,6 @@ from django.http import QueryDict
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
-from stripe_connections.bulk.changes import API_NAMES, ChangesSerializer
 from stripe_connections.models import SECRET_FIELDS, Reply, Status, StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.verification import (
@@ -19,6 +18,7 @@ from stripe_connections.stripe_api.verification import (
     VerificationError,
     VerificationUnavailableError,
 )
+from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
 CONFLICT = (
     "This connection was changed after you opened it, so nothing was saved. What you typed is "

@@ -11,16 +11,8 @@ from config.web_chain.serializers import (
     StrictSerializer,
 )
 from stripe_connections import models
-from stripe_connections.models import Status
-from stripe_connections.validation.endpoints import validate_partner_endpoint
-from stripe_connections.validation.fields import (
-    validate_api_key,
-    validate_config_json,
-    validate_connection_description,
-    validate_connection_name,
-    validate_stripe_account_id,
-    validate_webhook_secret,
-)
+from stripe_connections.validation.fields import validate_connection_name
+from stripe_connections.validation.serializers import ConnectionSerializer, StatusField
 from workspaces import business_ids
 
 MAX_PAGE = 100
@@ -41,16 +33,6 @@ class NumberField(StrictCharField):
             message = f"Must be a number from 1 to {self.highest}."
             raise ValidationError(message, code="out_of_range", params={"limit": self.highest})
         return number
-
-
-class StatusField(StrictCharField):
-    """The name of a status."""
-
-    def run_validation(self, data: Any = empty) -> Any:
-        name = str(data).upper()
-        if name not in Status.names:
-            raise ValidationError(f"Must be {' or '.join(Status.names)}.", code="not_a_choice")
-        return Status[name]
 
 
 class PageSerializer(StrictSerializer):
@@ -75,63 +57,11 @@ class VerifyConnectionSerializer(StrictSerializer):
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
 
 
-class UpdateConnectionSerializer(VerifyConnectionSerializer):
-    """The update call's body: which connection, and what to change of it.
-
-    Omitted, null and a value are three things: what was omitted is not in `validated_data`.
-    """
+class UpdateConnectionSerializer(VerifyConnectionSerializer, ConnectionSerializer):
+    """The update call's body: which connection, and what to change of it."""
 
     ignored_names: ClassVar[frozenset[str]] = frozenset(
         {"bizId", "tenantBizId", "status", "statusName", "createdAt", "updatedAt", "extra"}
-    )
-
-    connectionName = StrictCharField(
-        source="connection_name",
-        required=False,
-        max_length=models.NAME_LENGTH,
-        validator=validate_connection_name,
-    )
-    connectionDescription = StrictCharField(
-        source="connection_description",
-        required=False,
-        allow_null=True,
-        allow_blank=True,
-        trim_whitespace=False,
-        max_length=models.DESCRIPTION_LENGTH,
-        validator=validate_connection_description,
-    )
-    stripeAccountId = StrictCharField(
-        source="stripe_account_id",
-        required=False,
-        allow_null=True,
-        max_length=models.ACCOUNT_ID_LENGTH,
-        validator=validate_stripe_account_id,
-    )
-    apiKey = StrictCharField(
-        source="api_key",
-        required=False,
-        max_length=models.SECRET_LENGTH,
-        validator=validate_api_key,
-    )
-    webhookSecret = StrictCharField(
-        source="webhook_secret",
-        required=False,
-        max_length=models.SECRET_LENGTH,
-        validator=validate_webhook_secret,
-    )
-    partnerEndpoint = StrictCharField(
-        source="partner_endpoint",
-        required=False,
-        allow_null=True,
-        max_length=models.ENDPOINT_LENGTH,
-        validator=validate_partner_endpoint,
-    )
-    configJson = StrictCharField(
-        source="config_json",
-        required=False,
-        allow_null=True,
-        trim_whitespace=False,
-        validator=validate_config_json,
     )
 
 

@@ -14,8 +14,9 @@ from operator import attrgetter
 from typing import IO, Any
 
 from config.web_chain.parsers import parse_json
-from stripe_connections.bulk.changes import API_NAMES, SECRET_NAMES, RefusedError
+from stripe_connections.bulk.pipeline import RefusedError
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
+from stripe_connections.validation.serializers import API_NAMES, SECRET_NAMES
 
 # A row holds at most 16 KiB of configuration, doubled by quotes; a longer line is not a row.
 MAX_LINE_BYTES = 256 * 1024
@@ -41,8 +42,9 @@ IMPORTED = (*EXPORTED, *SECRET_NAMES)
 NULL = "\\N"
 _ESCAPED = tuple("\\=+-@\t\r\n'")
 
-# A row with the number of its first line, or what is wrong with it.
-Numbered = tuple[int, dict[str, Any] | RefusedError]
+# What a row holds, or what is wrong with it; and the number of its first line.
+Cells = dict[str, Any] | RefusedError
+Numbered = tuple[int, Cells]
 
 
 class BadFileError(Exception):
@@ -131,7 +133,7 @@ def _json_rows(lines: Iterable[tuple[int, str]]) -> Iterator[Numbered]:
             yield number, _json_row(line)
 
 
-def _json_row(line: str) -> dict[str, Any] | RefusedError:
+def _json_row(line: str) -> Cells:
     try:
         row = parse_json(line)
     except ValueError:
@@ -167,11 +169,19 @@ def _trimmed(cells: list[str], least: int) -> list[str]:
     return cells
 
 
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | RefusedError:
+def _csv_row(header: list[str], cells: list[str]) -> Cells:
     if len(cells) != len(header):
         return RefusedError(f"It has {len(cells)} cells, and the header has {len(header)}.")
     pairs = zip(header, cells, strict=True)
     return {name: None if c == NULL else c.removeprefix("\\") for name, c in pairs if c}
+
+
+def is_misread(text: str) -> bool:
+    """Whether a spreadsheet took UTF-8 for Windows-1252: "é" became two letters."""
+    try:
+        return not text.isascii() and bool(text.encode("cp1252").decode())
+    except UnicodeError:
+        return False
 
 
 def _unknown(names: Iterable[str]) -> str:

@@ -78,9 +78,12 @@ class Report:
             self.say("…  (--verbosity 2 shows every row)")
         return most is None or number <= most or (self._is_json and most > 0)
 
-    def fail(self, biz_id: str | None, error: str) -> None:
-        """Count a row as failed, and say why."""
-        self.row("failed", biz_id, error, error=error)
+    def fail(self, biz_id: str | None, error: str, line: int | None = None) -> None:
+        """Count a row as failed, and say why; `line` is a file's."""
+        if line is None:
+            self.row("failed", biz_id, error, error=error)
+        else:
+            self.row("failed", biz_id, f"line {line}: {error}", line=line, error=error)
 
     def tell(self, text: str, **details: Any) -> None:
         """A line for people, or `details` as an entry of `rows`."""
@@ -99,7 +102,8 @@ class Report:
             self._write(text)
 
     def discard(self) -> None:
-        """Count as skipped what was reported as changed or unchanged: nothing of it was kept."""
+        """Count as skipped what was reported as changed or unchanged: nothing is kept of it."""
+        self.say("Nothing is written.")
         self.counts["skipped"] += self.counts["changed"] + self.counts["unchanged"]
         self.counts["changed"] = self.counts["unchanged"] = 0
         self._rows = [row for row in self._rows if row.get("outcome") == "failed"]

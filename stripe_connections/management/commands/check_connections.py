@@ -11,12 +11,12 @@ from rich.table import Column, Table
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
-from stripe_connections.bulk.changes import API_NAMES, ChangesSerializer
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from stripe_connections.secrets.fields import UndecryptableSecretError, decrypted
 from stripe_connections.secrets.hints import SecretTraces
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
 # What is wrong: field, code, message.
 Finding = tuple[str, str, str]

@@ -8,11 +8,13 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from stripe_connections.audit.records import Actor
-from stripe_connections.bulk import census, changes, command, selection
+from stripe_connections.bulk import census, command, selection
+from stripe_connections.bulk.pipeline import Pipeline, planner_of, validated
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api.verification import Verifier
+from stripe_connections.validation.serializers import API_NAMES
 
 MAX_BYTES = 4_096
 
@@ -51,13 +53,13 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
         old = _secret("old", "the secret to look for", options)
         column = "webhook_secret" if old.startswith("whsec_") else "api_key"
         # A mistyped value would be found nowhere, which reads as if nobody had the secret.
-        changes.validated({changes.API_NAMES[column]: old})
+        validated({API_NAMES[column]: old})
         new: dict[str, Any] = {"status": Status.INACTIVE}
         if not options["deactivate"]:
             secret = _secret("new", "the new secret", options)
             if secret == old:
                 raise CommandError("The new secret is the old one.")
-            new = changes.validated({changes.API_NAMES[column]: secret})
+            new = validated({API_NAMES[column]: secret})
         fingerprints = keyring().fingerprints(old)
 
         def wanted(connection: StripeConnection) -> dict[str, Any] | None:
@@ -72,7 +74,8 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
             )
         if not (holders.exists() or options["if_any"]):
             raise CommandError("No connection has this secret.")
-        changes.change_each(holders, wanted, report, actor, options)
+        batches = selection.batches(holders, options, report)
+        Pipeline(report, actor, options).run(batches, planner_of(wanted))
 
 
 def _secret(which: str, what: str, options: dict[str, Any]) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from stripe_connections.audit.records import Actor
-from stripe_connections.bulk import changes, command, selection
+from stripe_connections.bulk import command, selection
+from stripe_connections.bulk.pipeline import Pipeline, planner_of, validated
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
+from stripe_connections.validation.serializers import SECRET_NAMES
 
 
 class Command(command.BulkCommand):
@@ -55,7 +57,8 @@ cut -d, -f3 broken.csv | manage.py update_connections --ids - --set status=INACT
         def wanted(connection: StripeConnection) -> dict[str, Any]:
             return values | _rewritten(connection, hosts)
 
-        changes.change_each(connections, wanted, report, actor, options)
+        batches = selection.batches(connections, options, report)
+        Pipeline(report, actor, options).run(batches, planner_of(wanted))
 
 
 def _values(options: dict[str, Any]) -> dict[str, Any]:
@@ -64,11 +67,11 @@ def _values(options: dict[str, Any]) -> dict[str, Any]:
         if name in values:
             raise CommandError(f"{name} is set twice.")
         values[name] = value
-    if secret := [name for name in changes.SECRET_NAMES if name in values]:
+    if secret := [name for name in SECRET_NAMES if name in values]:
         raise CommandError(
             f"{secret[0]} on a command line would be seen by others: use replace_secret."
         )
-    return changes.validated(values)
+    return validated(values)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -85,5 +88,5 @@ def _rewritten(connection: StripeConnection, hosts: dict[str, str]) -> dict[str,
     for old, new in hosts.items():
         if found := re.match(selection.host_pattern(old), endpoint, re.IGNORECASE):
             start, end = found.span(1)
-            return changes.validated({"partnerEndpoint": endpoint[:start] + new + endpoint[end:]})
+            return validated({"partnerEndpoint": endpoint[:start] + new + endpoint[end:]})
     return {}

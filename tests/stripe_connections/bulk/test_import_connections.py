@@ -303,7 +303,7 @@ def test_good_rows_are_imported_with_keep_going(connection):
     result = imported("\n".join(map(json.dumps, rows)), "--apply", "--keep-going")
 
     assert (result.code, result.counts) == (1, (1, 0, 0, 2))
-    assert [row.get("line") for row in result.json["rows"]] == [1, 3, None]
+    assert [row.get("line") for row in result.json["rows"]] == [1, None, 3]
 
 
 @pytest.mark.parametrize(
@@ -392,6 +392,54 @@ def test_same_connection_twice_is_refused(connection, stored, second):
     error = {"line": 2, "error": "It is about the same connection as line 1."}
     assert (result.json["rows"][0] | error) == result.json["rows"][0]
     assert stored(connection) == before
+
+
+@pytest.mark.parametrize("name", ["connectionName", "connectionDescription"])
+def test_text_that_a_spreadsheet_misread_is_refused(connection, stored, name):
+    before = stored(connection)
+    misread = "Café Zürich".encode().decode("cp1252")
+
+    result = imported(json.dumps({**GOOD, name: misread}), "--apply")
+
+    assert result.code == 1
+    assert result.json["rows"][0]["error"].startswith(f"{name}: its letters were misread")
+    assert stored(connection) == before
+
+
+def test_stored_text_may_look_misread(workspace, make_connection):
+    make_connection(workspace, "sc_odd", connection_name="CafÃ©")
+
+    assert imported(exported("csv"), "--apply").counts == (0, 1, 0, 0)
+
+
+def test_interrupted_import_is_resumed_with_keep_going(workspace, monkeypatch):
+    rows = [{"workspaceId": "ws_demo", "connectionName": name} for name in ("one", "two", "three")]
+    text = "\n".join(map(json.dumps, rows))
+    arguments = ("--apply", "--keep-going", "--batch-size", "1")
+    original = services.create_connection
+
+    def interrupted(**values):
+        if values["values"]["connection_name"] == "three":
+            raise KeyboardInterrupt
+        return original(**values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "create_connection", interrupted)
+        first = imported(text, *arguments)
+    second = imported(text, *arguments)
+
+    assert (first.code, first.counts) == (130, (2, 0, 0, 0))
+    assert second.counts == (1, 2, 0, 0)
+
+
+@pytest.mark.parametrize("size", ["1", "2"])
+def test_new_connection_twice_in_a_file_is_refused(workspace, size):
+    row = json.dumps({"workspaceId": "ws_demo", "connectionName": "Fresh"})
+
+    result = imported(f"{row}\n{row}", "--apply", "--batch-size", size)
+
+    assert result.json["rows"][0]["error"] == "It is about the same connection as line 1."
+    assert not StripeConnection.objects.exists()
 
 
 def test_ambiguous_name_is_refused(workspace, make_connection):

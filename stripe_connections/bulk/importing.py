@@ -1,0 +1,197 @@
+"""What becomes of the rows of a file."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import IO, Any
+
+from django.db.models import Q
+
+from stripe_connections.bulk import file_formats, selection
+from stripe_connections.bulk.file_formats import BadFileError, Cells
+from stripe_connections.bulk.pipeline import (
+    HELD,
+    Plan,
+    RefusedError,
+    different,
+    loaded,
+    validated,
+)
+from stripe_connections.models import StripeConnection
+from stripe_connections.validation.serializers import API_NAMES
+from workspaces import business_ids
+from workspaces.models import Workspace
+
+# A new connection has none of these to be selected by.
+NOT_FOR_NEW = ("endpoint_host", "account", "status", "mode", "ids")
+TEXTS = ("connection_name", "connection_description")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the file and its `values`, columns and what they are to be; or what is wrong."""
+
+    line: int
+    cells: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    refusal: str = ""
+
+    @property
+    def biz_id(self) -> str | None:
+        """The business id of the connection, if the row has one."""
+        return self.cells.get("bizId")
+
+    @property
+    def name(self) -> str:
+        """The connection's name, or nothing."""
+        return str(self.values.get("connection_name", ""))
+
+    @property
+    def key(self) -> str:
+        """What finds its connection: the business id, else workspace and name."""
+        return self.biz_id or f"{self.cells['workspaceId']} {self.name}"
+
+
+def batches(file: IO[bytes], size: int) -> Iterator[list[Row]]:
+    """The rows of a file, as they are read."""
+    rows = _rows(file)
+    while batch := list(islice(rows, size)):
+        yield batch
+
+
+def _rows(file: IO[bytes]) -> Iterator[Row]:
+    try:
+        for line, cells in file_formats.read(file):
+            try:
+                yield _row(line, cells)
+            except RefusedError as error:
+                yield Row(line, refusal=str(error))
+    except BadFileError as error:
+        yield Row(error.line, refusal=str(error))
+
+
+def _row(line: int, cells: Cells) -> Row:
+    if isinstance(cells, RefusedError):
+        raise cells
+    biz_id, version = cells.get("bizId"), cells.get("version")
+    if not isinstance(cells.get("workspaceId"), str):
+        raise RefusedError("workspaceId is needed.")
+    if biz_id is not None and not business_ids.is_well_formed("sc", str(biz_id)):
+        raise RefusedError("bizId is sc_ followed by letters and digits.")
+    if version is not None and not re.fullmatch(r"[0-9]+(\.0+)?", str(version)):
+        raise RefusedError("version is a number.")
+    row = Row(line, cells, validated({n: cells[n] for n in API_NAMES.values() if n in cells}))
+    if not (biz_id or row.name):
+        raise RefusedError("bizId or connectionName is needed.")
+    return row
+
+
+class ImportPlanner:
+    """Finds the connection of each row, and refuses rows that contradict it or another row."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        # The line of each connection so far: one may be found by id and by name.
+        self._lines: dict[str, int] = {}
+
+    def __call__(self, rows: Sequence[Row], *, is_locked: bool) -> Iterator[Plan]:
+        """Plan a batch; only a batch that is locked counts for the rows after it."""
+        good = [row for row in rows if not row.refusal]
+        found, held = _found(good, is_locked=is_locked)
+        workspace_ids = {row.cells["workspaceId"] for row in good}
+        workspaces = Workspace.objects.select_related("tenant").filter(biz_id__in=workspace_ids)
+        by_id = {workspace.biz_id: workspace for workspace in workspaces}
+        selected = self._selected([connection.pk for c in found.values() for connection in c])
+        for row in rows:
+            if row.refusal or row.key in held:
+                yield Plan(None, refusal=row.refusal or HELD, line=row.line)
+                continue
+            try:
+                workspace = _workspace(row, by_id)
+                connection = _connection(row, workspace, found[row.key])
+                if is_locked:
+                    self._refuse_twice(row, connection)
+            except RefusedError as error:
+                yield Plan(None, refusal=str(error), line=row.line)
+                continue
+            is_selected = connection.pk in selected if connection.pk else self._selects(workspace)
+            yield Plan(row.biz_id, connection if is_selected else None, row.values, line=row.line)
+
+    def _selected(self, pks: Sequence[int]) -> set[int]:
+        """Those of `pks` that the options select."""
+        selected = selection.selected(self._options).filter(pk__in=pks)
+        if self._options["ids"] is not None:
+            selected = selected.filter(biz_id__in=self._options["ids"])
+        return set(selected.values_list("pk", flat=True))
+
+    def _selects(self, workspace: Workspace) -> bool:
+        """Whether the options select a new connection of `workspace`."""
+        tenants, workspaces = self._options["tenant"], self._options["workspace"]
+        return (
+            not any(self._options[name] for name in NOT_FOR_NEW)
+            and (not tenants or workspace.tenant.biz_id in tenants)
+            and (not workspaces or workspace.biz_id in workspaces)
+        )
+
+    def _refuse_twice(self, row: Row, connection: StripeConnection) -> None:
+        for key in {row.key, connection.biz_id if connection.pk else row.key}:
+            if (first := self._lines.setdefault(key, row.line)) != row.line:
+                raise RefusedError(f"It is about the same connection as line {first}.")
+
+
+def _found(
+    rows: list[Row], *, is_locked: bool
+) -> tuple[dict[str, list[StripeConnection]], set[str]]:
+    """The connections that `rows` may be about, and the keys of held ones, by what finds them."""
+    unnamed = [row for row in rows if not row.biz_id]
+    named = Q(
+        workspace__biz_id__in={row.cells["workspaceId"] for row in unnamed},
+        connection_name__in={row.name for row in unnamed},
+    )
+    ids = Q(biz_id__in=[row.biz_id for row in rows if row.biz_id])
+    connections = StripeConnection.objects.filter(ids | named).order_by("pk")
+    free, held = loaded(connections, is_locked=is_locked)
+    found: dict[str, list[StripeConnection]] = defaultdict(list)
+    for connection in free:
+        for key in _keys(connection):
+            found[key].append(connection)
+    return found, {key for connection in held for key in _keys(connection)}
+
+
+def _keys(connection: StripeConnection) -> tuple[str, str]:
+    return connection.biz_id, f"{connection.workspace.biz_id} {connection.connection_name}"
+
+
+def _workspace(row: Row, workspaces: dict[str, Workspace]) -> Workspace:
+    """Its workspace, of the tenant that the row names."""
+    workspace = workspaces.get(row.cells["workspaceId"])
+    tenant_id = row.cells.get("tenantBizId")
+    if workspace is None or tenant_id not in (None, workspace.tenant.biz_id):
+        raise RefusedError("There is no such workspace, or it is another tenant's.")
+    return workspace
+
+
+def _connection(row: Row, workspace: Workspace, found: list[StripeConnection]) -> StripeConnection:
+    """The one to update, or an unsaved one."""
+    if len(found) > 1:
+        raise RefusedError("Several connections have this name: give the bizId.")
+    if not found and not row.name:
+        raise RefusedError("There is no such connection, and a new one needs a connectionName.")
+    connection = found[0] if found else StripeConnection(workspace=workspace)
+    if connection.workspace_id != workspace.pk:
+        raise RefusedError("The connection of this bizId is in another workspace.")
+    new = different(connection, row.values)
+    if misread := [name for name in TEXTS if file_formats.is_misread(str(new.get(name)))]:
+        raise RefusedError(
+            f"{API_NAMES[misread[0]]}: its letters were misread (UTF-8 as Windows-1252). Export "
+            "with --bom, and edit that file."
+        )
+    version, now = str(row.cells.get("version", connection.version)), connection.version
+    if found and new and int(version.partition(".")[0]) != now:
+        raise RefusedError(
+            f"It has changed since the export (version {version}, now {now}). "
+            "Leave the version out to overwrite that."
+        )
+    return connection
