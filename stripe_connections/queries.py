@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from config.web_chain.parsers import is_bad_text
+from config.web_chain.parsers import find_bad_character
 from stripe_connections.models import StripeConnection
 from workspaces.models import Workspace
 
@@ -22,7 +22,7 @@ class Page:
 
 def find_connection(workspace: Workspace, biz_id: str) -> StripeConnection | None:
     """The connection of `workspace` that is called so, without its secrets."""
-    if is_bad_text(biz_id):
+    if find_bad_character(biz_id):
         return None
     found = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id).first()
     return _of(workspace, [found])[0] if found else None

@@ -1,11 +1,12 @@
-"""The one door: every write to a connection, whoever asks for it."""
+"""The only writer of connections, for the API, the admin and the commands."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db import connection as database
 
 from config.observability.metrics import count_update
@@ -20,6 +21,7 @@ from stripe_connections.models import (
     VERIFICATION_FIELDS,
     Reply,
     StripeConnection,
+    StripeConnectionQuerySet,
 )
 from stripe_connections.secrets.columns import secret_columns
 from stripe_connections.secrets.fields import decrypted
@@ -65,39 +67,53 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     transaction keeps the row locked for LOCK_TIMEOUT_SECONDS, or has done so shortly before.
     """
     _refuse_unknown(changes)
-    stored = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     if not changes:
-        return _found(stored.only(*READ_FIELDS).first(), workspace, expected_versions)
+        unchanged = _stored(workspace, biz_id).only(*READ_FIELDS).first()
+        return _found(unchanged, workspace, expected_versions)
     is_new = not verification.VERIFIED_FIELDS.isdisjoint(changes)
     is_verified = settings.STRIPE_VERIFY and is_new
     if is_verified and reply is None:
-        before = _found(stored.first(), workspace, expected_versions)
+        before = _found(_stored(workspace, biz_id).first(), workspace, expected_versions)
         subject = verification.subject_of(before, changes, allow_mode_change=allow_mode_change)
         reply = verification.verify(subject)
     columns = _columns(workspace, biz_id, changes)
     row = (workspace.pk, biz_id)
+    timeout = lock_timeout(row)
     outcome = Reply()
     more: dict[str, tuple[str, str]] = {}
-    with lock_backoff.remembered(row), statements.transaction_unless_single(single=not is_verified):
-        if is_verified and reply:
-            locked = stored.for_update(lock_timeout(row)).first()
-            before = _found(locked, workspace, expected_versions)
-            outcome = verification.judged(
-                reply, before, changes, allow_mode_change=allow_mode_change
+    # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
+    # statement would abort what was done before, without a savepoint.
+    is_alone = database.vendor == "postgresql" and not database.in_atomic_block and not is_verified
+    try:
+        with nullcontext() if is_alone else transaction.atomic():
+            if is_verified and reply:
+                locked = _stored(workspace, biz_id).for_update(timeout).first()
+                before = _found(locked, workspace, expected_versions)
+                outcome = verification.judged(
+                    reply, before, changes, allow_mode_change=allow_mode_change
+                )
+                more = _changed_outcome(before.outcome, outcome)
+            known = outcome.columns if is_new else {}
+            connection = statements.execute(
+                Update(row, columns | known, actor, expected_versions, timeout, more)
             )
-            more = _changed_outcome(before.outcome, outcome)
-        known = outcome.columns if is_new else {}
-        connection = statements.execute(
-            Update(row, columns | known, actor, expected_versions, lock_timeout(row), more)
-        )
+    except OperationalError as error:
+        lock_backoff.note(row, error)
+        raise
+    lock_backoff.held.pop(row, None)
     if connection is None:
-        is_conflict = expected_versions is not None and stored.exists()
+        is_conflict = expected_versions is not None and _stored(workspace, biz_id).exists()
         raise VersionConflictError if is_conflict else ConnectionNotFoundError
     for name, value in known.items():
         setattr(connection, name, value)
     connection.workspace = workspace
     count_update(changes)
     return connection
+
+
+def _stored(workspace: Workspace, biz_id: str) -> StripeConnectionQuerySet:
+    connections: StripeConnectionQuerySet = StripeConnection.objects.all()
+    return connections.filter(workspace=workspace, biz_id=biz_id)
 
 
 def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,7 +295,8 @@ def lock_timeout(row: lock_backoff.Row | None = None) -> str:
 
     For one that was held a moment ago it is PostgreSQL's shortest.
     """
-    seconds = 0.001 if lock_backoff.is_held(row) else settings.LOCK_TIMEOUT_SECONDS
+    is_held = row is not None and lock_backoff.held.get(row, 0) > time.monotonic()
+    seconds = 0.001 if is_held else settings.LOCK_TIMEOUT_SECONDS
     return f"{seconds * 1000:.0f}ms"
 
 

@@ -5,8 +5,7 @@ record, COMMIT), each of them about 0.15 ms of a request that takes 0.9 ms of CP
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,11 +13,9 @@ import orjson
 from auditlog.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection as database
-from django.db import transaction
 from django.utils import timezone
 from psycopg.pq import Format
 
-from stripe_connections.audit import records
 from stripe_connections.audit.records import REPLACED, Actor
 from stripe_connections.lock_backoff import Row
 from stripe_connections.models import (
@@ -36,7 +33,7 @@ MAX_VERSION = 2**63 - 1
 # through PgBouncer in transaction mode.
 UPDATE_ON_POSTGRESQL = """
 WITH old AS (
-    SELECT id, version, {compared} FROM stripe_connections_stripeconnection
+    SELECT id, version, {shown} FROM stripe_connections_stripeconnection
     WHERE workspace_id = %(workspace_id)s AND biz_id = %(biz_id)s
         AND (%(versions)s::bigint[] IS NULL OR version = ANY(%(versions)s::bigint[]))
         AND set_config('lock_timeout', %(timeout)s, true) IS NOT NULL
@@ -45,7 +42,7 @@ WITH old AS (
     UPDATE stripe_connections_stripeconnection AS c
     SET {assignments}, version = old.version + 1, updated_at = clock_timestamp()
     FROM old WHERE c.id = old.id
-    RETURNING {answer}
+    RETURNING {new_answer}
 ), record AS (
     INSERT INTO auditlog_logentry (content_type_id, object_pk, object_id, object_repr, action,
         changes, changes_text, actor_id, cid, timestamp, additional_data)
@@ -56,9 +53,20 @@ WITH old AS (
 )
 SELECT * FROM new
 """
+SELECT_ON_SQLITE = """
+SELECT id, version, {shown} FROM stripe_connections_stripeconnection
+WHERE workspace_id = %(workspace_id)s AND biz_id = %(biz_id)s
+"""
 UPDATE_ON_SQLITE = """
 UPDATE stripe_connections_stripeconnection
-SET {assignments}, version = version + 1, updated_at = %(updated_at)s WHERE id = %(id)s
+SET {assignments}, version = version + 1, updated_at = %(now)s
+WHERE id = %(id)s RETURNING {answer}
+"""
+INSERT_ON_SQLITE = """
+INSERT INTO auditlog_logentry (content_type_id, object_pk, object_id, object_repr, action,
+    changes, changes_text, actor_id, cid, timestamp, additional_data)
+VALUES (%(content_type_id)s, %(id)s, %(id)s, %(biz_id)s, {action},
+    %(changes)s, '', %(actor_id)s, %(request_id)s, %(now)s, %(who)s)
 """
 
 
@@ -77,98 +85,109 @@ class Update(NamedTuple):
     timeout: str
     more: Mapping[str, tuple[Any, Any]]
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The updatable fields of `columns`."""
-        return tuple(name for name in self.columns if name in UPDATABLE_FIELDS)
-
 
 def execute(update: Update) -> StripeConnection | None:
     """Write the columns and append the audit record: both, or neither.
 
     The connection is returned as it is now; None if the workspace has none of this business id,
     or if it is at none of the versions. Raises an OperationalError if the lock takes too long.
+    SQLite needs a transaction around it, which locks the database.
     """
-    if database.vendor != "postgresql":
-        return _execute_on_sqlite(update)
     workspace_id, biz_id = update.row
-    actor, versions = update.actor, update.versions
+    user = update.actor.user
     parameters = {
         **update.columns,
         "workspace_id": workspace_id,
         "biz_id": biz_id,
-        "versions": None if versions is None else [v for v in versions if v <= MAX_VERSION],
-        "timeout": update.timeout,
         "content_type_id": ContentType.objects.get_for_model(StripeConnection).pk,
-        "more": orjson.dumps(update.more).decode(),
-        "actor_id": actor.user and actor.user.pk,
-        "request_id": actor.request_id,
-        "who": orjson.dumps(records.who(actor)).decode(),
+        "actor_id": user and user.pk,
+        "request_id": update.actor.request_id,
     }
+    who = {"source": update.actor.source, "username": user and user.get_username()}
+    on_database = _on_postgresql if database.vendor == "postgresql" else _on_sqlite
     with database.cursor() as cursor:
-        # Django reads the text of a timestamp in Python, psycopg the binary form in C.
-        cursor.cursor.format = Format.BINARY
-        cursor.execute(_update_sql(tuple(update.columns), update.fields), parameters)
-        found = cursor.fetchone()
-    if found is None:
+        row = on_database(cursor, update, parameters, who)
+    if row is None:
         return None
-    connection: StripeConnection = StripeConnection.from_db(database.alias, READ_FIELDS, found)
+    connection: StripeConnection = StripeConnection.from_db(database.alias, READ_FIELDS, row)
     return connection
 
 
-def transaction_unless_single(*, single: bool) -> AbstractContextManager[None]:
-    """A transaction, or a savepoint in one; nothing for a `single` statement that needs neither.
+def _on_postgresql(
+    cursor: Any, update: Update, parameters: dict[str, Any], who: dict[str, Any]
+) -> Any:
+    """The values of READ_FIELDS, or None."""
+    versions = update.versions
+    parameters |= {
+        "versions": None if versions is None else [v for v in versions if v <= MAX_VERSION],
+        "timeout": update.timeout,
+        "more": _json(update.more),
+        "who": _json(who),
+    }
+    # Django reads the text of a timestamp in Python, psycopg the binary form in C.
+    cursor.cursor.format = Format.BINARY
+    cursor.execute(_sql(UPDATE_ON_POSTGRESQL, tuple(update.columns)), parameters)
+    return cursor.fetchone()
 
-    PostgreSQL executes a statement in a transaction of its own. In an outer one, a refused
-    statement would abort all that was done before.
-    """
-    is_alone = database.vendor == "postgresql" and not database.in_atomic_block
-    return nullcontext() if single and is_alone else transaction.atomic()
+
+def _on_sqlite(cursor: Any, update: Update, parameters: dict[str, Any], who: dict[str, Any]) -> Any:
+    """As `_on_postgresql`; nothing reads or writes the row between these statements."""
+    names = tuple(update.columns)
+    found = cursor.execute(_sql(SELECT_ON_SQLITE, names), parameters).fetchone()
+    if found is None or (update.versions is not None and found[1] not in update.versions):
+        return None
+    pk, version, *old = found
+    shown = [update.columns[name] for name in _shown(names)]
+    new = [
+        f"{REPLACED} {value}" if name in SECRET_FIELDS else value
+        for name, value in zip(_fields(names), shown, strict=True)
+    ]
+    changes = dict(zip(_fields(names), zip(old, new, strict=True), strict=True))
+    parameters |= {
+        "id": pk,
+        "changes": _json({**changes, **update.more}),
+        "who": _json(who | {"version": version + 1}),
+        "now": timezone.now(),
+    }
+    parameters = {name: _for_sqlite(value) for name, value in parameters.items()}
+    row = cursor.execute(_sql(UPDATE_ON_SQLITE, names), parameters).fetchone()
+    cursor.execute(_sql(INSERT_ON_SQLITE, names), parameters)
+    *others, created_at, updated_at = row
+    return (*others, created_at.replace(tzinfo=UTC), updated_at.replace(tzinfo=UTC))
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _for_sqlite(value: Any) -> Any:
+    # As Django stores it.
+    return str(value.astimezone(UTC).replace(tzinfo=None)) if isinstance(value, datetime) else value
 
 
 @lru_cache(maxsize=256)
-def _update_sql(columns: tuple[str, ...], fields: tuple[str, ...]) -> str:
+def _sql(template: str, columns: tuple[str, ...]) -> str:
     changes = [
-        f"'{name}', jsonb_build_array(old.{name}_hint, '{REPLACED} ' || new.{name}_hint)"
+        f"'{name}', jsonb_build_array(old.{shown}, '{REPLACED} ' || new.{shown})"
         if name in SECRET_FIELDS
-        else f"'{name}', jsonb_build_array(old.{name}, new.{name})"
-        for name in fields
+        else f"'{name}', jsonb_build_array(old.{shown}, new.{shown})"
+        for name, shown in zip(_fields(columns), _shown(columns), strict=True)
     ]
-    return UPDATE_ON_POSTGRESQL.format(
-        compared=", ".join(f"{name}_hint" if name in SECRET_FIELDS else name for name in fields),
-        assignments=_assignments(columns),
-        answer=", ".join(f"c.{name}" for name in READ_FIELDS),
+    return template.format(
+        shown=", ".join(_shown(columns)),
+        assignments=", ".join(f"{name} = %({name})s" for name in columns),
+        answer=", ".join(READ_FIELDS),
+        new_answer=", ".join(f"c.{name}" for name in READ_FIELDS),
         action=LogEntry.Action.UPDATE,
         changes=", ".join(changes),
     )
 
 
-def _assignments(columns: Iterable[str]) -> str:
-    return ", ".join(f"{name} = %({name})s" for name in columns)
+def _fields(columns: Iterable[str]) -> list[str]:
+    """The updatable fields among the columns, which the record names."""
+    return [name for name in columns if name in UPDATABLE_FIELDS]
 
 
-def _execute_on_sqlite(update: Update) -> StripeConnection | None:
-    """As `execute`, in a transaction that has begun, and so has locked the database."""
-    (workspace_id, biz_id), versions, columns = update.row, update.versions, update.columns
-    stored = StripeConnection.objects.filter(workspace_id=workspace_id, biz_id=biz_id)
-    connection: StripeConnection | None = stored.only(*READ_FIELDS).first()
-    if connection is None or (versions is not None and connection.version not in versions):
-        return None
-    old = {name: connection.shown(name) for name in update.fields}
-    connection.version += 1
-    connection.updated_at = timezone.now()
-    for name in columns.keys() & {*READ_FIELDS}:
-        setattr(connection, name, columns[name])
-    parameters = {**columns, "updated_at": connection.updated_at, "id": connection.pk}
-    sql = UPDATE_ON_SQLITE.format(assignments=_assignments(columns))
-    with database.cursor() as cursor:
-        cursor.execute(sql, {name: _adapted(value) for name, value in parameters.items()})
-    changes = {name: (old[name], records.new_value(connection, name)) for name in old}
-    records.record_update(connection, {**changes, **update.more}, update.actor)
-    return connection
-
-
-def _adapted(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return database.ops.adapt_datetimefield_value(value)
-    return value
+def _shown(columns: Iterable[str]) -> list[str]:
+    """The columns of these fields that may be seen: of a secret its hint."""
+    return [f"{name}_hint" if name in SECRET_FIELDS else name for name in _fields(columns)]

@@ -15,12 +15,13 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 
-from config.web_chain.parsers import is_bad_text
+from config.web_chain.parsers import find_bad_character
 from workspaces import business_ids
 from workspaces.models import Membership, Tenant, Workspace
 from workspaces.tokens import AccessToken
 
 BEARER_PARTS = 2
+_workspace_id = business_ids.pattern("ws").fullmatch
 # One statement for all that a call needs to know of its caller: Django's four would take four
 # round trips, and building the SQL of a join takes longer than sending it and reading the answer.
 CALLER = """
@@ -53,7 +54,7 @@ class JWTAuthentication(BaseAuthentication):
             workspace_id = request.parser_context["kwargs"].get("workspace_id", "")
             membership = (
                 find_membership(user_id(token), workspace_id)
-                if business_ids.is_well_formed("ws", workspace_id)
+                if _workspace_id(workspace_id)
                 else None
             )
             user = membership.user if membership else load_user(token)
@@ -102,7 +103,7 @@ def user_id(token: Token) -> Any:
 @lru_cache(maxsize=1_000)
 def _clean_user_id(field: str, claim: str | int) -> Any:
     """As the field has it. SQLite fails at a number beyond 64 bits, PostgreSQL at NUL."""
-    if is_bad_text(str(claim)):
+    if find_bad_character(str(claim)):
         raise TokenError("Token names no user")
     try:
         value = cast("Field[Any, Any]", User._meta.get_field(field)).clean(claim, None)

@@ -33,8 +33,13 @@ def generate(prefix: str) -> str:
 
 
 def is_well_formed(prefix: str, value: str) -> bool:
-    """Whether `value` can be an id of this kind: the prefix, then letters and digits (ASCII)."""
-    return re.fullmatch(rf"{prefix}_[A-Za-z0-9]{{1,{MAX_LENGTH - 3}}}", value) is not None
+    """Whether `value` can be an id of this kind."""
+    return pattern(prefix).fullmatch(value) is not None
+
+
+def pattern(prefix: str) -> re.Pattern[str]:
+    """Ids of this kind: the prefix, then letters and digits (ASCII)."""
+    return re.compile(rf"{prefix}_[A-Za-z0-9]{{1,{MAX_LENGTH - 3}}}")
 
 
 def condition(prefix: str) -> Q:

@@ -13,18 +13,14 @@ MANAGE = "workspace:manage"
 
 
 class Role(models.TextChoices):
-    """What a member is in a workspace; `permissions` says what that allows."""
+    """What a member is in a workspace."""
 
     MANAGER = "manager", "Manager"
     VIEWER = "viewer", "Viewer"
 
-    @property
-    def permissions(self) -> frozenset[str]:
-        """The permissions that this role gives on its workspace."""
-        return ROLE_PERMISSIONS[self]
 
-
-ROLE_PERMISSIONS = {
+# What each role may do in its workspace.
+ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
     Role.MANAGER: frozenset({READ, MANAGE}),
     Role.VIEWER: frozenset({READ}),
 }
@@ -85,10 +81,6 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} of {self.workspace}"
-
-    def allows(self, permission: str) -> bool:
-        """Whether this membership gives `permission`, such as "workspace:manage"."""
-        return permission in Role(self.role).permissions
 
 
 class CallCount(models.Model):

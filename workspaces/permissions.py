@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from workspaces.models import MANAGE, READ, Membership
+from workspaces.models import MANAGE, READ, ROLE_PERMISSIONS, Membership
 
 
 class HasWorkspacePermission(BasePermission):
@@ -19,7 +19,9 @@ class HasWorkspacePermission(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         membership = request.auth
-        return isinstance(membership, Membership) and membership.allows(self.permission)
+        if not isinstance(membership, Membership):
+            return False
+        return self.permission in ROLE_PERMISSIONS[membership.role]
 
 
 class CanReadWorkspace(HasWorkspacePermission):

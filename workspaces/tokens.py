@@ -14,7 +14,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
 
 from config.web_chain.exceptions import UnavailableError
-from config.web_chain.parsers import is_bad_text
+from config.web_chain.parsers import find_bad_character
 
 JWKS_TIMEOUT_SECONDS = 3
 # After a failed fetch, and before an unknown key id may cause another one.
@@ -178,7 +178,7 @@ class RefreshToken(_Token, tokens.RefreshToken):
     def verify(self) -> None:
         """As simplejwt, once it is sure that the database can look for the token's id."""
         token_id = self.get(api_settings.JTI_CLAIM, "")
-        if len(token_id) > MAX_ID_LENGTH or is_bad_text(token_id):
+        if len(token_id) > MAX_ID_LENGTH or find_bad_character(token_id):
             raise TokenError("Token has no id that could be stored")
         super().verify()
 

@@ -16,7 +16,8 @@ MAX_QUERY_NAMES = 20
 MAX_DEPTH = 100
 BAD_TEXT = "Must not contain a NUL character or a lone surrogate."
 
-_bad_character = re.compile("[\0\ud800-\udfff]").search
+# Finds the first NUL or lone surrogate.
+find_bad_character = re.compile("[\0\ud800-\udfff]").search
 
 
 def parse_json(text: str) -> Any:
@@ -43,18 +44,13 @@ def refuse_bad_text(value: Any) -> None:
     while pending:
         item = pending.pop()
         if isinstance(item, str):
-            if is_bad_text(item):
+            if find_bad_character(item):
                 raise ValidationError(BAD_TEXT, "invalid_characters")
         elif isinstance(item, dict):
             pending += item.keys()
             pending += item.values()
         elif isinstance(item, list):
             pending += item
-
-
-def is_bad_text(text: str) -> bool:
-    """Whether `text` holds NUL or a lone surrogate."""
-    return _bad_character(text) is not None
 
 
 class StrictJSONParser(BaseParser):

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import InvalidFieldsError
-from config.web_chain.parsers import BAD_TEXT, is_bad_text, refuse_bad_text
+from config.web_chain.parsers import BAD_TEXT, find_bad_character, refuse_bad_text
 
 # So many unknown names are compared with the known ones; a comparison is slow.
 MAX_SUGGESTIONS = 10
@@ -44,7 +44,7 @@ class StrictCharField(serializers.CharField):
             return None
         if not isinstance(data, str):
             raise ValidationError("Must be a string.", code="invalid_type")
-        if is_bad_text(data):
+        if find_bad_character(data):
             raise ValidationError(BAD_TEXT, code="invalid_characters")
         value = data.strip() if self.trim_whitespace else data
         if not value and not self.allow_blank:

@@ -43,21 +43,19 @@ def record_update(
 ) -> None:
     """Append a record of `changes`, from field name to (old value, new value), secrets as hints.
 
-    `statements.update_and_record` has this in SQL.
+    `statements.py` has the same in SQL.
     """
     _record(LogEntry.Action.UPDATE, connection, changes, actor)
 
 
 def record_creation(connection: StripeConnection, names: Iterable[str], actor: Actor) -> None:
     """Append a record of a new connection and of the fields called `names`."""
-    changes = {name: (None, new_value(connection, name)) for name in names}
+    shown = {name: connection.shown(name) for name in names}
+    changes = {
+        name: (None, f"{REPLACED} {value}" if name in SECRET_FIELDS else value)
+        for name, value in shown.items()
+    }
     _record(LogEntry.Action.CREATE, connection, changes, actor)
-
-
-def new_value(connection: StripeConnection, name: str) -> Any:
-    """The value of a field that was set, as the audit keeps it."""
-    shown = connection.shown(name)
-    return f"{REPLACED} {shown}" if name in SECRET_FIELDS else shown
 
 
 def record_export(count: int, actor: Actor) -> None:
@@ -77,7 +75,7 @@ def record_reencryption(pks: Collection[int], actor: Actor) -> None:
     _record_many(LogEntry.Action.UPDATE, len(pks), actor, changes, object_ids=list(pks))
 
 
-def who(actor: Actor) -> dict[str, Any]:
+def _who(actor: Actor) -> dict[str, Any]:
     """What a record says of the actor; the name besides the user, who may be deleted one day."""
     return {
         "source": actor.source,
@@ -100,7 +98,7 @@ def _record(
         changes=changes,
         actor=actor.user,
         cid=actor.request_id,
-        additional_data=who(actor) | {"version": connection.version},
+        additional_data=_who(actor) | {"version": connection.version},
     )
 
 
@@ -114,5 +112,5 @@ def _record_many(
         changes=changes,
         actor=actor.user,
         cid=actor.request_id,
-        additional_data=who(actor) | data,
+        additional_data=_who(actor) | data,
     )
