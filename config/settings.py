@@ -62,7 +62,7 @@ INSTALLED_APPS = [
     "stripe_connections",
 ]
 MIDDLEWARE = [
-    "config.observability.middleware.ObservabilityMiddleware",
+    "config.observability.requests.ObservabilityMiddleware",
     # Answers everything under /web/ itself; what follows is for the other pages.
     "config.web_chain.middleware.WebChainMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -149,8 +149,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     # Nobody, until a view says who.
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_PARSER_CLASSES": ["config.web_chain.parsers.StrictJSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.web_chain.renderers.Negotiation",
-    "DEFAULT_RENDERER_CLASSES": ["config.web_chain.renderers.EnvelopeRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.web_chain.parsers.Negotiation",
+    "DEFAULT_RENDERER_CLASSES": ["config.web_chain.envelope.EnvelopeRenderer"],
     "DEFAULT_SCHEMA_CLASS": "config.openapi.schema.WebSchema",
     "EXCEPTION_HANDLER": "config.web_chain.exceptions.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
@@ -263,8 +263,8 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "json": {"()": "config.observability.logs.JSONFormatter"},
-        "terminal": {"()": "config.observability.logs.TerminalFormatter"},
+        "json": {"()": "config.observability.requests.JSONFormatter"},
+        "terminal": {"()": "config.observability.requests.TerminalFormatter"},
     },
     "handlers": {
         "console": {

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.core.signals import request_finished, request_started
 from django.db import reset_queries
 
-from config.web_chain.wsgi import WebHandler
+from config.web_chain.middleware import WebHandler
 
 
 def _end_with_server() -> None:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
 from django.db import connection as database
 
-from config.observability.metrics import count_update
+from config.observability import metrics
 from stripe_connections import lock_backoff, rotation, statements
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
@@ -107,7 +107,8 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     for name, value in known.items():
         setattr(connection, name, value)
     connection.workspace = workspace
-    count_update(changes)
+    for name in changes:
+        metrics.updates(name).inc()
     return connection
 
 

@@ -7,12 +7,13 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import orjson
 from django.conf import settings
 from django.http import HttpResponse
+from rest_framework.renderers import BaseRenderer
 
 SUCCESS = "2000"
 # HTTP status -> (code, message); an error may bring a message of its own.
@@ -78,3 +79,25 @@ def _envelope(code: str, message: str, *, success: bool) -> dict[str, Any]:
         "code": code,
         "message": message,
     }
+
+
+class EnvelopeRenderer(BaseRenderer):
+    """JSON in the envelope.
+
+    A view returns bare data. An error is known by `response.exception`, which Django REST
+    Framework sets, and its body was made by `exception_handler`; nothing is guessed from keys.
+    """
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        response = renderer_context["response"] if renderer_context else None
+        failed = response is not None and response.exception
+        return orjson.dumps(data if failed else success(data))

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from django.core.exceptions import ValidationError
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.utils.mediatypes import _MediaType
@@ -87,6 +88,29 @@ def require_json(media_type: str | None) -> None:
     charset = sent.params.get("charset", "utf-8").lower()
     if sent.full_type != StrictJSONParser.media_type or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType(media_type or "")
+
+
+class Negotiation(DefaultContentNegotiation):
+    """`Accept` without its parameters: they decide nothing here, and some break the parser.
+
+    The usual media types are recognised without a comparison, which would parse both sides.
+    """
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        if request.content_type == parsers[0].media_type:
+            return parsers[0]
+        return super().select_parser(request, parsers)
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        if request.META.get("HTTP_ACCEPT", "*/*") in {"*/*", "application/json"}:
+            return renderers[0], renderers[0].media_type
+        selected: tuple[Any, str] = super().select_renderer(request, renderers, format_suffix)
+        return selected
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        return [media_type.partition(";")[0] for media_type in super().get_accept_list(request)]
 
 
 def json_object(request: Request) -> dict[str, Any]:

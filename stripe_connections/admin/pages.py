@@ -6,7 +6,7 @@ from django.contrib.admin import ModelAdmin
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from config.web_chain import request_id
+from config.observability.requests import request_id
 from stripe_connections.audit.records import Actor, Source
 
 
@@ -21,4 +21,4 @@ def page(
 def actor_of(request: HttpRequest) -> Actor:
     """Who asks for a change."""
     assert request.user.is_authenticated  # noqa: S101 - the admin lets nobody else in
-    return Actor(request.user, Source.ADMIN, request_id.current())
+    return Actor(request.user, Source.ADMIN, request_id.get())

@@ -11,9 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from config.observability import logs
+from config.observability.requests import note_connection, request_id
 from config.openapi.schema import answer
-from config.web_chain import request_id
 from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import (
     InvalidFieldsError,
@@ -114,7 +113,7 @@ class StripeConnectionViewSet(ViewSet):
         is_sent_back = "extra" in body and "bizId" in body and "connectionBizId" not in body
         changes = (SENT_BACK if is_sent_back else UPDATE).run_validation(body)
         named = changes.pop("biz_id")
-        logs.note_connection(named)
+        note_connection(named)
         connection = services.update_connection(
             **_caller(request),
             biz_id=named,
@@ -134,7 +133,7 @@ class StripeConnectionViewSet(ViewSet):
         connection, is_replayed = services.create_connection_once(
             **_caller(request), values=values, key=idempotency_key(request)
         )
-        logs.note_connection(connection.biz_id)
+        note_connection(connection.biz_id)
         response = _shown(connection)
         if is_replayed:
             response["Idempotent-Replayed"] = "true"
@@ -176,7 +175,7 @@ class StripeConnectionViewSet(ViewSet):
         if not settings.STRIPE_VERIFY:
             raise NotFoundError("Asking Stripe is switched off")
         named = VERIFY.run_validation(json_object(request))["biz_id"]
-        logs.note_connection(named)
+        note_connection(named)
         return _shown(services.verify_connection(**_caller(request), biz_id=named))
 
 
@@ -212,7 +211,7 @@ def idempotency_key(request: Request) -> str | None:
 def _caller(request: Request) -> dict[str, Any]:
     """What every service is told: in which `workspace`, and for whom (`actor`)."""
     membership = cast("Membership", request.auth)
-    actor = Actor(membership.user, Source.API, request_id.current())
+    actor = Actor(membership.user, Source.API, request_id.get())
     return {"workspace": membership.workspace, "actor": actor}
 
 
@@ -221,7 +220,7 @@ def _workspace(request: Request) -> Workspace:
 
 
 def _found(request: Request, biz_id: str) -> StripeConnection:
-    logs.note_connection(biz_id)
+    note_connection(biz_id)
     connection = queries.find_connection(_workspace(request), biz_id)
     if connection is None:
         raise ConnectionNotFoundError

@@ -25,7 +25,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from config.observability.metrics import count_ask
+from config.observability import metrics
 from stripe_connections.models import Reply, StripeConnection, Verification, mode_of
 from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.secrets.hints import SecretTraces
@@ -165,7 +165,7 @@ def verify(
             "duration_ms": round((perf_counter() - started) * 1000, 2),
         }
         logger.info("asked Stripe", extra={"fields": fields})
-        count_ask(reply.verification)
+        metrics.asks(reply.verification).inc()
     return reply
 
 

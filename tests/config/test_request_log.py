@@ -16,7 +16,7 @@ from django.db import OperationalError
 from django.db import connection as database
 from django.db.backends.signals import connection_created
 
-from config.observability.logs import JSONFormatter
+from config.observability.requests import JSONFormatter
 from tests.conftest import ApiClient, log_lines, update_path, written_log
 from tests.production import PRODUCTION
 from tests.stripe_connections.admin.conftest import LIST, StaffClient, change_url

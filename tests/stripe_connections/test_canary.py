@@ -21,7 +21,7 @@ from django.db import connection as database
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
-from config.observability.logs import JSONFormatter, TerminalFormatter
+from config.observability.requests import JSONFormatter, TerminalFormatter
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.api.serializers import UpdateConnectionSerializer
