@@ -157,18 +157,20 @@ def test_a_refusal_has_no_etag(manager, connection):
 @pytest.fixture
 def meanwhile(connection):
     """Another change of the description, between the call's first statement and its second."""
-    pending = [{"connection_description": "Theirs"}]
+    pending, found_caller = [{"connection_description": "Theirs"}], []
 
-    def change(execute, sql, params, many, context):
-        result = execute(sql, params, many, context)
-        if "workspaces_membership" in sql and pending:
+    def change(execute, sql, *arguments):
+        if found_caller and pending:
+            theirs = pending.pop()
             services.update_connection(
                 workspace=connection.workspace,
                 biz_id=connection.biz_id,
-                changes=pending.pop(),
+                changes=theirs,
                 actor=Actor(None, Source.COMMAND),
             )
-        return result
+        if "workspaces_membership" in sql:
+            found_caller.append(sql)
+        return execute(sql, *arguments)
 
     with database.execute_wrapper(change):
         yield
