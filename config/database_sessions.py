@@ -110,9 +110,11 @@ _thread = _Thread()
 
 
 def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    if _repeat_if_stale not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_repeat_if_stale)
-        _thread.sessions.databases.append(connection)
+    wrappers, databases = connection.execute_wrappers, _thread.sessions.databases
+    if connection.vendor == "postgresql" and _repeat_if_stale not in wrappers:
+        wrappers.append(_repeat_if_stale)
+    if connection not in databases:
+        databases.append(connection)
 
 
 connection_created.connect(_watch)

@@ -30,6 +30,9 @@ from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
 from workspaces.models import Workspace
 
+# What a new key or account is until Stripe has replied.
+UNVERIFIED = Reply().columns
+
 
 class ConnectionNotFoundError(Exception):
     """The workspace has no connection of this business id."""
@@ -79,7 +82,7 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
     columns = _columns(workspace, biz_id, changes)
     row = (workspace.pk, biz_id)
     timeout = lock_timeout(row)
-    outcome = Reply()
+    known = UNVERIFIED if is_new else {}
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
     # statement would abort what was done before, without a savepoint.
@@ -92,8 +95,7 @@ def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
                 outcome = verification.judged(
                     reply, before, changes, allow_mode_change=allow_mode_change
                 )
-                more = _changed_outcome(before.outcome, outcome)
-            known = outcome.columns if is_new else {}
+                known, more = outcome.columns, _changed_outcome(before.outcome, outcome)
             connection = statements.execute(
                 Update(row, columns | known, actor, expected_versions, timeout, more)
             )
