@@ -162,7 +162,12 @@ def create_connection(  # noqa: PLR0913 - keywords, each with a name of its own
 
 
 def create_connection_once(
-    *, workspace: Workspace, values: Mapping[str, Any], actor: Actor, key: str | None
+    *,
+    workspace: Workspace,
+    values: Mapping[str, Any],
+    actor: Actor,
+    key: str | None,
+    reply: Reply | None = None,
 ) -> tuple[StripeConnection, bool]:
     """As `create_connection`, where nothing was created with this `key`, if any, within a day.
 
@@ -170,19 +175,19 @@ def create_connection_once(
     Raises idempotency.KeyReusedError where the `values` were others, and an OperationalError where
     a twin is under way for LOCK_TIMEOUT_SECONDS.
     """
-    if key is None:
-        return create_connection(workspace=workspace, values=values, actor=actor), False
-    once = Once.of(workspace, key, values)
-    if created := once.connection():
+    once = None if key is None else Once.of(workspace, key, values)
+    if once and (created := once.connection()):
         return created, True
     try:
-        return create_connection(workspace=workspace, values=values, actor=actor, once=once), False
+        created = create_connection(
+            workspace=workspace, values=values, actor=actor, reply=reply, once=once
+        )
     except IntegrityError:
         # A twin that came at the same time was faster.
-        created = once.connection()
-        if created is None:
+        if once is None or (twin := once.connection()) is None:
             raise
-    return created, True
+        return twin, True
+    return created, False
 
 
 def _set_verified(

@@ -3,10 +3,11 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Field
+from django.db.models import Field, QuerySet
 from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
+from config.web_chain.parsers import is_bad_text
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 ROLES_IN_WORDS = {
@@ -23,6 +24,14 @@ class KeptAdmin(admin.ModelAdmin):
 
     readonly_fields: ClassVar = ("biz_id",)
     show_full_result_count = False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Without asking PostgreSQL for a character that it cannot store."""
+        if is_bad_text(search_term):
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

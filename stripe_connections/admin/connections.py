@@ -177,7 +177,8 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         callbacks = ("partner_endpoint", "config_json")
         if obj is None:
             secrets = [name for name in SECRET_FIELDS if name in inputs]
-            return [(None, {"fields": (*about, "stripe_account_id", *secrets, *callbacks)})]
+            names = ("form_id", *about, "stripe_account_id", *secrets, *callbacks)
+            return [(None, {"fields": names})]
         stripe = [name for name in ABOUT_STRIPE if name in inputs.union(SHOWN_OF_STRIPE)]
         first = ("seen_version", "biz_id") if may_change else ("biz_id",)
         return [
@@ -295,10 +296,12 @@ class StripeConnectionAdmin(admin.ModelAdmin):
                 allow_mode_change=form.is_mode_confirmed,
             )
         else:
-            saved = services.create_connection(
+            # A double click posts the form twice.
+            saved, _ = services.create_connection_once(
                 workspace=form.cleaned_data["workspace"],
                 values=form.changes | {"status": form.cleaned_data["status"]},
                 actor=actor_of(request),
+                key=form.creation_key(),
                 reply=reply,
             )
         if reply.at and saved.outcome.verification == Verification.UNVERIFIED:

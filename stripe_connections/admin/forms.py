@@ -1,6 +1,8 @@
 """What staff type: the same rules, and the same words about them, as in the update call."""
 
+import json
 import math
+import uuid
 from typing import Any, ClassVar, cast
 
 from django import forms
@@ -12,6 +14,7 @@ from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 from stripe_connections.models import SECRET_FIELDS, Reply, Status, StripeConnection
+from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.verification import (
     TooManyAttemptsError,
@@ -80,6 +83,7 @@ class ConnectionForm(forms.ModelForm):
 
     # The version that is shown: whoever saves has seen this one.
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    form_id = forms.CharField(widget=forms.HiddenInput, required=False)
     connection_name = TextField("Name", _line())
     connection_description = TextField("Description", _area(3), empty_value=None)
     stripe_account_id = TextField("Stripe account ID", _line(), empty_value=None)
@@ -101,6 +105,7 @@ class ConnectionForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["seen_version"] = self.instance.version
+        self.initial["form_id"] = uuid.uuid4().hex
         self.conflict: list[Entry] = []
         if self.instance.pk is None:
             for name in self.fields.keys() & {*SECRET_FIELDS}:
@@ -113,7 +118,7 @@ class ConnectionForm(forms.ModelForm):
         if settings.STRIPE_VERIFY:
             self._apply_reply()
         seen = data.get("seen_version")
-        if self.instance.pk and seen != self.instance.version:
+        if self.instance.pk and seen != self.instance.version and not self._is_stored():
             records = history.records_since(self.instance, seen or 0)
             self.conflict = [Entry.of(record) for record in records]
             self._keep_what_was_typed(
@@ -122,6 +127,28 @@ class ConnectionForm(forms.ModelForm):
             )
             raise ValidationError(CONFLICT, code="conflict")
         return data
+
+    def creation_key(self) -> str | None:
+        """The same whenever this form is posted with the same values."""
+        form_id = self.cleaned_data.get("form_id")
+        values = json.dumps(self.changes, sort_keys=True)
+        return f"{form_id} {keyring().fingerprint(values)}" if form_id else None
+
+    def _is_stored(self) -> bool:
+        """Whether this form was saved already: by a double click, for one.
+
+        A secret that was typed is compared by its fingerprint.
+        """
+        stored = all(
+            name in SECRET_FIELDS
+            and getattr(self.instance, f"{name}_fingerprint") in keyring().fingerprints(value)
+            for name, value in self.changes.items()
+        )
+        if stored and not self.errors:
+            self.cleaned_data["seen_version"] = self.instance.version
+            self.changes = {}
+            return True
+        return False
 
     def _judged(self) -> dict[str, Any]:
         """What was changed, as the update call would take it; what it refuses is an error.

@@ -54,7 +54,7 @@ GENERATORS = {
     ),
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo_server")]
 
 
 def run(directory: Path, *command: str) -> str:
@@ -73,7 +73,7 @@ def run(directory: Path, *command: str) -> str:
 
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_generated_client_updates_a_connection_and_reads_a_refusal(
-    generator: str, live: Any, tmp_path: Path
+    generator: str, demo_server: Any, tmp_path: Path
 ) -> None:
     if not shutil.which(generator, path=LOCATIONS) and not os.environ.get("CI"):
         pytest.skip(f"There is no {generator} here: install requirements.txt")
@@ -81,8 +81,8 @@ def test_generated_client_updates_a_connection_and_reads_a_refusal(
     (tmp_path / "openapi.json").write_bytes(document())
     run(tmp_path, generator, *arguments.split())
     (tmp_path / "program.py").write_text(
-        f"URL, PORTAL = {live.url!r}, {live.portal!r}\n"
-        f"PASSWORD = {live.passwords['demo-manager']!r}\n{program}"
+        f"URL, PORTAL = {demo_server.url!r}, {demo_server.portal!r}\n"
+        f"PASSWORD = {demo_server.passwords['demo-manager']!r}\n{program}"
     )
 
     assert run(tmp_path, sys.executable, "program.py") == "By a generated client\nblank\n"

@@ -94,7 +94,29 @@ def test_bad_value_and_conflict_are_both_told(staff, connection, opened, meanwhi
     page = text(staff.post(change_url(connection), opened | {"config_json": "["}))
 
     assert "Somebody was faster" in page
-    assert "This is not valid JSON." in page
+    assert "Must be valid JSON." in page
+
+
+def test_form_posted_twice_is_saved_once_and_no_conflict(staff, connection, opened, stored):
+    typed = {"connection_name": "By staff", "api_key": random_api_key(), "status": "0"}
+    first = staff.post(change_url(connection), opened | typed)
+    before = stored(connection)
+
+    second = staff.post(change_url(connection), opened | typed)
+
+    assert (first.status_code, second.status_code) == (302, 302)
+    assert stored(connection) == before
+    assert before["version"] == 2
+
+
+def test_another_key_is_a_conflict_also_if_the_rest_is_stored(staff, connection, opened, stored):
+    staff.post(change_url(connection), opened | {"api_key": random_api_key()})
+    before = stored(connection)
+
+    response = staff.post(change_url(connection), opened | {"api_key": random_api_key()})
+
+    assert response.status_code == 200
+    assert stored(connection) == before
 
 
 @pytest.mark.parametrize("seen", ["", "x", "99"])
