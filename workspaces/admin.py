@@ -7,7 +7,7 @@ from django.db.models import Field, QuerySet
 from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from config.web_chain.parsers import is_bad_text
+from config.web_chain.parsers import find_bad_character
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 ROLES_IN_WORDS = {
@@ -29,7 +29,7 @@ class KeptAdmin(admin.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Without asking PostgreSQL for a character that it cannot store."""
-        if is_bad_text(search_term):
+        if find_bad_character(search_term):
             return queryset.none(), False
         return super().get_search_results(request, queryset, search_term)
 
