@@ -15,12 +15,14 @@ from django.contrib.auth.models import User
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004
 from django.core.checks.security.base import SECRET_KEY_INSECURE_PREFIX
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import connection as database
+from django.db.migrations.recorder import MigrationRecorder
 from rest_framework.settings import api_settings as rest_settings
 from rest_framework_simplejwt.settings import api_settings as jwt_settings
 
 from stripe_connections.bulk.census import BROKEN, sample
 from stripe_connections.management.commands import load_demo
-from stripe_connections.secrets.keyring import Keyring
+from stripe_connections.secrets.keyring import URL_SAFE, key_bytes
 from workspaces.tokens import issues_tokens
 
 # RFC 7518, section 3.2: a key of HS256 has at least 256 bits.
@@ -98,21 +100,25 @@ def check_demo_people(
 
 @register(Tags.security)
 def check_fernet_keys(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E002: FERNET_KEYS; E003: the same key used for something else."""
+    """E002: FERNET_KEYS; E003: the same key used for something else; E015: a key twice."""
     keys = settings.FERNET_KEYS
+    positions: dict[bytes, int] = {}
     if not keys:
         yield _message(Error, "E002", "FERNET_KEYS is not set.", FERNET_KEY)
     for position, key in enumerate(keys, start=1):
         name = f"Key {position} of FERNET_KEYS"
         try:
-            Keyring.of((key,))
+            first = positions.setdefault(key_bytes(key), position)
         except ValueError:
             yield _message(Error, "E002", f"{name} is no Fernet key.", FERNET_KEY)
         else:
+            if first != position:
+                hint = "Remove one of them. The two base64 alphabets (+/ and -_) spell one key."
+                yield _message(Error, "E015", f"{name} is the same as key {first}.", hint)
             yield from _key("E002", name, key, FERNET_KEY)
     others = {"SECRET_KEY": settings.SECRET_KEY, "JWT_SIGNING_KEY": jwt_settings.SIGNING_KEY}
     for name, value in others.items():
-        if value in keys:
+        if value.translate(URL_SAFE) in {key.translate(URL_SAFE) for key in keys}:
             yield _message(
                 Error,
                 "E003",
@@ -229,11 +235,15 @@ def check_stored_secrets(
     """E010, W003: stored secrets that no key reads; I001: some under a retired key.
 
     A sample, so that a service with the wrong keys says so when it starts and not at the first
-    payment. While the database is away or has no tables, nothing is said.
+    payment. While the database is away, or before migration 0008 has bound the secrets to their
+    rows, nothing is said.
     """
     if DEFAULT_DB_ALIAS not in (databases or ()) or not settings.FERNET_KEYS:
         return
+    applied = MigrationRecorder(database).migration_qs.filter(app="stripe_connections")
     try:
+        if not applied.filter(name="0008_bind_secrets").exists():
+            return
         census = sample(SAMPLE_SIZE)
     except (DatabaseError, ValueError):
         return

@@ -13,10 +13,10 @@ from typing import Any
 
 from django.db import connection as database
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from config.delete_expired import sweep
 from stripe_connections.models import IdempotencyKey, StripeConnection
-from stripe_connections.secrets.keyring import keyring
 from workspaces.models import Workspace
 
 KEPT = timedelta(hours=24)
@@ -52,7 +52,7 @@ class Once:
         if row is None:
             return None
         fingerprint, pk = row
-        if fingerprint not in keyring().fingerprints(self.body):
+        if not constant_time_compare(fingerprint, self._body_fingerprint()):
             raise KeyReusedError
         connection: StripeConnection | None = StripeConnection.objects.filter(pk=pk).first()
         if connection:
@@ -74,11 +74,15 @@ class Once:
         IdempotencyKey.objects.create(
             workspace=self.workspace,
             key_digest=self.key_digest,
-            body_fingerprint=keyring().fingerprint(self.body),
+            body_fingerprint=self._body_fingerprint(),
             connection=connection,
         )
         # Last, because it keeps the rows locked.
         sweep(over, SWEEP_ROWS)
+
+    def _body_fingerprint(self) -> str:
+        # Under SECRET_KEY, because a key of FERNET_KEYS can be dropped within the 24 hours.
+        return salted_hmac(__name__, self.body, algorithm="sha256").hexdigest()
 
     def _rows(self) -> Any:
         return IdempotencyKey.objects.filter(workspace=self.workspace, key_digest=self.key_digest)

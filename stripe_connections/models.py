@@ -10,8 +10,9 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from stripe_connections import search
-from stripe_connections.secrets.fields import EncryptedTextField, TokenField
-from stripe_connections.secrets.hints import FINGERPRINT_LENGTH, HINT_LENGTH, SecretTraces
+from stripe_connections.secrets.columns import column_names, described
+from stripe_connections.secrets.fields import EncryptedTextField, Secret
+from stripe_connections.secrets.hints import FINGERPRINT_LENGTH, HINT_LENGTH
 from stripe_connections.secrets.keyring import keyring
 from workspaces import business_ids
 from workspaces.constraints import length_between, starts_with, starts_with_in_any_case
@@ -127,19 +128,9 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
             )
         )
 
-    def with_tokens(self) -> Self:
-        """With `api_key_token` and `webhook_secret_token`: the stored bytes, not decrypted."""
-        return self.annotate(
-            **{
-                f"{name}_token": models.ExpressionWrapper(models.F(name), output_field=TokenField())
-                for name in SECRET_FIELDS
-            }
-        )
-
-    def token_rows(self, *names: str) -> models.QuerySet["StripeConnection", tuple[Any, ...]]:
-        """The values of `names` and then the stored tokens, in the order of SECRET_FIELDS."""
-        tokens = (f"{name}_token" for name in SECRET_FIELDS)
-        return self.with_tokens().values_list(*names, *tokens)
+    def with_secrets(self) -> Self:
+        """With the secrets, each as a `Secret`; nothing is decrypted."""
+        return self.defer(None)
 
     def holding(self, secret: str) -> Self:
         """Those that have `secret` as API key or as webhook signing secret."""
@@ -150,16 +141,16 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
 
 
 class StripeConnectionManager(models.Manager.from_queryset(StripeConnectionQuerySet)):  # type: ignore[misc]  # made at run time
-    """Leaves the secrets where they are: a column is decrypted as soon as it is loaded."""
+    """Defers the secrets, which few callers need."""
 
     def get_queryset(self) -> StripeConnectionQuerySet:
         queryset: StripeConnectionQuerySet = super().get_queryset().defer(*SECRET_FIELDS)
         return queryset
 
 
-def _traces_beside(secret: str) -> Q:
-    """A secret and what stands beside it are there together or not at all."""
-    columns = (secret, f"{secret}_hint", f"{secret}_fingerprint", f"{secret}_replaced_at")
+def _all_or_none(secret: str) -> Q:
+    """The columns of a secret are set together or not at all."""
+    columns = column_names(secret)
     return Q(**{f"{column}__isnull": True for column in columns}) | Q(
         **{f"{column}__isnull": False for column in columns}
     )
@@ -275,14 +266,29 @@ class StripeConnection(models.Model):
                     verification_account_id=F("stripe_account_id"),
                 ),
             ),
-            models.CheckConstraint(name="connection_api_key", condition=_traces_beside("api_key")),
+            models.CheckConstraint(name="connection_api_key", condition=_all_or_none("api_key")),
             models.CheckConstraint(
-                name="connection_webhook_secret", condition=_traces_beside("webhook_secret")
+                name="connection_webhook_secret", condition=_all_or_none("webhook_secret")
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.connection_name} ({self.biz_id})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """As Django's, but of the secrets a full save of a stored row writes only new ones.
+
+        Otherwise an instance that was loaded before somebody replaced a key would write the old
+        one, or its hint, over the new one.
+        """
+        is_update = not (self._state.adding or kwargs.get("force_insert"))
+        if is_update and kwargs.get("update_fields") is None:
+            fields = {field.attname for field in self._meta.concrete_fields} - {"id"}
+            for name in SECRET_FIELDS:
+                if not isinstance(vars(self).get(name), str):
+                    fields.difference_update(column_names(name))
+            kwargs["update_fields"] = fields - self.get_deferred_fields()
+        super().save(*args, **kwargs)
 
     def shown(self, name: str) -> Any:
         """What may be seen of a field: of a secret its hint."""
@@ -304,30 +310,19 @@ class StripeConnection(models.Model):
             setattr(self, name, value)
 
     def is_unreadable(self, name: str) -> bool:
-        """Whether a secret is stored that no key of ours can decrypt; needs `with_tokens`.
+        """Whether a secret is stored that no key can decrypt in this row.
 
-        The seal of the token tells (`Keyring.position_of`), so that a list can mark what was
-        damaged a moment ago and decrypts nothing. A mark that is kept would be wrong as soon as
-        somebody changes FERNET_KEYS or restores a backup.
+        Computed from the ciphertext's signature, so that a list marks what was damaged a moment
+        ago and decrypts nothing. A stored mark would be wrong as soon as somebody changes
+        FERNET_KEYS or restores a backup.
         """
-        token: bytes | None = getattr(self, f"{name}_token")
-        return token is not None and keyring().position_of(token) is None
+        secret: Secret | None = getattr(self, name)
+        return secret is not None and secret.position(self) is None
 
-    def replace_secret(self, name: str, secret: str) -> list[str]:
-        """Set a secret and what stands beside it, without saving.
-
-        `name` is one of SECRET_FIELDS. Returns the names of the attributes that were set.
-        """
-        traces = SecretTraces.of(secret)
-        values = {
-            name: secret,
-            f"{name}_hint": traces.hint,
-            f"{name}_fingerprint": traces.fingerprint,
-            f"{name}_replaced_at": timezone.now(),
-        }
-        for attribute, value in values.items():
+    def replace_secret(self, name: str, secret: str) -> None:
+        """Set the columns of a secret of SECRET_FIELDS, which is encrypted when it is saved."""
+        for attribute, value in {name: secret, **described(name, secret)}.items():
             setattr(self, attribute, value)
-        return list(values)
 
 
 class IdempotencyKey(models.Model):

@@ -1,7 +1,7 @@
 """The only writer of connections, for the API, the admin and the commands."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db import connection as database
 
 from config.observability import metrics
-from stripe_connections import lock_backoff, rotation, statements
+from stripe_connections import lock_backoff, statements
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
 from stripe_connections.idempotency import Once
@@ -24,7 +24,6 @@ from stripe_connections.models import (
     StripeConnectionQuerySet,
 )
 from stripe_connections.secrets.columns import secret_columns
-from stripe_connections.secrets.fields import decrypted
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
@@ -270,20 +269,18 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
     Raises ConnectionNotFoundError, and UndecryptableSecretError, which leaves both secrets as
     they are.
     """
-    ring = keyring()
     connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     with transaction.atomic():
-        locked = connections.with_tokens().for_update(lock_timeout()).first()
+        locked = connections.with_secrets().for_update(lock_timeout()).first()
         connection = _found(locked, workspace, None)
-        tokens = {name: getattr(connection, f"{name}_token") for name in SECRET_FIELDS}
         stale = {
-            name: decrypted(name, token)
-            for name, token in tokens.items()
-            if token is not None and ring.position_of(token) != 0
+            name: secret.reveal(connection)
+            for name in SECRET_FIELDS
+            if (secret := getattr(connection, name)) and secret.position(connection) != 0
         }
         for name, secret in stale.items():
             setattr(connection, name, secret)
-            setattr(connection, f"{name}_fingerprint", ring.fingerprint(secret))
+            setattr(connection, f"{name}_fingerprint", keyring().fingerprint(secret))
         if stale:
             columns = [column for name in stale for column in (name, f"{name}_fingerprint")]
             connection.save(update_fields=columns, force_update=True)
@@ -320,31 +317,3 @@ def _found(
     # The caller has it already, with its tenant.
     connection.workspace = workspace
     return connection
-
-
-def reencrypt_connections(
-    pks: Sequence[int], *, actor: Actor, is_dry_run: bool = False
-) -> rotation.Reencryption:
-    """Bring the secrets of these connections under the first of FERNET_KEYS.
-
-    What is there already is left byte for byte, and so is what no key can read. Neither `version`
-    nor `updated_at` nor the hints change, because nothing that anybody sees does: a client's
-    `If-Match` still matches. The fingerprints, which are under a key of the first key, do.
-
-    All in one transaction, with one audit record. A row that somebody else holds or has changed
-    meanwhile is `held` and not touched.
-    """
-    found = rotation.Reencryption()
-    # SQLite locks the whole database and not a row, so nothing is locked there until all is
-    # encrypted; a row that has changed by then is recognised by its old tokens.
-    locks_rows = database.features.has_select_for_update_skip_locked and not is_dry_run
-    with transaction.atomic() if locks_rows else nullcontext():
-        renewals = rotation.renewals(rotation.read(pks, locks_rows=locks_rows), found)
-        if is_dry_run:
-            found.changed = [renewal.pk for renewal in renewals]
-        elif renewals:
-            with transaction.atomic(savepoint=False):
-                found.changed = rotation.write(renewals)
-                records.record_reencryption(found.changed, actor)
-    found.held = sorted({*pks}.difference(found.changed, found.unchanged, found.unreadable))
-    return found

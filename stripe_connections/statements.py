@@ -26,8 +26,6 @@ from stripe_connections.models import (
 )
 
 MAX_VERSION = 2**63 - 1
-# A set, because Django looks up every field of the model in it.
-READ_NAMES = frozenset(READ_FIELDS)
 
 # The version belongs into `old`: in `new`, a stale one would wait for a row that is locked. Once
 # the lock is granted, PostgreSQL evaluates the condition again for the newest row. The time-out
@@ -111,7 +109,7 @@ def execute(update: Update) -> StripeConnection | None:
         row = on_database(cursor, update, parameters, who)
     if row is None:
         return None
-    connection: StripeConnection = StripeConnection.from_db(database.alias, READ_NAMES, row)
+    connection: StripeConnection = StripeConnection.from_db(database.alias, READ_FIELDS, row)
     return connection
 
 

@@ -72,6 +72,17 @@ def random_webhook_secret() -> str:
     return "whsec_" + secrets.token_hex(16)
 
 
+def plain(connection: StripeConnection, name: str) -> str | None:
+    """The plain text of a secret of `connection`."""
+    secret = getattr(connection, name)
+    return secret and secret.reveal(connection)
+
+
+def plain_secrets(connection: StripeConnection) -> tuple[str | None, str | None]:
+    """The plain texts of both secrets."""
+    return plain(connection, "api_key"), plain(connection, "webhook_secret")
+
+
 def access_token(user: User) -> str:
     """What the login would give: a real token."""
     return str(RefreshToken.for_user(user).access_token)

@@ -215,14 +215,14 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────
     def get_queryset(self, request: HttpRequest) -> QuerySet[StripeConnection]:
-        queryset: QuerySet[StripeConnection] = StripeConnection.objects.with_tokens()
+        queryset: QuerySet[StripeConnection] = StripeConnection.objects.with_secrets()
         return queryset.order_by("-pk")
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> StripeConnection | None:
         """Locked while a form is saved, so that nobody changes the row after the form's check."""
-        queryset = _called(object_id).with_tokens()
+        queryset = _called(object_id).with_secrets()
         if request.method == "POST":
             queryset = queryset.for_update(services.lock_timeout())
         return queryset.first()

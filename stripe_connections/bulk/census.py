@@ -1,16 +1,18 @@
 """Which key of the ring each stored secret is under."""
 
 from collections import Counter
-from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from stripe_connections.models import StripeConnection
+from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.secrets.fields import Secret
 from stripe_connections.secrets.keyring import keyring
 
 # Version 0x80 and a time of eight bytes, the first ones zero, as every Fernet token begins.
 TOKEN_START = b"gAAAA"
 MAX_EXAMPLES = 20
+# What is read of a connection to count its secrets.
+COUNTED = ("pk", "workspace_id", "biz_id", *SECRET_FIELDS)
 BROKEN = ("unreadable", "plaintext")
 
 
@@ -18,29 +20,29 @@ class Census:
     """Counts of secrets: "key 1" for the first key and so on, and what is under none."""
 
     def __init__(self) -> None:
-        self._keys = [f"key {number}" for number in range(1, len(keyring().fernets) + 1)]
+        self._keys = [f"key {number}" for number in range(1, len(keyring().keys) + 1)]
         self.secrets = Counter(dict.fromkeys((*self._keys, *BROKEN, "empty"), 0))
         # Of each kind that somebody must look after, the first few connections.
         self.examples: dict[str, list[str]] = {}
 
-    def count(self, biz_id: str, tokens: Iterable[Any]) -> bool:
-        """Count a connection's secrets; whether each is empty or under the first key."""
-        kinds = [self._kind(token) for token in tokens]
+    def count(self, row: Any) -> bool:
+        """Count the secrets of a row of COUNTED; whether each is empty or under the first key."""
+        kinds = [self._kind(getattr(row, name), row) for name in SECRET_FIELDS]
         self.secrets.update(kinds)
         bad = {*kinds}.difference(self._keys[:1], ("empty",))
         for kind in bad:
             named = self.examples.setdefault(kind, [])
             if len(named) < MAX_EXAMPLES:
-                named.append(biz_id)
+                named.append(row.biz_id)
         return not bad
 
-    def _kind(self, token: Any) -> str:
-        if not token:
+    def _kind(self, secret: Secret | None, row: Any) -> str:
+        if not (secret and secret.ciphertext):
             return "empty"
-        position = keyring().position_of(bytes(token))
+        position = secret.position(row)
         if position is not None:
             return self._keys[position]
-        return "unreadable" if bytes(token).startswith(TOKEN_START) else "plaintext"
+        return "unreadable" if secret.ciphertext.startswith(TOKEN_START) else "plaintext"
 
     @property
     def retired_in_use(self) -> list[str]:
@@ -61,8 +63,8 @@ class Census:
 def count_unreadable() -> int:
     """The number of stored secrets that no key of the ring can read."""
     census = Census()
-    for biz_id, *tokens in StripeConnection.objects.token_rows("biz_id").iterator():
-        census.count(biz_id, tokens)
+    for row in StripeConnection.objects.values_list(*COUNTED, named=True).iterator():
+        census.count(row)
     return sum(census.secrets[kind] for kind in BROKEN)
 
 
@@ -73,8 +75,8 @@ def sample(size: int) -> Census:
     the other processes write with.
     """
     census = Census()
-    connections = StripeConnection.objects.token_rows("pk", "biz_id")
-    rows = chain(connections.order_by("pk")[: size // 2], connections.order_by("-pk")[: size // 2])
-    for biz_id, *tokens in {row[0]: row[1:] for row in rows}.values():
-        census.count(biz_id, tokens)
+    rows = StripeConnection.objects.values_list(*COUNTED, named=True)
+    ends = chain(rows.order_by("pk")[: size // 2], rows.order_by("-pk")[: size // 2])
+    for row in {row.pk: row for row in ends}.values():
+        census.count(row)
     return census

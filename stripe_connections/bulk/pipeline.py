@@ -21,7 +21,7 @@ from stripe_connections.models import (
     StripeConnection,
     StripeConnectionQuerySet,
 )
-from stripe_connections.secrets.hints import SecretTraces
+from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api.verification import (
     VerificationError,
@@ -233,7 +233,7 @@ def _differs(connection: StripeConnection, name: str, value: Any) -> bool:
 
 
 def _shown(name: str, value: Any) -> Any:
-    return SecretTraces.of(value).hint if name in SECRET_FIELDS else _named(name, value)
+    return hint_of(value) if name in SECRET_FIELDS else _named(name, value)
 
 
 def _named(name: str, value: Any) -> Any:

@@ -44,7 +44,7 @@ def restore(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stripe_connections", "0007_idempotency_key")]
+    dependencies = [("stripe_connections", "0008_bind_secrets")]
 
     operations = [
         migrations.RemoveConstraint("stripeconnection", "connection_verification"),

@@ -1,82 +1,96 @@
-"""A text column that is encrypted at rest."""
+"""A text column that is encrypted at rest, and bound to its row."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import fernet_fields
-from cryptography.fernet import InvalidToken, MultiFernet
+from cryptography.fernet import InvalidToken
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BinaryField, Value, When
-from django.db.models.expressions import Col
 
-from stripe_connections.secrets.keyring import keyring
+from stripe_connections.secrets.keyring import keyring, secret_context
 
 
 class UndecryptableSecretError(Exception):
-    """What is stored is not text encrypted under one of FERNET_KEYS."""
+    """What is stored is not a secret of this row and field, encrypted under one of FERNET_KEYS."""
+
+
+class Row(Protocol):
+    """What a secret is bound to besides its field; a connection is one."""
+
+    workspace_id: Any
+    biz_id: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A stored secret. It can be copied, pickled and compared, and shows nothing of itself."""
+
+    name: str
+    ciphertext: bytes = field(repr=False)
+
+    def reveal(self, row: Row) -> str:
+        """The plain text; UndecryptableSecretError if it is not a secret of `row`."""
+        try:
+            return keyring().decrypt(self.ciphertext, self._context(row))
+        except InvalidToken:
+            # Neither the cause nor the bytes: an exception's text ends in logs.
+            raise UndecryptableSecretError(f"{self.name} cannot be decrypted.") from None
+
+    def position(self, row: Row) -> int | None:
+        """The position of the key that can decrypt it, None if none can; decrypts nothing."""
+        return keyring().position_of(self.ciphertext, self._context(row))
+
+    def _context(self, row: Row) -> bytes:
+        return secret_context(row.workspace_id, row.biz_id, self.name)
 
 
 class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc]  # untyped library
     """Text, stored as a Fernet token (https://github.com/fernet/spec) in a binary column.
 
-    A token has no key id and no tie to its row: it is encrypted under the first of FERNET_KEYS
-    and decrypted by trying each in turn. To rotate, put a new key in front, re-encrypt every
-    row, and drop the old key when no row needs it any more.
+    A loaded value is a `Secret`, which decrypts only if it is asked to. Text that is assigned is
+    encrypted when its instance is saved, because the key is derived for the row: `save` and
+    `bulk_create` do it, `update` and `bulk_update`, which have no instance, raise a TypeError, and
+    so does `dumpdata`. The library would encrypt an expression as the text of its SQL; here it is
+    a TypeError, too.
 
-    The library encrypts whatever it is given. An expression, which is what `bulk_update` makes,
-    it would encrypt as the text of its SQL; here it is passed through untouched, so that the
-    values inside it are encrypted each for itself. One that would store a value as plain text is a
-    TypeError, as is anything else but text and None. What cannot be decrypted is an
-    UndecryptableSecretError, never the stored bytes.
+    To rotate, put a new key in front of FERNET_KEYS, re-encrypt every row, and drop the old key
+    when no row needs it any more.
     """
 
-    @property
-    def fernet(self) -> MultiFernet:
-        """Today's keys; the library would keep those it saw first."""
-        return keyring().fernet
+    def pre_save(self, instance: Any, add: Any) -> Any:
+        """The `Secret` to store, which replaces text on `instance`."""
+        value = getattr(instance, self.attname)
+        if isinstance(value, str):
+            ciphertext = encrypted(instance.workspace_id, instance.biz_id, self.attname, value)
+            value = Secret(self.attname, ciphertext)
+            setattr(instance, self.attname, value)
+        return value
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        """The token to store."""
-        if value is None or (hasattr(value, "as_sql") and not _stores_plain_text(value)):
-            return value
-        if not isinstance(value, str):
-            raise TypeError(f"{self.name} takes text or None, not {type(value).__name__}.")
-        return super().get_db_prep_save(value, connection)
-
-    def from_db_value(self, value: Any, *args: Any) -> str | None:
-        """The text; UndecryptableSecretError where there is none to be had."""
-        return None if value is None else decrypted(self.name, value)
-
-
-class TokenField(BinaryField):  # type: ignore[type-arg]  # generic in the stubs only
-    """What an EncryptedTextField stores, as bytes whatever a hand has put there."""
-
-    def from_db_value(self, value: Any, *args: Any) -> bytes | None:
+        """The ciphertext to store."""
         if value is None:
             return None
-        return value.encode() if isinstance(value, str) else bytes(value)
+        if not isinstance(value, Secret) or value.name != self.attname:
+            raise TypeError(f"{self.name} cannot be stored from a {type(value).__name__}.")
+        return connection.Database.Binary(value.ciphertext)  # type: ignore[attr-defined]  # PEP 249
+
+    def from_db_value(self, value: Any, *args: Any) -> Secret | None:
+        """The stored bytes as a Secret; a text in their place, too, which SQLite may hold."""
+        if value is None:
+            return None
+        return Secret(self.attname, value.encode() if isinstance(value, str) else bytes(value))
+
+    def to_python(self, value: Any) -> Any:
+        """The value as it is: a Secret must not become text."""
+        return value
+
+    def value_to_string(self, obj: Any) -> str:
+        """Refused, so that no fixture holds a secret."""
+        raise TypeError(f"{self.name} cannot be serialized. Back up the database instead.")
 
 
-def decrypted(name: str, token: Any) -> str:
-    """The text that the stored `token` of the field `name` holds, or UndecryptableSecretError."""
-    try:
-        return keyring().fernet.decrypt(bytes(token)).decode()
-    except (InvalidToken, TypeError, ValueError):
-        # Neither the cause nor the bytes: an exception's text ends in logs.
-        raise UndecryptableSecretError(f"{name} cannot be decrypted.") from None
-
-
-def _stores_plain_text(expression: Any) -> bool:
-    """Whether a value inside `expression` would be stored as it is.
-
-    Django encrypts the values of an expression that is told to be of this field, as those of
-    `bulk_update` are, and another column of such a field holds tokens already.
-    """
-    match expression:
-        case Value(value=None):
-            return False
-        case Value() | Col():
-            return not isinstance(expression.output_field, EncryptedTextField)
-        case When():
-            return _stores_plain_text(expression.result)
-        case _:
-            return any(map(_stores_plain_text, expression.get_source_expressions()))
+def encrypted(workspace_id: int, biz_id: str, name: str, secret: str) -> bytes:
+    """The ciphertext of a secret of the field `name`; ValueError if its row is not known."""
+    if not (workspace_id and biz_id):
+        raise ValueError(f"{name} needs a connection with a workspace and a business id.")
+    return keyring().encrypt(secret, secret_context(workspace_id, biz_id, name))

@@ -1,9 +1,6 @@
-"""What may be known of a secret without decrypting it."""
+"""What is shown of a secret."""
 
 import re
-from dataclasses import dataclass
-
-from stripe_connections.secrets.keyring import keyring
 
 # The last four characters are shown only of a secret that keeps at least as many others hidden
 # as it takes to make guessing hopeless (12 of 62 characters are 71 bits).
@@ -16,18 +13,10 @@ FINGERPRINT_LENGTH = 64
 _prefix = re.compile(r"[a-z]{1,8}_(?:org_)?(?:(?:live|test)_)?")
 
 
-@dataclass(frozen=True)
-class SecretTraces:
-    """What stands beside a stored secret."""
-
-    hint: str
-    fingerprint: str
-
-    @classmethod
-    def of(cls, secret: str) -> "SecretTraces":
-        """The hint, as Stripe's dashboard shows it ("sk_live_…4242"), and the fingerprint."""
-        found = _prefix.match(secret)
-        prefix = found[0] if found else ""
-        hidden = len(secret) - len(prefix) - 4
-        tail = secret[-4:] if hidden >= MIN_HIDDEN_CHARACTERS else ""
-        return cls(hint=f"{prefix}…{tail}", fingerprint=keyring().fingerprint(secret))
+def hint_of(secret: str) -> str:
+    """A secret as Stripe's dashboard shows it: "sk_live_…4242"."""
+    found = _prefix.match(secret)
+    prefix = found[0] if found else ""
+    hidden = len(secret) - len(prefix) - 4
+    tail = secret[-4:] if hidden >= MIN_HIDDEN_CHARACTERS else ""
+    return f"{prefix}…{tail}"

@@ -1,103 +1,144 @@
 """The keys of FERNET_KEYS, and what is derived from them."""
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+
+FINGERPRINT = b"stripe_connections.fingerprint"
+# From one base64 alphabet to the other.
+URL_SAFE = str.maketrans("+/", "-_")
+
+
+def secret_context(workspace_id: int, biz_id: str, name: str) -> bytes:
+    """Where a secret is stored: in the field `name` of one connection of one workspace.
+
+    Unambiguous, because a primary key and a name contain no colon.
+    """
+    return f"stripe_connections.secret:{workspace_id}:{name}:{biz_id}".encode()
+
+
+@dataclass(frozen=True)
+class RingKey:
+    """One key of the ring: its 32 bytes, whatever their spelling.
+
+    Nothing is encrypted under the key itself. Each secret has a key of its own, derived with its
+    context, so a ciphertext that is copied to another row, field or workspace cannot be decrypted
+    there. Fingerprints have one key for all rows, so that the holders of a leaked secret are found
+    by one query, and nobody can compute a fingerprint who could not decrypt.
+    """
+
+    _derive: HMAC = field(repr=False)
+    _fingerprint: HMAC = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The key that `text` spells in base64; ValueError if it is not a Fernet key."""
+        derive = HMAC(key_bytes(text), SHA256())
+        return cls(derive, HMAC(_expand(derive, FINGERPRINT), SHA256()))
+
+    def fernet(self, context: bytes) -> Fernet:
+        """What encrypts and decrypts the secret of `context`."""
+        return Fernet(urlsafe_b64encode(_expand(self._derive, context)))
+
+    def fingerprint(self, secret: str) -> str:
+        """64 hexadecimal digits that stand for `secret`."""
+        return _mac(self._fingerprint, secret.encode()).hex()
 
 
 @dataclass(frozen=True)
 class Keyring:
-    """Every key, newest first: the first one encrypts, all of them decrypt.
+    """Every key, newest first: the first one encrypts, all of them decrypt."""
 
-    Each Fernet key has a fingerprint key of its own, derived from it, so that there is nothing
-    more to keep or to rotate, and nobody can compute a fingerprint who could not decrypt.
-    """
-
-    fernets: tuple[Fernet, ...] = field(repr=False)
-    fingerprint_keys: tuple[HMAC, ...] = field(repr=False)
+    keys: tuple[RingKey, ...] = field(repr=False)
 
     @classmethod
     def of(cls, keys: tuple[str, ...]) -> Self:
-        """A ring of Fernet keys; ValueError for one that is none."""
-        return cls(
-            fernets=tuple(_fernet(key) for key in keys),
-            fingerprint_keys=tuple(_fingerprint_key(key) for key in keys),
-        )
+        """A ring of Fernet keys; ValueError if one of them is not valid."""
+        return cls(tuple(map(RingKey.of, keys)))
 
-    @property
-    def fernet(self) -> MultiFernet:
-        """What encrypts with the first key and decrypts with any."""
-        return MultiFernet(self.fernets)
+    def encrypt(self, secret: str, context: bytes) -> bytes:
+        """The ciphertext of `secret` under the first key, readable in `context` only."""
+        return self.keys[0].fernet(context).encrypt(secret.encode())
 
-    def position_of(self, token: bytes) -> int | None:
-        """The position of the key that `token` is encrypted under, None where it is no key here.
-
-        Nothing is decrypted: a Fernet token is sealed with an HMAC over all of its bytes, so one
-        whose seal holds can be decrypted, and one that was damaged or sealed by another key can
-        not. `extract_timestamp` is the library's way to check the seal alone.
-        """
-        for position, fernet in enumerate(self.fernets):
+    def decrypt(self, ciphertext: bytes, context: bytes) -> str:
+        """The secret; InvalidToken if no key can decrypt it in this `context`."""
+        for key in self.keys:
             try:
-                fernet.extract_timestamp(token)
+                return key.fernet(context).decrypt(ciphertext).decode()
+            except (InvalidToken, UnicodeDecodeError):
+                continue
+        raise InvalidToken
+
+    def position_of(self, ciphertext: bytes, context: bytes) -> int | None:
+        """The position of the key that can decrypt `ciphertext` in `context`, None if none can.
+
+        Nothing is decrypted: a Fernet token is signed with an HMAC over all of its bytes.
+        `extract_timestamp` is the library's way to check the signature alone.
+        """
+        for position, key in enumerate(self.keys):
+            try:
+                key.fernet(context).extract_timestamp(ciphertext)
             except InvalidToken:
                 continue
             return position
         return None
 
-    def reencrypted(self, token: bytes) -> tuple[bytes, str] | None:
-        """The secret of `token` under the first key, as token and fingerprint.
+    def reencrypted(self, ciphertext: bytes, context: bytes) -> tuple[bytes, str] | None:
+        """The same secret under the first key, as ciphertext and fingerprint.
 
-        None where it is under the first key; InvalidToken where it is under none.
+        None if it is under the first key; InvalidToken if no key can decrypt it in `context`.
         """
-        # The retired keys first: what is to be rotated is under one of them, and the seal of each
-        # key that is not the right one costs a tenth of the whole work to check.
-        for fernet in self.fernets[1:]:
+        # The retired keys first: what is to be rotated is under one of them, and to check the
+        # signature of a key that is not the right one costs a tenth of the whole work.
+        first, *retired = self.keys
+        for key in retired:
             try:
-                secret = fernet.decrypt(token)
+                secret = key.fernet(context).decrypt(ciphertext)
             except InvalidToken:
                 continue
-            return self.fernets[0].encrypt(secret), self.fingerprint(secret.decode())
-        self.fernets[0].extract_timestamp(token)
+            return first.fernet(context).encrypt(secret), first.fingerprint(secret.decode())
+        first.fernet(context).extract_timestamp(ciphertext)
         return None
 
     def fingerprint(self, secret: str) -> str:
-        """64 hexadecimal digits that stand for `secret`, under the first key."""
-        return _fingerprint(self.fingerprint_keys[0], secret)
+        """The fingerprint of `secret` under the first key."""
+        return self.keys[0].fingerprint(secret)
 
     def fingerprints(self, secret: str) -> list[str]:
         """What `secret` may be stored as, under any key: for finding who holds it."""
-        return [_fingerprint(key, secret) for key in self.fingerprint_keys]
+        return [key.fingerprint(secret) for key in self.keys]
 
 
 def keyring() -> Keyring:
-    """Today's ring; made once for each value of FERNET_KEYS."""
+    """The current ring; built once for each value of FERNET_KEYS."""
     return _keyring(tuple(settings.FERNET_KEYS))
 
 
 _keyring = lru_cache(maxsize=8)(Keyring.of)
 
 
-def _fernet(key: str) -> Fernet:
-    # The library reads no further than the padding, and so drops a second key after a space.
-    if not re.fullmatch(r"[A-Za-z0-9+/_-]{43}=", key):
-        raise ValueError("That is no Fernet key.")
-    return Fernet(key)
+def key_bytes(text: str) -> bytes:
+    """The 32 bytes of a Fernet key in either base64 alphabet; ValueError if it is not valid."""
+    # The decoder reads no further than the padding, and so drops a second key after a space.
+    if not re.fullmatch(r"[A-Za-z0-9+/_-]{43}=", text):
+        raise ValueError("Not a Fernet key.")
+    return urlsafe_b64decode(text.translate(URL_SAFE))
 
 
-def _fingerprint_key(fernet_key: str) -> HMAC:
-    hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"stripe_connections.fingerprint")
-    return HMAC(hkdf.derive(fernet_key.encode()), SHA256())
+def _expand(key: HMAC, info: bytes) -> bytes:
+    """HKDF-Expand (RFC 5869, section 2.3) to 32 bytes; a random key needs no extraction."""
+    return _mac(key, info + b"\1")
 
 
-def _fingerprint(key: HMAC, secret: str) -> str:
+def _mac(key: HMAC, data: bytes) -> bytes:
     # A copy of what has taken the key in already costs half of a new one.
     keyed = key.copy()
-    keyed.update(secret.encode())
-    return keyed.finalize().hex()
+    keyed.update(data)
+    return keyed.finalize()

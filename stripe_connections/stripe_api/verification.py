@@ -28,7 +28,7 @@ from django.utils import timezone
 from config.observability import metrics
 from stripe_connections.models import Reply, StripeConnection, Verification, mode_of
 from stripe_connections.secrets.fields import UndecryptableSecretError
-from stripe_connections.secrets.hints import SecretTraces
+from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
 from workspaces import throttles
 
@@ -275,7 +275,7 @@ def _request_name(subject: Subject) -> tuple[str, str | None]:
 def _refuse_other_mode(
     connection: StripeConnection, changes: Mapping[str, Any], *, allow_mode_change: bool
 ) -> None:
-    old, new = connection.mode, mode_of(SecretTraces.of(changes.get("api_key", "")).hint)
+    old, new = connection.mode, mode_of(hint_of(changes.get("api_key", "")))
     if old and new and old != new and not allow_mode_change:
         message = f"The stored key is a {old} key and this one a {new} key."
         raise VerificationError("api_key", "mode_mismatch", message)
@@ -303,10 +303,9 @@ def _fingerprints(connection: StripeConnection, changes: Mapping[str, Any]) -> C
 
 def _stored_key(connection: StripeConnection) -> str | None:
     try:
-        api_key: str | None = connection.api_key
+        return connection.api_key.reveal(connection) if connection.api_key else None
     except UndecryptableSecretError:
         return None
-    return api_key
 
 
 def _within(deadline: float, subject: Subject) -> Reply:

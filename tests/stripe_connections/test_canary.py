@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 import pytest
 from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
 from django.conf import settings as project_settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.core.serializers import serialize
 from django.db import IntegrityError, OperationalError, connections
 from django.db import connection as database
 from django.test import RequestFactory
@@ -28,12 +30,13 @@ from stripe_connections.api.serializers import UpdateConnectionSerializer
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.secrets.fields import UndecryptableSecretError
-from stripe_connections.secrets.hints import SecretTraces
+from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.validation.fields import validate_api_key
 from tests.conftest import (
     ApiClient,
     log_lines,
+    plain,
     random_api_key,
     random_webhook_secret,
     written_log,
@@ -459,7 +462,7 @@ def test_verify_call_shows_no_secret(client, canaries, look_everywhere, stripe, 
 @pytest.mark.parametrize(("error", "status"), [(IntegrityError, 500), (OperationalError, 503)])
 def test_failing_database_shows_no_secret(client, canaries, look_everywhere, error, status):
     def refuse(execute, sql, *args):
-        if 'UPDATE "' in sql:
+        if "UPDATE stripe_connections_stripeconnection" in sql:
             raise error("refused")
         return execute(sql, *args)
 
@@ -545,10 +548,15 @@ FAILURES = {
         TypeError,
         lambda planted: StripeConnection.objects.update(api_key=planted["apiKey"].encode()),
     ),
-    "no traces": (TypeError, lambda planted: SecretTraces.of(planted["apiKey"].encode())),
+    "no hint": (TypeError, lambda planted: hint_of(planted["apiKey"].encode())),
+    "no instance": (
+        TypeError,
+        lambda planted: StripeConnection.objects.update(api_key=planted["apiKey"]),
+    ),
+    "no fixture": (TypeError, lambda _: serialize("json", StripeConnection.objects.all())),
     "undecryptable": (
         UndecryptableSecretError,
-        lambda _: StripeConnection.objects.values_list("api_key").get(),
+        lambda _: plain(StripeConnection.objects.get(), "api_key"),
     ),
     "constraint": (
         IntegrityError,
@@ -572,7 +580,7 @@ FAILURES = {
 @pytest.mark.parametrize(("kind", "call"), FAILURES.values(), ids=FAILURES)
 def test_exception_and_its_chain_show_no_secret(canaries, settings, kind, call):
     # Under this key alone nothing that is stored can be read.
-    settings.FERNET_KEYS = [type(keyring().fernets[0]).generate_key().decode()]
+    settings.FERNET_KEYS = [Fernet.generate_key().decode()]
     error = crash_of(lambda: call(canaries.planted))
     canaries.collect("exception", *described(error))
 
@@ -583,7 +591,7 @@ def test_exception_and_its_chain_show_no_secret(canaries, settings, kind, call):
 def test_objects_show_no_secret_when_printed(canaries, workspace):
     user = User.objects.get(username="canary")
     connection = StripeConnection.objects.defer(None).get()
-    assert connection.api_key == canaries.planted["apiKey"]
+    assert plain(connection, "api_key") == canaries.planted["apiKey"]
     body = UpdateConnectionSerializer(data=secret_body(canaries))
     assert body.is_valid()
     login = CredentialsSerializer(
@@ -593,7 +601,9 @@ def test_objects_show_no_secret_when_printed(canaries, workspace):
     things = [
         connection,
         StripeConnection.objects.all(),
-        SecretTraces.of(canaries.planted["apiKey"]),
+        connection.api_key,
+        StripeConnection.objects.values("api_key", "webhook_secret"),
+        keyring().keys,
         Actor(user, Source.API, "request-1"),
         keyring(),
         body,

@@ -2,8 +2,10 @@
 
 import io
 import os
+import secrets
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from tests.production import PRODUCTION
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = "0123456789abcdefghijklmnopqrstuvwxyz"
-FERNET_KEY = Fernet.generate_key().decode()
+# The same 32 bytes in both base64 alphabets.
+FERNET_KEY = urlsafe_b64encode(b"\xfb\xff" + secrets.token_bytes(30)).decode()
+OTHER_SPELLING = FERNET_KEY.translate(str.maketrans("-_", "+/"))
 PEM = (
     ec.generate_private_key(ec.SECP256R1())
     .public_key()
@@ -97,6 +101,9 @@ CHANGES = [
     ({"FERNET_KEYS": ["é" * 44]}, ["E002"]),
     ({"FERNET_KEYS": [FERNET_KEY, WEAK_FERNET_KEY]}, ["E002"]),
     ({"FERNET_KEYS": [FERNET_KEY]}, []),
+    ({"FERNET_KEYS": [FERNET_KEY, OTHER_SPELLING]}, ["E015"]),
+    ({"FERNET_KEYS": [FERNET_KEY, Fernet.generate_key().decode(), FERNET_KEY]}, ["E015"]),
+    ({"FERNET_KEYS": [FERNET_KEY], "SECRET_KEY": OTHER_SPELLING}, ["E003"]),
     ({"FERNET_KEYS": [FERNET_KEY], "SECRET_KEY": FERNET_KEY}, ["E003"]),
     ({"PORTAL_ACCESS_CODE": ","}, ["E006"]),
     ({"PORTAL_ACCESS_CODE": "one,"}, ["E006"]),
@@ -307,6 +314,15 @@ def test_missing_secret_stops_the_start(name, check, maker, command):
     assert f"({check}) {name} is not set" in ended.stderr
     assert maker in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [CHECK, SERVER], ids=["check", "server"])
+def test_duplicate_key_stops_the_start(command):
+    ended = start(*command, FERNET_KEYS=f"{FERNET_KEY},{OTHER_SPELLING}")
+
+    assert ended.returncode == 1
+    assert "(stripe_connections.E015) Key 2 of FERNET_KEYS is the same as key 1" in ended.stderr
+    assert FERNET_KEY not in ended.stderr
 
 
 def one_line(ended: subprocess.CompletedProcess[str]) -> str:

@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 
 from stripe_connections.lock_backoff import MEMORY_SECONDS
 from stripe_connections.secrets.keyring import keyring
-from tests.conftest import ApiClient, random_api_key, random_webhook_secret
+from tests.conftest import ApiClient, plain_secrets, random_api_key, random_webhook_secret
 from workspaces.models import Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("database_file")]
@@ -115,7 +115,10 @@ def test_different_fields_given_at_once_all_survive(at_once, connection):
     data = ApiClient(User.objects.get()).update({"connectionBizId": "sc_abc123"}).json()["data"]
     assert [response.status_code for response in responses] == [200] * 7
     assert {name: data[name] for name in given} == given
-    assert (connection.api_key, connection.webhook_secret) == (api_key, webhook_secret)
+    assert plain_secrets(connection) == (
+        api_key,
+        webhook_secret,
+    )
     assert connection.api_key_fingerprint == keyring().fingerprint(api_key)
     assert connection.version == 8
 

@@ -10,7 +10,7 @@ from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.secrets.keyring import keyring
-from tests.conftest import random_api_key, random_webhook_secret
+from tests.conftest import plain, random_api_key, random_webhook_secret
 
 NOBODY = Actor(None, Source.COMMAND)
 
@@ -77,7 +77,7 @@ def test_given_secret_is_encrypted_and_recorded_by_its_hints(
         "version",
         "updated_at",
     }
-    assert keyring().fernets[0].decrypt(after[name]).decode() == secret
+    assert plain(StripeConnection.objects.get(), name) == secret
     assert after[f"{name}_hint"] == hint
     assert after[f"{name}_fingerprint"] == keyring().fingerprint(secret)
     assert LogEntry.objects.get().changes == {name: [before[f"{name}_hint"], f"replaced {hint}"]}

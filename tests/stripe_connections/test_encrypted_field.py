@@ -1,238 +1,164 @@
 """What the encrypted columns store, give back and refuse."""
 
-from typing import Any
+import copy
+import json
+import pickle
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from io import StringIO
 
 import pytest
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from django.conf import settings as project_settings
 from django.core.exceptions import FieldError
-from django.db import connection as database
+from django.core.management import CommandError, call_command
 from django.db import transaction
-from django.db.models import Case, CharField, F, OuterRef, Subquery, TextField, Value, When
+from django.db.models import Case, F, OuterRef, Subquery, Value, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
+from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.secrets.fields import EncryptedTextField, UndecryptableSecretError
-from tests.conftest import random_api_key
+from stripe_connections.secrets.keyring import keyring
+from tests.conftest import plain, random_api_key, set_columns
 
-TABLE = "stripe_connections_stripeconnection"
 FIELD = StripeConnection._meta.get_field("api_key")
+SECRETS = {"api_key", "webhook_secret"}
 
 
-@pytest.fixture
-def three(workspace, make_connection):
-    return [make_connection(workspace) for _ in range(3)]
-
-
-def fernet(position: int = 0) -> Fernet:
-    return Fernet(project_settings.FERNET_KEYS[position])
-
-
-def plaintexts(stored: Any, connections: list[StripeConnection]) -> list[str]:
-    """The column of each row, decrypted by hand with the first key."""
-    return [fernet().decrypt(stored(one)["api_key"]).decode() for one in connections]
-
-
-def write_raw(connection: StripeConnection, value: bytes) -> None:
-    with database.cursor() as cursor:
-        cursor.execute(f"UPDATE {TABLE} SET api_key = %s WHERE id = %s", [value, connection.pk])
+def fernet(connection: StripeConnection, name: str = "api_key", position: int = 0) -> Fernet:
+    """What encrypts a secret of `connection`, derived without the product's code."""
+    info = f"stripe_connections.secret:{connection.workspace_id}:{name}:{connection.biz_id}"
+    key = urlsafe_b64decode(project_settings.FERNET_KEYS[position])
+    derived = HKDFExpand(algorithm=SHA256(), length=32, info=info.encode()).derive(key)
+    return Fernet(urlsafe_b64encode(derived))
 
 
 def read(connection: StripeConnection) -> str | None:
-    return StripeConnection.objects.values_list("api_key", flat=True).get(pk=connection.pk)
+    return plain(StripeConnection.objects.get(pk=connection.pk), "api_key")
 
 
+def write(connection: StripeConnection, secret: str | None) -> None:
+    connection.api_key = secret
+    connection.save(update_fields=["api_key"])
+
+
+def replace(connection: StripeConnection) -> str:
+    """Somebody gives a connection a new API key."""
+    secret = random_api_key()
+    services.update_connection(
+        workspace=connection.workspace,
+        biz_id=connection.biz_id,
+        changes={"api_key": secret},
+        actor=Actor(None, Source.COMMAND),
+    )
+    return secret
+
+
+# ── What is stored ────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("text", ["x", "sk_\N{SNOWMAN}", "", "a" * 255])
 def test_text_comes_back(connection, text):
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=text)
+    write(connection, text)
 
     assert read(connection) == text
 
 
-def test_the_column_holds_one_token_under_the_first_key(connection, stored):
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_column_holds_one_token_under_a_key_derived_for_row_and_field(connection, stored, name):
     secret = random_api_key()
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=secret)
+    setattr(connection, name, secret)
+    connection.save(update_fields=[name])
 
-    raw = stored(connection)["api_key"]
-    assert isinstance(raw, bytes)
-    assert fernet().decrypt(raw).decode() == secret
+    raw = stored(connection)[name]
+    assert fernet(connection, name).decrypt(raw).decode() == secret
     assert secret.encode() not in raw
 
 
-def test_the_same_text_is_encrypted_differently_each_time(connection, stored):
+def test_same_text_is_encrypted_differently_each_time(connection, stored):
     before = stored(connection)["api_key"]
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=read(connection))
+    write(connection, read(connection))
 
     assert stored(connection)["api_key"] != before
 
 
-def test_update_gives_every_row_the_value(three, stored):
-    secret = random_api_key()
-    StripeConnection.objects.update(api_key=secret)
-
-    assert plaintexts(stored, three) == [secret] * 3
-
-
-def test_bulk_update_gives_each_row_its_own_value(three, stored):
-    secrets = [random_api_key() for _ in three]
-    for one, secret in zip(three, secrets, strict=True):
-        one.api_key = secret
-    StripeConnection.objects.bulk_update(three, ["api_key"])
-
-    assert plaintexts(stored, three) == secrets
-
-
-def test_bulk_update_in_batches_with_a_null_in_one(three, stored):
-    first, second, third = three
-    first.api_key, third.api_key = random_api_key(), random_api_key()
-    for name in ("api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at"):
-        setattr(second, name, None)
-    StripeConnection.objects.bulk_update(
-        three,
-        ["api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at"],
-        batch_size=2,
-    )
-
-    assert plaintexts(stored, [first, third]) == [first.api_key, third.api_key]
-    assert stored(second)["api_key"] is None
-
-
-def test_bulk_create_gives_each_row_its_own_value(workspace, stored):
+def test_bulk_create_gives_each_row_its_own_value(workspace):
     secrets = [random_api_key() for _ in range(3)]
     rows = [StripeConnection(workspace=workspace, connection_name="New") for _ in secrets]
     for row, secret in zip(rows, secrets, strict=True):
         row.replace_secret("api_key", secret)
     created = StripeConnection.objects.bulk_create(rows)
 
-    assert plaintexts(stored, created) == secrets
-
-
-def test_save_stores_a_value_with_its_field(connection, stored):
-    secret = random_api_key()
-    connection.api_key = Value(secret, output_field=EncryptedTextField())
-    connection.save(update_fields=["api_key"])
-
-    assert plaintexts(stored, [connection]) == [secret]
-
-
-def test_case_gives_each_row_its_own_value(three, stored):
-    own, others = random_api_key(), random_api_key()
-    StripeConnection.objects.update(
-        api_key=Case(
-            When(pk=three[1].pk, then=Value(own, output_field=FIELD)),
-            default=Value(others, output_field=FIELD),
-        )
-    )
-
-    assert plaintexts(stored, three) == [others, own, others]
-
-
-def test_f_copies_the_token_of_another_secret(three, stored):
-    before = [stored(one) for one in three]
-    StripeConnection.objects.update(webhook_secret=F("api_key"))
-
-    assert [stored(one)["webhook_secret"] for one in three] == [row["api_key"] for row in before]
-
-
-@pytest.mark.parametrize(
-    "expression",
-    [
-        Coalesce(F("api_key"), F("webhook_secret")),
-        Subquery(StripeConnection.objects.filter(pk=OuterRef("pk")).values("api_key")[:1]),
-        RawSQL("api_key", []),
-    ],
-)
-def test_other_expressions_are_let_through_untouched(three, stored, expression):
-    before = [stored(one)["api_key"] for one in three]
-    StripeConnection.objects.update(webhook_secret=expression)
-
-    assert [stored(one)["webhook_secret"] for one in three] == before
-
-
-@pytest.mark.parametrize(
-    "expression",
-    [
-        F("connection_name"),
-        Value("plain"),
-        Value("plain", output_field=TextField()),
-        Case(When(status=1, then=Value("plain")), default=Value(None)),
-        Case(
-            When(status=1, then=Value("plain", output_field=CharField())),
-            default=Value(None),
-            output_field=EncryptedTextField(),
-        ),
-        Case(When(status=1, then=F("api_key")), default=F("connection_name"), output_field=FIELD),
-        Coalesce(F("connection_name"), Value("plain")),
-    ],
-)
-def test_expression_that_would_store_plain_text_is_refused(connection, stored, expression):
-    before = stored(connection)
-    with pytest.raises(TypeError, match="api_key takes text or None"), transaction.atomic():
-        StripeConnection.objects.update(api_key=expression)
-
-    assert stored(connection) == before
-
-
-@pytest.mark.parametrize("value", [b"sk_bytes", 4711, 1.5, True, ["sk_list"], {"a": "b"}, object()])
-def test_other_than_text_is_refused(connection, stored, value):
-    before = stored(connection)
-    with pytest.raises(TypeError, match="takes text or None") as caught, transaction.atomic():
-        StripeConnection.objects.update(api_key=value)
-
-    assert str(value) not in str(caught.value)
-    assert stored(connection) == before
-
-
-def test_other_than_text_is_refused_in_a_case(connection, stored):
-    before = stored(connection)
-    connection.api_key = b"sk_bytes"
-    with pytest.raises(TypeError), transaction.atomic():
-        StripeConnection.objects.bulk_update([connection], ["api_key"])
-
-    assert stored(connection) == before
+    assert [read(one) for one in created] == secrets
 
 
 def test_none_is_null(connection, stored):
-    traces = dict.fromkeys(("api_key_hint", "api_key_fingerprint", "api_key_replaced_at"))
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=None, **traces)
+    known = dict.fromkeys(("api_key_hint", "api_key_fingerprint", "api_key_replaced_at"))
+    StripeConnection.objects.filter(pk=connection.pk).update(api_key=None, **known)
 
     assert stored(connection)["api_key"] is None
     assert read(connection) is None
     assert StripeConnection.objects.get(api_key__isnull=True) == connection
 
 
+@pytest.mark.parametrize("missing", [{"biz_id": ""}, {"biz_id": None}, {"workspace": None}])
+def test_secret_of_an_instance_without_workspace_or_business_id_is_refused(workspace, missing):
+    row = StripeConnection(**{"workspace": workspace, "connection_name": "New"} | missing)
+    row.replace_secret("api_key", random_api_key())
+
+    with pytest.raises(ValueError, match="needs a connection with a workspace and a business id"):
+        row.save()
+
+
+# ── What is refused ───────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
-    "raw",
+    "value",
     [
-        b"\x00\xff garbage",
-        b"plain text " + random_api_key().encode(),
-        Fernet(Fernet.generate_key()).encrypt(b"under a key of somebody else"),
-        b"",
+        random_api_key(),
+        b"sk_bytes",
+        4711,
+        True,
+        ["sk_list"],
+        {"a": "b"},
+        F("webhook_secret"),
+        F("connection_name"),
+        Value("sk_value"),
+        Value("sk_value", output_field=FIELD),
+        Value(None),
+        Case(When(status=1, then=Value("sk_case", output_field=FIELD)), default=F("api_key")),
+        Coalesce(F("api_key"), F("webhook_secret")),
+        Subquery(StripeConnection.objects.filter(pk=OuterRef("pk")).values("api_key")[:1]),
+        RawSQL("api_key", []),
     ],
-    ids=["garbage", "plaintext", "another key", "empty"],
+    ids=lambda value: type(value).__name__,
 )
-def test_what_cannot_be_decrypted_is_never_given_back(connection, raw):
-    write_raw(connection, raw)
-    with pytest.raises(UndecryptableSecretError) as caught:
-        read(connection)
+def test_update_takes_neither_values_nor_expressions(connection, stored, value):
+    before = stored(connection)
+    with pytest.raises(TypeError, match="cannot be stored from a") as caught, transaction.atomic():
+        StripeConnection.objects.update(api_key=value)
 
-    assert str(caught.value) == "api_key cannot be decrypted."
-    assert caught.value.args == ("api_key cannot be decrypted.",)
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert "sk_" not in str(caught.value)
+    assert stored(connection) == before
 
 
-def test_encrypted_bytes_that_are_no_text_are_undecryptable(connection):
-    write_raw(connection, fernet().encrypt(b"\xff\xfe"))
-    with pytest.raises(UndecryptableSecretError):
-        read(connection)
+def test_bulk_update_of_a_secret_is_refused(connection, stored):
+    before = stored(connection)
+    connection.api_key = random_api_key()
+    with pytest.raises(TypeError, match="cannot be stored from a"), transaction.atomic():
+        StripeConnection.objects.bulk_update([connection], ["api_key"])
+
+    assert stored(connection) == before
 
 
-def test_a_row_that_cannot_be_decrypted_is_listed_all_the_same(connection):
-    write_raw(connection, b"garbage")
+def test_secret_of_another_field_is_refused(connection, stored):
+    before = stored(connection)
+    connection.webhook_secret = connection.api_key
+    with pytest.raises(TypeError, match="cannot be stored from a"), transaction.atomic():
+        connection.save(update_fields=["webhook_secret"])
 
-    assert [str(one) for one in StripeConnection.objects.all()] == ["Stripe Connection (sc_abc123)"]
+    assert stored(connection) == before
 
 
 @pytest.mark.parametrize("lookup", sorted(EncryptedTextField.get_lookups().keys() - {"isnull"}))
@@ -243,7 +169,7 @@ def test_lookup_is_refused(connection, lookup):
     assert "sk_wanted" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["api_key", "webhook_secret"])
+@pytest.mark.parametrize("name", sorted(SECRETS))
 def test_comparison_with_another_column_is_refused(connection, name):
     with pytest.raises(FieldError):
         list(StripeConnection.objects.filter(**{name: F("connection_name")}))
@@ -259,78 +185,200 @@ def test_ordering_by_a_secret_is_refused(connection, ordering):
 
 
 @pytest.mark.parametrize("ordering", ["pk", "-api_key_replaced_at", F("updated_at").desc()])
-def test_ordering_by_what_stands_beside_a_secret_is_allowed(connection, ordering):
+def test_ordering_by_the_columns_beside_a_secret_is_allowed(connection, ordering):
     assert list(StripeConnection.objects.order_by(ordering)) == [connection]
 
 
-def test_a_row_under_an_older_key_is_read(connection):
+def test_dumpdata_refuses_connections(connection):
+    out = StringIO()
+    with pytest.raises(CommandError, match="api_key cannot be serialized"):
+        call_command("dumpdata", "stripe_connections.StripeConnection", stdout=out)
+
+    assert "gAAAA" not in out.getvalue()
+
+
+def test_loaddata_refuses_a_secret(connection, stored, tmp_path):
     secret = random_api_key()
-    write_raw(connection, fernet(1).encrypt(secret.encode()))
+    before = stored(connection)
+    fields = {"workspace": connection.workspace_id, "connection_name": "New", "api_key": secret}
+    row = {"model": "stripe_connections.stripeconnection", "pk": connection.pk, "fields": fields}
+    fixture = tmp_path / "connections.json"
+    fixture.write_text(json.dumps([row]))
+
+    with pytest.raises(TypeError, match="api_key cannot be stored") as caught:
+        call_command("loaddata", str(fixture), verbosity=0)
+
+    assert secret not in str(caught.value)
+    assert stored(connection) == before
+
+
+# ── What is read ──────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x00\xff garbage",
+        b"plain text " + random_api_key().encode(),
+        Fernet(Fernet.generate_key()).encrypt(b"under a key of somebody else"),
+        Fernet(project_settings.FERNET_KEYS[0]).encrypt(b"under the ring key itself"),
+        b"",
+    ],
+    ids=["garbage", "plaintext", "another key", "not bound", "empty"],
+)
+def test_what_cannot_be_decrypted_is_never_given_back(connection, raw):
+    set_columns(connection, api_key=raw)
+    with pytest.raises(UndecryptableSecretError) as caught:
+        read(connection)
+
+    assert caught.value.args == ("api_key cannot be decrypted.",)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_encrypted_bytes_that_are_not_text_are_undecryptable(connection):
+    set_columns(connection, api_key=fernet(connection).encrypt(b"\xff\xfe"))
+    with pytest.raises(UndecryptableSecretError):
+        read(connection)
+
+
+def test_row_that_cannot_be_decrypted_is_listed_all_the_same(connection):
+    set_columns(connection, api_key=b"garbage")
+
+    assert [str(one) for one in StripeConnection.objects.all()] == ["Stripe Connection (sc_abc123)"]
+
+
+def test_row_under_an_older_key_is_read(connection):
+    secret = random_api_key()
+    set_columns(connection, api_key=fernet(connection, position=1).encrypt(secret.encode()))
 
     assert read(connection) == secret
 
 
-def test_a_new_first_key_encrypts_what_is_written_and_reads_the_rest(
-    connection, stored, settings, workspace
-):
+def test_new_first_key_encrypts_what_is_written_and_reads_the_rest(connection, stored, settings):
     old = read(connection)
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
     assert read(connection) == old
 
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=old)
-    assert fernet().decrypt(stored(connection)["api_key"]).decode() == old
+    write(connection, old)
+    assert fernet(connection).decrypt(stored(connection)["api_key"]).decode() == old
 
 
-def test_a_dropped_key_makes_its_rows_unreadable(connection, settings):
+def test_dropped_key_makes_its_rows_unreadable(connection, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(UndecryptableSecretError):
         read(connection)
 
 
+@pytest.mark.parametrize("change", [{"biz_id": "sc_renamed"}, {"workspace_id": 4711}])
+def test_secret_is_bound_to_workspace_and_business_id(connection, change):
+    assert connection.api_key
+    vars(connection).update(change)
+
+    with pytest.raises(UndecryptableSecretError):
+        plain(connection, "api_key")
+
+
+# ── What a loaded value is ────────────────────────────────────────────────────────────────────
 def test_secrets_are_deferred(connection, workspace):
-    secrets = {"api_key", "webhook_secret"}
-    assert connection.get_deferred_fields() == secrets
-    assert workspace.connections.get().get_deferred_fields() == secrets
+    assert connection.get_deferred_fields() == SECRETS
+    assert workspace.connections.get().get_deferred_fields() == SECRETS
 
 
-def test_a_deferred_secret_is_read_on_demand(connection, stored):
-    assert connection.api_key.encode() == fernet().decrypt(stored(connection)["api_key"])
+@pytest.mark.parametrize("show", [str, repr, "{}".format, "%s".__mod__, lambda s: repr([s])])
+def test_loaded_secret_shows_nothing_of_itself(connection, show):
+    text = show(connection.api_key)
+
+    assert read(connection) not in text
+    assert "gAAAA" not in text
 
 
-def test_save_leaves_deferred_secrets_alone(connection, stored):
+@pytest.mark.parametrize(
+    "carry", [copy.copy, copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))]
+)
+def test_copy_and_pickle_carry_ciphertext(connection, carry):
+    expected = read(connection)
+    assert connection.api_key
+    carried = carry(connection)
+
+    assert plain(carried, "api_key") == expected
+    assert expected.encode() not in pickle.dumps(carried)
+
+
+def test_values_carry_ciphertext(connection):
+    row = StripeConnection.objects.values_list("workspace_id", "biz_id", "api_key", named=True)[0]
+
+    assert row.api_key.reveal(row) == read(connection)
+    assert read(connection) not in str(StripeConnection.objects.values())
+
+
+def test_only_loads_the_rest_on_demand(connection):
+    assert plain(StripeConnection.objects.only("api_key").get(), "api_key") == read(connection)
+
+
+def test_full_clean_leaves_a_loaded_secret(connection):
+    secret = connection.api_key
+    connection.full_clean()
+
+    assert connection.api_key == secret
+
+
+def test_loaded_secret_can_be_stored_again(connection, stored):
     before = stored(connection)
+    StripeConnection.objects.filter(pk=connection.pk).update(api_key=connection.api_key)
+
+    assert stored(connection) == before
+
+
+def test_saved_secret_is_no_longer_text(connection):
+    secret = random_api_key()
+    write(connection, secret)
+
+    assert secret not in repr(vars(connection))
+    assert plain(connection, "api_key") == secret
+
+
+# ── Saving and refreshing ─────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("loaded", [(), ("api_key", "webhook_secret")], ids=["deferred", "loaded"])
+def test_save_leaves_the_key_that_somebody_replaced(connection, stored, loaded):
+    assert all(getattr(connection, name) for name in loaded)
+    secret = replace(connection)
+    expected = {name: value for name, value in stored(connection).items() if "api_key" in name}
     connection.connection_name = "New"
     connection.save()
 
-    assert stored(connection) == before | {"connection_name": "New"}
+    assert stored(connection).items() >= expected.items()
+    assert (read(connection), stored(connection)["connection_name"]) == (secret, "New")
+    assert stored(connection)["api_key_fingerprint"] == keyring().fingerprint(secret)
+
+
+def test_save_writes_a_new_secret_and_no_other_one(connection, stored):
+    secret, before = random_api_key(), stored(connection)
+    connection.replace_secret("api_key", secret)
+    connection.save()
+
+    assert read(connection) == secret
+    assert {name for name in before if stored(connection)[name] != before[name]} == {
+        name for name in before if name.startswith("api_key")
+    }
 
 
 def test_save_of_a_row_that_cannot_be_decrypted_leaves_its_bytes(connection, stored):
-    write_raw(connection, b"garbage")
-    StripeConnection.objects.get().save()
+    set_columns(connection, api_key=b"garbage")
+    StripeConnection.objects.with_secrets().get().save()
 
     assert stored(connection)["api_key"] == b"garbage"
 
 
-def test_refresh_reads_a_loaded_secret_again(connection):
+@pytest.mark.parametrize("fields", [None, ["api_key"]])
+def test_refresh_reads_a_loaded_secret_again(connection, fields):
     assert connection.api_key
-    secret = random_api_key()
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=secret)
-    connection.refresh_from_db()
+    secret = replace(connection)
+    connection.refresh_from_db(fields=fields)
 
-    assert connection.api_key == secret
+    assert plain(connection, "api_key") == secret
 
 
 def test_refresh_leaves_deferred_secrets_deferred(connection):
-    write_raw(connection, b"garbage")
+    set_columns(connection, api_key=b"garbage")
     connection.refresh_from_db()
 
-    assert connection.get_deferred_fields() == {"api_key", "webhook_secret"}
-
-
-def test_refresh_of_one_secret(connection):
-    secret = random_api_key()
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=secret)
-    connection.refresh_from_db(fields=["api_key"])
-
-    assert connection.api_key == secret
+    assert connection.get_deferred_fields() == SECRETS

@@ -3,7 +3,8 @@
 import pytest
 
 from stripe_connections.secrets.columns import secret_columns
-from stripe_connections.secrets.hints import SecretTraces
+from stripe_connections.secrets.hints import hint_of
+from stripe_connections.secrets.keyring import keyring
 from tests.conftest import random_api_key, random_webhook_secret
 
 
@@ -16,11 +17,8 @@ def test_secret_is_written_with_its_hint_fingerprint_and_time(connection, stored
     columns = secret_columns(connection.workspace_id, connection.biz_id, name, secret)
 
     assert list(columns) == [name, f"{name}_hint", f"{name}_fingerprint", f"{name}_replaced_at"]
-    known = SecretTraces.of(secret)
-    assert (columns[f"{name}_hint"], columns[f"{name}_fingerprint"]) == (
-        known.hint,
-        known.fingerprint,
-    )
+    known = (columns[f"{name}_hint"], columns[f"{name}_fingerprint"])
+    assert known == (hint_of(secret), keyring().fingerprint(secret))
     assert secret.encode() not in columns[name]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
-from stripe_connections.bulk.census import Census
+from stripe_connections.bulk.census import COUNTED, Census
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
 
@@ -27,9 +27,9 @@ census_secrets --tenant tn_xyz789 --format json
         census = Census()
         for pks in selection.batches(selection.selected(options), options, report):
             connections = StripeConnection.objects.filter(pk__in=pks)
-            for biz_id, *tokens in connections.token_rows("biz_id"):
-                is_fine = census.count(biz_id, tokens)
-                report.row("unchanged" if is_fine else "failed", biz_id)
+            for row in connections.values_list(*COUNTED, named=True):
+                is_fine = census.count(row)
+                report.row("unchanged" if is_fine else "failed", row.biz_id)
             report.advance(len(pks))
         for kind, count in census.secrets.items():
             examples = ", ".join(census.examples.get(kind, ()))

@@ -13,8 +13,8 @@ from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from stripe_connections.secrets.fields import UndecryptableSecretError, decrypted
-from stripe_connections.secrets.hints import SecretTraces
+from stripe_connections.secrets.fields import Secret, UndecryptableSecretError
+from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
@@ -41,7 +41,7 @@ check_connections --workspace ws_demo --format json
         table = Table(Column("Connection", overflow="fold"), "Field", "Code", "Message")
         for pks in selection.batches(selection.selected(options), options, report):
             broken = _constraint_breakers(pks)
-            for connection in StripeConnection.objects.filter(pk__in=pks).with_tokens():
+            for connection in StripeConnection.objects.filter(pk__in=pks).with_secrets():
                 biz_id = connection.biz_id
                 findings = [*broken[connection.pk], *_wrong_values(connection)]
                 for field, code, message in findings:
@@ -81,17 +81,17 @@ def _wrong_values(connection: StripeConnection) -> Iterator[Finding]:
         if column not in SECRET_FIELDS:
             values[name] = getattr(connection, column)
             continue
-        token = getattr(connection, f"{column}_token")
-        if token is None:
+        stored: Secret | None = getattr(connection, column)
+        if stored is None:
             continue
         try:
-            secret = values[name] = decrypted(column, token)
+            secret = values[name] = stored.reveal(connection)
         except UndecryptableSecretError:
-            yield name, "undecryptable", "No key of FERNET_KEYS can read it."
+            yield name, "undecryptable", "No key of FERNET_KEYS can read it in this row."
             continue
-        if getattr(connection, f"{column}_hint") != SecretTraces.of(secret).hint:
+        if getattr(connection, f"{column}_hint") != hint_of(secret):
             yield name, "hint", "The hint is not the secret's."
-        expected = keyring().fingerprints(secret)[keyring().position_of(token) or 0]
+        expected = keyring().fingerprints(secret)[stored.position(connection) or 0]
         if getattr(connection, f"{column}_fingerprint") != expected:
             yield name, "fingerprint", "The fingerprint is not the secret's under the same key."
     # Here a number, and its constraint has been checked.

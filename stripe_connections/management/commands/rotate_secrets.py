@@ -8,13 +8,12 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from stripe_connections import services
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
+from stripe_connections.bulk.rotation import Reencryption, reencrypt_connections
 from stripe_connections.bulk.workers import workers
 from stripe_connections.models import StripeConnection
-from stripe_connections.rotation import Reencryption
 
 # Seconds to wait before the rows that somebody else held are tried again.
 PAUSES = (0, 0.1, 0.5, 2, 5)
@@ -72,7 +71,7 @@ rotate_secrets --apply --tenant tn_xyz789 --format json
 def _reencrypt(window: list[int], *, size: int, **options: Any) -> list[Reencryption]:
     """A window in batches of `size`, by one process: two would write the same pages in turn."""
     stride = -(-len(window) // size)
-    return [services.reencrypt_connections(window[n::stride], **options) for n in range(stride)]
+    return [reencrypt_connections(window[n::stride], **options) for n in range(stride)]
 
 
 def _tell(report: Report, results: Iterable[list[Reencryption]]) -> "array[int]":
@@ -85,6 +84,6 @@ def _tell(report: Report, results: Iterable[list[Reencryption]]) -> "array[int]"
         report.counts["unchanged"] += len(result.unchanged)
         for secrets in result.unreadable.values():
             fields = ", ".join(name for _, name in secrets)
-            report.fail(secrets[0][0], f"No key of FERNET_KEYS can read: {fields}.")
+            report.fail(secrets[0][0], f"No key of FERNET_KEYS can read in this row: {fields}.")
         report.advance(len(changed) + len(result.unchanged) + len(result.unreadable))
     return held

@@ -6,7 +6,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from stripe_connections.models import StripeConnection
-from tests.conftest import random_api_key
+from tests.conftest import plain, random_api_key
 from tests.stripe_connections.admin.conftest import FIND, LIST, change_url, text
 
 
@@ -17,7 +17,7 @@ def leaked(connection):
 
 @pytest.mark.parametrize("name", ["api_key", "webhook_secret"])
 def test_holder_is_found(staff, leaked, name):
-    page = text(staff.post(FIND, {"secret": f" {getattr(leaked, name)}\n"}))
+    page = text(staff.post(FIND, {"secret": f" {plain(leaked, name)}\n"}))
 
     assert change_url(leaked) in page
     assert "sc_abc123" in page
@@ -26,7 +26,7 @@ def test_holder_is_found(staff, leaked, name):
 def test_holder_is_found_under_an_older_key(staff, leaked, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
 
-    assert "sc_abc123" in text(staff.post(FIND, {"secret": leaked.api_key}))
+    assert "sc_abc123" in text(staff.post(FIND, {"secret": plain(leaked, "api_key")}))
 
 
 def test_nobody_holds_another_key(staff, leaked):
@@ -47,15 +47,15 @@ def test_nothing_typed_finds_nothing(staff, leaked, secret):
 def test_typed_key_is_in_no_page_header_session_or_log(staff, leaked, caplog):
     caplog.set_level(logging.DEBUG)
 
-    found = staff.post(FIND, {"secret": leaked.api_key})
+    found = staff.post(FIND, {"secret": plain(leaked, "api_key")})
     after = staff.get(LIST)
 
-    assert leaked.api_key not in text(found) + text(after) + caplog.text
-    assert leaked.api_key not in str(dict(staff.session.items()))
+    assert plain(leaked, "api_key") not in text(found) + text(after) + caplog.text
+    assert plain(leaked, "api_key") not in str(dict(staff.session.items()))
 
 
 def test_key_in_the_address_finds_nothing(staff, leaked):
-    page = text(staff.get(FIND, {"secret": leaked.api_key}))
+    page = text(staff.get(FIND, {"secret": plain(leaked, "api_key")}))
 
     assert "sc_abc123" not in page
-    assert leaked.api_key not in page
+    assert plain(leaked, "api_key") not in page

@@ -13,7 +13,7 @@ from stripe_connections.admin import actions
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
-from tests.conftest import random_api_key, random_webhook_secret
+from tests.conftest import plain, random_api_key, random_webhook_secret
 from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.admin.conftest import (
     ADD,
@@ -187,7 +187,7 @@ class TestChange:
 
     def test_new_account_is_asked_about_with_the_stored_key(self, colleague, connection, stripe):
         stripe.knows(OTHER)
-        stored_key = StripeConnection.objects.defer(None).get().api_key
+        stored_key = plain(StripeConnection.objects.defer(None).get(), "api_key")
 
         response = colleague.save(change_url(connection), stripe_account_id=OTHER)
 

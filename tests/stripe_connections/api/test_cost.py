@@ -13,6 +13,7 @@ from stripe_connections.models import VERIFICATION_FIELDS, StripeConnection
 from tests.conftest import (
     ApiClient,
     connections_path,
+    plain,
     random_api_key,
     random_webhook_secret,
 )
@@ -197,7 +198,7 @@ def test_each_given_secret_is_encrypted_once_and_none_decrypted(
 
 
 def test_counting_notices_a_decryption(connection, fernet_calls):
-    assert connection.api_key
+    assert plain(connection, "api_key")
 
     assert fernet_calls == ["decrypt"]
 

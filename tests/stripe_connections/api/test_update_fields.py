@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stripe_connections.models import StripeConnection
-from tests.conftest import random_api_key, random_webhook_secret
+from tests.conftest import plain, plain_secrets, random_api_key, random_webhook_secret
 
 KEY_BODY = "Ab1" * 8
 API_KEY = "sk_" + "live_" + KEY_BODY
@@ -121,7 +121,7 @@ def test_secret_is_accepted_and_encrypted(manager, connection, stored, field, se
     token = stored(connection)[SECRETS[field]]
     assert token != before
     assert kept.encode() not in token
-    assert getattr(StripeConnection.objects.get(), SECRETS[field]) == kept
+    assert plain(StripeConnection.objects.get(), SECRETS[field]) == kept
 
 
 @pytest.mark.parametrize(
@@ -368,4 +368,7 @@ def test_both_secrets_change_together(manager, connection):
     )
 
     connection = StripeConnection.objects.get()
-    assert (connection.api_key, connection.webhook_secret) == (api_key, webhook_secret)
+    assert plain_secrets(connection) == (
+        api_key,
+        webhook_secret,
+    )

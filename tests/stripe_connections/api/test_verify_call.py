@@ -11,7 +11,7 @@ from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import VERIFICATION_FIELDS, StripeConnection
 from stripe_connections.stripe_api import verification
-from tests.conftest import ApiClient, random_api_key, set_columns
+from tests.conftest import ApiClient, plain, random_api_key, set_columns
 from tests.fake_stripe import OTHER, STORED
 
 PATH = "/web/v1/workspaces/{}/stripe/connections/verify"
@@ -62,7 +62,7 @@ def test_answer_tells_and_keeps_what_stripe_says(
 
 
 def test_stripe_is_asked_whatever_is_known(manager, connection, stripe):
-    key = StripeConnection.objects.defer(None).get().api_key
+    key = plain(StripeConnection.objects.defer(None).get(), "api_key")
 
     assert [shown(verify(manager))["outcome"] for _ in range(2)] == ["verified"] * 2
     assert stripe.keys == [key, key]

@@ -33,7 +33,8 @@ def digest(secret):
 def seed(count):
     from django.core.management import call_command
 
-    from stripe_connections.models import StripeConnection
+    from stripe_connections.models import SECRET_FIELDS, StripeConnection
+    from tests.conftest import plain
     from workspaces.models import Tenant, Workspace
 
     call_command("migrate", verbosity=0)
@@ -50,8 +51,8 @@ def seed(count):
     StripeConnection.objects.bulk_create(connections, batch_size=500)
     with LOG.open("a") as log:
         for connection in connections:
-            print(connection.biz_id, "api_key", digest(connection.api_key), file=log)
-            print(connection.biz_id, "webhook_secret", digest(connection.webhook_secret), file=log)
+            for column in SECRET_FIELDS:
+                print(connection.biz_id, column, digest(plain(connection, column)), file=log)
 
 
 def update(count):
@@ -84,10 +85,11 @@ def verify():
 
     from stripe_connections.models import SECRET_FIELDS, StripeConnection
     from stripe_connections.secrets.keyring import keyring
+    from tests.conftest import plain
 
     lines = [line.split() for line in LOG.read_text().splitlines()]
     last = {(biz_id, column): wanted for biz_id, column, wanted in lines}
-    connections = StripeConnection.objects.defer(None).with_tokens()
+    connections = StripeConnection.objects.with_secrets()
     rotated = set()
     for entry in LogEntry.objects.filter(additional_data__source="command"):
         rotated.update(entry.additional_data["object_ids"])
@@ -96,10 +98,10 @@ def verify():
     )
     for connection in connections:
         for column in SECRET_FIELDS:
-            secret = getattr(connection, column)
+            secret = plain(connection, column)
             if digest(secret) != last[connection.biz_id, column]:
                 print(f"{connection.biz_id} {column} is not what was written last")
-            if keyring().position_of(getattr(connection, f"{column}_token")) != 0:
+            if getattr(connection, column).position(connection) != 0:
                 print(f"{connection.biz_id} {column} is not under the first key")
             if getattr(connection, f"{column}_fingerprint") != keyring().fingerprint(secret):
                 print(f"{connection.biz_id} {column} has another fingerprint")

@@ -10,7 +10,7 @@ from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import Reply, StripeConnection
 from stripe_connections.stripe_api import verification
-from tests.conftest import random_api_key, random_webhook_secret, set_columns
+from tests.conftest import plain, random_api_key, random_webhook_secret, set_columns
 from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.bulk.conftest import run
 
@@ -38,7 +38,7 @@ def hold(connection, **values):
 
 
 def key_of(connection):
-    return StripeConnection.objects.defer(None).get(pk=connection.pk).api_key
+    return plain(StripeConnection.objects.defer(None).get(pk=connection.pk), "api_key")
 
 
 def outcome_of(connection):

@@ -4,7 +4,6 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection as database
 
-from stripe_connections.models import StripeConnection
 from tests.conftest import random_api_key, set_columns
 from tests.stripe_connections.bulk.conftest import run
 
@@ -71,7 +70,8 @@ def test_what_is_wrong_is_found(connection, sound, stored, columns, expected):
 
 def test_fingerprint_under_another_key_is_found(connection, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
-    StripeConnection.objects.filter(pk=connection.pk).update(api_key=random_api_key())
+    connection.api_key = random_api_key()
+    connection.save(update_fields=["api_key"])
 
     result = run("check_connections")
 
@@ -106,7 +106,9 @@ def test_log_has_a_line_for_each_finding(connection):
     result = run("check_connections", "--format", "text")
 
     first, last = result.out.splitlines()
-    assert first == "sc_abc123  apiKey  undecryptable  No key of FERNET_KEYS can read it."
+    assert first == (
+        "sc_abc123  apiKey  undecryptable  No key of FERNET_KEYS can read it in this row."
+    )
     assert last.startswith("0 changed, 0 unchanged, 0 skipped, 1 failed in ")
 
 

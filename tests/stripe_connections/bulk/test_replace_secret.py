@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import Status, StripeConnection
-from tests.conftest import random_api_key, random_webhook_secret
+from tests.conftest import plain, random_api_key, random_webhook_secret, set_columns
 from tests.stripe_connections.bulk.conftest import run
 from tests.stripe_connections.bulk.test_rotate_secrets import damage
 
@@ -25,7 +25,7 @@ def hold(connection, **secrets):
 
 
 def secret_of(connection, name="api_key"):
-    return getattr(StripeConnection.objects.defer(None).get(pk=connection.pk), name)
+    return plain(StripeConnection.objects.get(pk=connection.pk), name)
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_no_warning_if_every_secret_can_be_searched(both, bystander):
 
 def test_unreadable_secret_is_replaced_too(connection, settings):
     hold(connection, api_key=LEAKED)
-    StripeConnection.objects.filter(pk=connection.pk).update(webhook_secret=NEW)
+    set_columns(connection, webhook_secret=b"damaged")
 
     assert run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}").counts == (1, 0, 0, 0)
 

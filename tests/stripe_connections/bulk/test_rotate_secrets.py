@@ -12,13 +12,14 @@ from django.core.management.base import OutputWrapper
 from django.db import connection as database
 from django.db import connections
 
-from stripe_connections import rotation, services
+from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.bulk import selection
 from stripe_connections.bulk.report import Report
+from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from stripe_connections.secrets.keyring import keyring
-from tests.conftest import random_api_key, set_columns
+from stripe_connections.secrets.keyring import Keyring, keyring, secret_context
+from tests.conftest import plain, random_api_key, set_columns
 from tests.stripe_connections.bulk.conftest import Holder, run
 
 ACTOR = Actor(None, Source.COMMAND, "test")
@@ -27,11 +28,13 @@ UNSEEN = {name + end for name in SECRET_FIELDS for end in ("", "_fingerprint")}
 
 def secrets_of(connection):
     loaded = StripeConnection.objects.defer(None).get(pk=connection.pk)
-    return [getattr(loaded, name) for name in SECRET_FIELDS]
+    return [plain(loaded, name) for name in SECRET_FIELDS]
 
 
 def positions(row):
-    return [keyring().position_of(row[name]) for name in SECRET_FIELDS]
+    owner = row["workspace_id"], row["biz_id"]
+    contexts = [secret_context(*owner, name) for name in SECRET_FIELDS]
+    return list(map(keyring().position_of, (row["api_key"], row["webhook_secret"]), contexts))
 
 
 @pytest.fixture
@@ -147,7 +150,7 @@ def test_unreadable_secret_is_told_and_skipped(three, stored, new_key, token):
         {
             "outcome": "failed",
             "bizId": "sc_1",
-            "error": "No key of FERNET_KEYS can read: api_key.",
+            "error": "No key of FERNET_KEYS can read in this row: api_key.",
         }
     ]
     assert stored(three[1])["api_key"] == token
@@ -185,12 +188,16 @@ def test_picked_rows_alone_are_rotated(connection, other_connection, stored, new
 
 
 @pytest.mark.only_on("sqlite", reason="PostgreSQL locks the row instead")
-def test_row_changed_meanwhile_is_not_overwritten(connection, stored, new_key):
-    rows = rotation.read([connection.pk], locks_rows=False)
-    renewals = rotation.renewals(rows, rotation.Reencryption())
-    damage(connection, b"changed by somebody")
+def test_row_changed_meanwhile_is_not_overwritten(connection, stored, new_key, monkeypatch):
+    reencrypted = Keyring.reencrypted
 
-    assert rotation.write(renewals) == []
+    def change_and_reencrypt(*arguments):
+        damage(connection, b"changed by somebody")
+        return reencrypted(*arguments)
+
+    monkeypatch.setattr(Keyring, "reencrypted", change_and_reencrypt)
+
+    assert reencrypt_connections([connection.pk], actor=ACTOR).held == [connection.pk]
     assert stored(connection)["api_key"] == b"changed by somebody"
 
 
@@ -208,7 +215,7 @@ def heap_only_updates():
 def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key):
     before = heap_only_updates()
 
-    rotated = services.reencrypt_connections(sixty[::10], actor=ACTOR).changed
+    rotated = reencrypt_connections(sixty[::10], actor=ACTOR).changed
 
     assert heap_only_updates() - before == len(rotated) == 6
 
@@ -219,7 +226,7 @@ class TestHeldRows:
     def test_held_row_is_left_and_told(self, three, stored, new_key):
         before = stored(three[0])
         with Holder(three[0]):
-            result = services.reencrypt_connections([c.pk for c in three], actor=ACTOR)
+            result = reencrypt_connections([c.pk for c in three], actor=ACTOR)
 
         assert result.held == [three[0].pk]
         assert result.changed == [three[1].pk, three[2].pk]
@@ -247,7 +254,7 @@ class TestHeldRows:
 
         def rotate():
             batches = [sixty[start : start + 5] for start in range(0, 60, 5)]
-            results.extend(services.reencrypt_connections(pks, actor=ACTOR) for pks in batches)
+            results.extend(reencrypt_connections(pks, actor=ACTOR) for pks in batches)
             connections.close_all()
 
         threads = [threading.Thread(target=rotate) for _ in range(2)]

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
+from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import Reply, StripeConnection
 from tests.conftest import random_api_key
 
@@ -70,7 +71,7 @@ def reencrypt_one(connection):
 
 
 def reencrypt_many(connection):
-    services.reencrypt_connections([connection.pk], actor=ACTOR)
+    reencrypt_connections([connection.pk], actor=ACTOR)
 
 
 @pytest.fixture(params=[reencrypt_one, reencrypt_many])

@@ -1,4 +1,4 @@
-"""How `services.reencrypt_connections` reads and writes a batch of tokens.
+"""Brings the secrets of many connections under the first of FERNET_KEYS.
 
 The SQL is written by hand because it decides how long a rotation takes. With one array for each
 column PostgreSQL writes 20,800 rows a second, with `bulk_update` 3,400 and with `save` 1,300.
@@ -6,21 +6,25 @@ column PostgreSQL writes 20,800 rows a second, with `bulk_update` 3,400 and with
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import psycopg
 from cryptography.fernet import InvalidToken
-from django.db import connection
+from django.db import connection, transaction
 from psycopg import postgres
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from stripe_connections.audit import records
+from stripe_connections.audit.records import Actor
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from stripe_connections.secrets.keyring import keyring
+from stripe_connections.secrets.keyring import keyring, secret_context
 
 READ_ON_POSTGRESQL = """
-    SELECT id, biz_id, api_key, webhook_secret FROM stripe_connections_stripeconnection
+    SELECT id, workspace_id, biz_id, api_key, webhook_secret
+    FROM stripe_connections_stripeconnection
     WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 WRITE_ON_POSTGRESQL = """
@@ -67,43 +71,74 @@ class Reencryption:
 
 
 class Renewal(NamedTuple):
-    """Token and fingerprint of each secret in the order of the columns, None to keep both."""
+    """Ciphertext and fingerprint of each secret in the order of the columns, None to keep both."""
 
     pk: int
     new: tuple[bytes | str | None, ...]
-    old_tokens: tuple[bytes | None, ...]
+    old: tuple[bytes | None, ...]
 
 
-def read(pks: Sequence[int], *, locks_rows: bool) -> list[tuple[Any, ...]]:
-    """Primary key, business id and stored tokens; `locks_rows` skips what somebody else holds."""
+def reencrypt_connections(
+    pks: Sequence[int], *, actor: Actor, is_dry_run: bool = False
+) -> Reencryption:
+    """Bring the secrets of these connections under the first of FERNET_KEYS.
+
+    A secret that is under it already, or that no key can decrypt in its row, is left byte for
+    byte. Neither `version` nor `updated_at` nor the hints change, because nothing that anybody
+    sees does: a client's `If-Match` still matches. The fingerprints, which depend on the first
+    key, do.
+
+    All in one transaction, with one audit record. A row that somebody else holds or has changed
+    meanwhile is `held` and not touched.
+    """
+    found = Reencryption()
+    # SQLite locks the whole database and not a row, so nothing is locked there until all is
+    # encrypted; a row that has changed by then is recognised by its old ciphertexts.
+    locks_rows = connection.features.has_select_for_update_skip_locked and not is_dry_run
+    with transaction.atomic() if locks_rows else nullcontext():
+        renewals = _renewals(_read(pks, locks_rows=locks_rows), found)
+        if is_dry_run:
+            found.changed = [renewal.pk for renewal in renewals]
+        elif renewals:
+            with transaction.atomic(savepoint=False):
+                found.changed = _write(renewals)
+                records.record_reencryption(found.changed, actor)
+    found.held = sorted({*pks}.difference(found.changed, found.unchanged, found.unreadable))
+    return found
+
+
+def _read(pks: Sequence[int], *, locks_rows: bool) -> list[tuple[Any, ...]]:
+    """Primary key, workspace, business id and ciphertexts; `locks_rows` skips held rows."""
     if locks_rows:
         array = _array("int8", pks)
         return list(_execute(READ_ON_POSTGRESQL, [array]))
     connections = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
-    return list(connections.token_rows("pk", "biz_id"))
+    rows = connections.values_list("pk", "workspace_id", "biz_id", *SECRET_FIELDS)
+    return [(*row[:3], *(secret and secret.ciphertext for secret in row[3:])) for row in rows]
 
 
-def renewals(rows: Iterable[tuple[Any, ...]], found: Reencryption) -> list[Renewal]:
+def _renewals(rows: Iterable[tuple[Any, ...]], found: Reencryption) -> list[Renewal]:
     """What is to be written; the other rows are added to `found`."""
     ring = keyring()
     wanted: list[Renewal] = []
-    for pk, biz_id, *tokens in rows:
+    for pk, workspace_id, biz_id, *stored in rows:
         new: tuple[bytes | str | None, ...] = ()
-        for name, token in zip(SECRET_FIELDS, tokens, strict=True):
+        for name, ciphertext in zip(SECRET_FIELDS, stored, strict=True):
+            context = secret_context(workspace_id, biz_id, name)
             try:
-                pair = None if token is None else ring.reencrypted(bytes(token))
+                pair = None if ciphertext is None else ring.reencrypted(ciphertext, context)
             except InvalidToken:
                 found.unreadable.setdefault(pk, []).append((biz_id, name))
                 pair = None
             new += pair or (None, None)
         if any(new):
-            wanted.append(Renewal(pk, new, tuple(tokens)))
+            wanted.append(Renewal(pk, new, tuple(stored)))
         elif pk not in found.unreadable:
             found.unchanged.append(pk)
     return wanted
 
 
-def write(renewals: Sequence[Renewal]) -> list[int]:
+def _write(renewals: Sequence[Renewal]) -> list[int]:
     """Write, and return the primary keys of the rows that were as they had been read."""
     if connection.vendor == "postgresql":
         pks = [renewal.pk for renewal in renewals]
@@ -114,8 +149,8 @@ def write(renewals: Sequence[Renewal]) -> list[int]:
         return pks
     changed = []
     with connection.cursor() as cursor:
-        for pk, new, old_tokens in renewals:
-            cursor.execute(WRITE_ON_SQLITE, [*new, pk, *old_tokens])
+        for pk, new, old in renewals:
+            cursor.execute(WRITE_ON_SQLITE, [*new, pk, *old])
             changed += [pk] * cursor.rowcount
     return changed
 
