@@ -13,13 +13,21 @@ import secrets
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from io import StringIO
+from itertools import cycle
 from multiprocessing import get_context
 from typing import Any
 
 import psycopg
 from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from psycopg import sql
+from psycopg.rows import dict_row
+
+from stripe_connections.secrets.keyring import Keyring, secret_context
 
 KEYS = [Fernet.generate_key().decode() for _ in range(3)]
 ENVIRONMENT = {
@@ -29,6 +37,8 @@ ENVIRONMENT = {
     "JWT_SIGNING_KEY": secrets.token_urlsafe(50),
     "FERNET_KEYS": KEYS[0],
 }
+TABLE = "stripe_connections_stripeconnection"
+SECRETS = ("api_key", "webhook_secret")
 SAMPLE = 10_000
 MADE = 20_000
 BATCH_SIZE = 1_000
@@ -50,26 +60,38 @@ def fill(rows: int) -> None:
     made = min(rows, MADE)
     call_command("load_demo", connections=made, stdout=StringIO())
     connection.close()
-    multiply(os.environ["DATABASE_URL"], rows // made - 1)
+    multiply(os.environ["DATABASE_URL"], rows // made - 1, KEYS[0])
 
 
-def multiply(database_url: str, copies: int) -> None:
-    """Add so many copies of every connection: to make a million takes longer than to rotate them.
+def multiply(database_url: str, copies: int, key: str, workspaces: Sequence[int] = ()) -> None:
+    """Add copies of every connection: creating a million takes longer than rotating them.
 
-    Each has a business id of its own.
+    Each has its own business id, to which its secrets are bound. Every second copy goes to the
+    next of `workspaces`, primary keys, if there are any.
     """
-    table = sql.Identifier("stripe_connections_stripeconnection")
-    with psycopg.connect(database_url, autocommit=True) as database:
-        described = database.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description
-        names = [column.name for column in described or () if column.name not in {"id", "biz_id"}]
+    ring = Keyring.of((key,))
+    others = cycle(workspaces or [None])
+    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as database:
+        rows = database.execute(f"SELECT * FROM {TABLE} ORDER BY id").fetchall()  # noqa: S608
+        names = [name for name in rows[0] if name != "id"]
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
-        database.execute(
-            sql.SQL(
-                "INSERT INTO {table} (biz_id, {columns}) SELECT biz_id || 'x' || n, {columns} "
-                "FROM {table}, generate_series(1, {copies}) AS n"
-            ).format(table=table, columns=columns, copies=copies)
-        )
+        command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(TABLE), columns)
+        with database.cursor().copy(command) as copy:
+            for row in rows:
+                texts = [_crypted(ring.decrypt, row, name) for name in SECRETS]
+                for n in range(copies):
+                    moved = (next(others) if n % 2 else None) or row["workspace_id"]
+                    one = row | {"biz_id": f"{row['biz_id']}x{n}", "workspace_id": moved}
+                    one |= dict(zip(SECRETS, texts, strict=True))
+                    one |= {name: _crypted(ring.encrypt, one, name) for name in SECRETS}
+                    copy.write_row([one[name] for name in names])
     vacuum(database_url)
+
+
+def _crypted(crypt: Any, row: dict[str, Any], name: str) -> Any:
+    """The column `name`, encrypted or decrypted for its row."""
+    context = secret_context(row["workspace_id"], row["biz_id"], name)
+    return row[name] and crypt(row[name], context)
 
 
 def vacuum(database_url: str) -> None:
@@ -80,16 +102,24 @@ def vacuum(database_url: str) -> None:
 
 def cryptography_alone() -> float:
     """Rows of two secrets that one core brings under another key in a second."""
-    ring = MultiFernet([Fernet(KEYS[1]), Fernet(KEYS[0])])
-    tokens = [
-        Fernet(KEYS[0]).encrypt(f"{prefix}_{secrets.token_hex(24)}".encode())
-        for _ in range(SAMPLE)
-        for prefix in ("sk_live", "whsec")
-    ]
+    old, new = (HMAC(urlsafe_b64decode(key), SHA256()) for key in KEYS[:2])
+    stored = []
+    for number in range(SAMPLE):
+        for prefix, name in zip(("sk_live", "whsec"), SECRETS, strict=True):
+            context = secret_context(1, f"sc_{number:024}", name)
+            secret = f"{prefix}_{secrets.token_hex(24)}".encode()
+            stored.append((context, _derived(old, context).encrypt(secret)))
     started = time.perf_counter()
-    for token in tokens:
-        ring.rotate(token)
+    for context, ciphertext in stored:
+        MultiFernet([_derived(new, context), _derived(old, context)]).rotate(ciphertext)
     return SAMPLE / (time.perf_counter() - started)
+
+
+def _derived(key: HMAC, context: bytes) -> Fernet:
+    """What encrypts a secret: HKDF-Expand of a ring key is one HMAC."""
+    keyed = key.copy()
+    keyed.update(context + b"\1")
+    return Fernet(urlsafe_b64encode(keyed.finalize()))
 
 
 def rotate(keys: list[str], workers: int) -> tuple[float, int]:

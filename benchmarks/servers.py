@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any, Self
@@ -186,7 +186,12 @@ class Bench:
     def fill(self, rows: int) -> None:
         """Load the data, and copies of it up to so many connections."""
         self.prepare(MADE, 1)
-        multiply(self.database.get_uri(), rows // MADE - 1)
+        self.multiply(rows)
+
+    def multiply(self, rows: int, workspaces: Sequence[int] = ()) -> None:
+        """Copy the MADE connections up to this number of rows, every second to `workspaces`."""
+        key = PRODUCTION["FERNET_KEYS"].partition(",")[0]
+        multiply(self.database.get_uri(), rows // MADE - 1, key, workspaces)
 
 
 def free_port() -> int:
