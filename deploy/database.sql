@@ -1,9 +1,9 @@
--- The service's own role and database. The PostgreSQL image reads it once, when the database is new.
--- Without the file, the role gets no password, and comes over the socket of this machine.
+-- The role and the database of the service. The PostgreSQL image runs this once, for a new database.
+-- If the file is missing, the role has no password and connects through the socket of this machine.
 \set password `cat /run/secrets/database_password`
 CREATE ROLE connections LOGIN PASSWORD :'password';
--- On every connection, also of PgBouncer's. A statement that outlasts this belongs to a caller whom
--- Nginx has answered long ago. Long work of yours goes past PgBouncer, with
+-- For every connection, PgBouncer's included. Shorter than the 15 seconds that Nginx waits for a
+-- response, so that the caller gets a 503. For long statements, connect without PgBouncer and set
 -- PGOPTIONS='-c statement_timeout=0'.
 ALTER ROLE connections SET statement_timeout = '10s';
 ALTER ROLE connections SET idle_in_transaction_session_timeout = '60s';

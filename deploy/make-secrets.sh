@@ -1,13 +1,14 @@
 #!/bin/sh
-# Write a random secret for each of compose.yaml's into a directory: deploy/make-secrets.sh secrets
-# With the files of a certificate and its key, these are copied as well, over older ones:
+# Create a random value for each secret of compose.yaml in a directory:
+#   deploy/make-secrets.sh secrets
+# Also copy a certificate and its key there, over older ones:
 #   deploy/make-secrets.sh secrets fullchain.pem key.pem
-# Any other secret that exists stays. Keep a copy of fernet_keys apart from the database's backups.
+# Other secrets that exist are kept. Store a copy of fernet_keys apart from the database backups.
 set -eu
 umask 077
 mkdir -p "$1"
 if [ $# -gt 1 ]; then
-  # Written over, not replaced: a container would go on reading the file that it was started with.
+  # Overwritten, not replaced: a container keeps reading the file that it was started with.
   cat "$2" >"$1/tls_certificate"
   cat "$3" >"$1/tls_certificate_key"
 fi
@@ -24,6 +25,6 @@ make database_password "$(openssl rand -hex 24)"
 password=$(cat database_password)
 make database_url "postgres://connections:$password@pgbouncer:6432/connections"
 make pgbouncer_users "\"connections\" \"$password\""
-# Containers read them as users of their own; the directory keeps everybody else out.
+# The containers read the files as other users; the directory protects them from everybody else.
 chmod 644 -- *
 chmod 700 .
