@@ -232,6 +232,7 @@ SESSION_SAVE_EVERY_REQUEST = True
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_SECURE = not DEBUG
 LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "stripe_connections.admin.pages.interrupted"
 
 # Style sheets and scripts are served from the installed packages: there is nothing to collect,
 # and a fresh clone serves what production does.

@@ -8,6 +8,7 @@ from config.openapi import views as openapi
 admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
 admin.site.index_template = "admin/stripe_connections/index.html"
+admin.site.login_template = "admin/stripe_connections/login.html"
 # It would point to the site's front page, and there is none.
 admin.site.site_url = None
 # The lists need the room.

@@ -224,3 +224,66 @@ def test_view_only_person_changes_nothing(open_as, site):
     assert "CSRF" not in answer.text()
     page.goto("/admin/stripe_connections/stripeconnection/add/")
     expect(page.get_by_text("403 Forbidden")).to_be_visible()
+
+
+@pytest.fixture
+def half_typed(open_as):
+    """A form with a name and a key that nobody has saved yet."""
+    page = open_as("demo-staff")
+    find(page, "sc_abc123")
+    page.get_by_label("Name:").fill("Typed before the session ended")
+    page.get_by_label("New API key").fill(random_api_key("sk_test_"))
+    return page
+
+
+def expect_what_was_typed_but_the_key(page):
+    expect(page.get_by_text("What you typed before is here again")).to_be_visible()
+    expect(page.get_by_label("Name:")).to_have_value("Typed before the session ended")
+    expect(page.get_by_label("New API key")).to_have_value("")
+
+
+def log_in_again(page, site):
+    page.get_by_label("Username").fill("demo-staff")
+    page.get_by_label("Password").fill(site.passwords["demo-staff"])
+    page.get_by_role("button", name="Log in").click()
+
+
+def test_what_was_typed_survives_a_session_that_ended(half_typed, site, complaints):
+    half_typed.context.clear_cookies(name="sessionid")
+    save(half_typed)
+    expect(half_typed.get_by_text("Your session has ended")).to_be_visible()
+
+    log_in_again(half_typed, site)
+
+    expect_what_was_typed_but_the_key(half_typed)
+    assert "sk_test_" not in half_typed.evaluate("JSON.stringify(sessionStorage)")
+    save(half_typed)
+    expect(half_typed.get_by_text("was changed successfully")).to_be_visible()
+    expect(half_typed.get_by_text("is here again")).to_have_count(0)
+    assert stopped_by_the_policy(complaints) == []
+
+
+def test_what_was_typed_survives_a_login_in_another_tab(half_typed, site):
+    other = half_typed.context.new_page()
+    other.goto("/admin/")
+    other.get_by_role("button", name="Log out").click()
+    other.goto("/admin/")
+    log_in_again(other, site)
+    other.get_by_role("button", name="Log out").wait_for()
+
+    save(half_typed)
+    expect(half_typed.get_by_role("heading", name="Nothing was saved")).to_be_visible()
+    half_typed.get_by_role("link", name="Open the form again").click()
+
+    expect_what_was_typed_but_the_key(half_typed)
+
+
+def test_form_that_was_saved_is_not_called_interrupted(half_typed):
+    half_typed.get_by_role("button", name="Save", exact=True).click()
+    expect(half_typed.get_by_text("was changed successfully")).to_be_visible()
+
+    half_typed.get_by_role("button", name="Log out").click()
+    half_typed.goto("/admin/")
+
+    expect(half_typed.get_by_label("Username")).to_be_visible()
+    expect(half_typed.get_by_text("session has ended")).to_have_count(0)

@@ -176,7 +176,10 @@ def test_posting_without_the_forms_token_is_refused(person):
     client = StaffClient()
     client.handler.enforce_csrf_checks = True
 
-    assert client.post(LOGIN, person).status_code == 403
+    response = client.post(LOGIN, person)
+
+    assert response.status_code == 403
+    assert "Nothing was saved" in response.content.decode()
 
 
 @pytest.mark.parametrize("table", ["", "django_session"])
