@@ -7,7 +7,8 @@ COPY requirements/production.txt /tmp/
 # Checks the hashes in production.txt, and compiles nothing.
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
-      --require-hashes --only-binary=:all: -r /tmp/production.txt
+      --require-hashes --only-binary=:all: -r /tmp/production.txt \
+ && /opt/venv/bin/pip check
 COPY manage.py LICENSE /opt/service/
 COPY config /opt/service/config
 COPY workspaces /opt/service/workspaces

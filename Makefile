@@ -3,21 +3,30 @@ SHELL := /bin/sh
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
 
-.PHONY: help run test check bench schema client requirements
+# Exactly the lock, whatever the index offers today; `pip check` finds what the lock lacks.
+install = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $< && \
+  { report="$$($(BIN)/python -m pip check)" || \
+    { echo "$$report"; echo "Remove $(VENV) and try again."; exit 1; }; } && touch $@
+
+.PHONY: help run test quick check bench schema client requirements
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
-run: .venv/installed .env ## Serve on HOST and PORT (127.0.0.1, 8000), with demo data
+run: $(VENV)/installed .env ## Serve on HOST and PORT (127.0.0.1, 8000), with demo data
 	@exec $(BIN)/python manage.py serve --demo --host "$(HOST)" --port "$(PORT)"
 
-test: .venv/installed ## Run all tests, on SQLite and on PostgreSQL
+test: $(VENV)/complete ## Run all tests, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n auto --dist loadgroup
 
-check: .venv/installed ## Format, lint, types, migrations, settings
+quick: $(VENV)/complete ## Run the tests that start no server, browser or other program, on SQLite
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+
+check: $(VENV)/complete ## Format, lint, types, migrations, settings
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
@@ -25,30 +34,33 @@ check: .venv/installed ## Format, lint, types, migrations, settings
 	$(BIN)/python -m tests.production check --deploy --fail-level WARNING
 	$(BIN)/python -m pytest -q tests/config/test_docs.py
 
-bench: .venv/installed ## Measure the update call beside a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
+bench: $(VENV)/complete ## Measure the update call beside a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
 	$(BIN)/python -W ignore:XDG_RUNTIME_DIR -m benchmarks $(ARGS)
 
-schema: .venv/installed ## Keep the description of the API, after a change of it, in docs/openapi/
+schema: $(VENV)/complete ## Keep the description of the API, after a change of it, in docs/openapi/
 	$(BIN)/python -m tests.production spectacular --format openapi-json --validate --fail-on-warn | \
 	  $(BIN)/python -m tests.openapi_changes
 
 client: ## Generate the TypeScript client from docs/openapi/, and compile it (needs npm)
 	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent build
 
-requirements: .venv/installed ## Compile the pinned requirements from the .in files
+requirements: $(VENV)/complete ## Compile the pinned requirements from the .in files
 	cd requirements && export UV_CUSTOM_COMPILE_COMMAND="make requirements" && \
-	  compile="../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade" && \
+	  compile="../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --upgrade" && \
 	  $$compile production.in -o production.txt && \
 	  $$compile all.in -c production.txt -o ../requirements.txt
 
-.env: | .venv/installed
+.env: | $(VENV)/installed
 	@$(BIN)/python -m config.dotenv $@
 
-# The stamp is written last, so that an interrupted installation is taken up again.
-.venv/installed: requirements.txt
+# The stamps are written last, so that an interrupted installation is taken up again.
+$(VENV)/installed: requirements/production.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Making the virtual environment .venv ..."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
-	@touch $@
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(install)
+
+$(VENV)/complete: requirements.txt $(VENV)/installed
+	@echo "Installing what the tests and checks need ..."
+	@$(install)

@@ -15,9 +15,7 @@ def main() -> None:
         from django.core.management import execute_from_command_line  # noqa: PLC0415
         from django.db import Error  # noqa: PLC0415
     except ImportError:
-        sys.exit(
-            "Django is not installed here: run `make .venv/installed` and use .venv/bin/python."
-        )
+        sys.exit("Django is not installed here: run `make run`, or use .venv/bin/python.")
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from config.openapi import views as openapi
 
@@ -9,13 +10,15 @@ admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
 admin.site.index_template = "admin/stripe_connections/index.html"
 admin.site.login_template = "admin/stripe_connections/login.html"
-# It would point to the site's front page, and there is none.
+# It would point to the site's front page, which leads back here.
 admin.site.site_url = None
 # The lists need the room.
 admin.site.enable_nav_sidebar = False
 
 handler500 = "config.admin_middleware.server_error"
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("favicon.ico", RedirectView.as_view(url="/static/stripe_connections/favicon.svg")),
     path("openapi.json", openapi.openapi_json, name="openapi"),
     path("docs/", openapi.docs, name="docs"),
     path("admin/", admin.site.urls),

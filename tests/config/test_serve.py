@@ -132,6 +132,7 @@ def old_python(tmp_path: Path) -> dict[str, str]:
 def test_python_that_is_too_old(old_python: dict[str, str], tmp_path: Any):
     for name in ("Makefile", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
 
     ended = subprocess.run(
         ["make", "run"], check=False, env=old_python, cwd=tmp_path, capture_output=True, text=True

@@ -2,12 +2,13 @@
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 
 import pytest
 
-from tests.service import PATIENCE_SECONDS, answer, name_change
+from tests.service import PATIENCE_SECONDS, Demo, answer, name_change
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -36,6 +37,28 @@ def test_printed_curl_works_when_pasted(demo_server):
     headers, _, body = said.partition("\n\n")
     assert headers.startswith("HTTP/1.1 200 ")
     assert json.loads(body)["data"]["connectionName"] == "Updated Stripe Connection"
+
+
+def test_start_says_where_everything_is(demo_server):
+    log = demo_server.log.read_text()
+
+    pages = [f"{demo_server.url}{path}" in log for path in ("", "/admin/", "/docs/")]
+    assert pages == [True] * 3
+    assert len(demo_server.passwords) == 4
+
+
+def test_start_does_not_warn(demo_server):
+    assert "[WARNING]" not in demo_server.log.read_text()
+
+
+def test_stop_removes_the_directory_of_the_metrics(tmp_path):
+    server = Demo(tmp_path, METRICS_TOKEN=secrets.token_urlsafe(50))
+    server.token()
+    counted = [*tmp_path.glob("metrics-*/*.db")]
+    server.stop()
+
+    assert counted
+    assert [*tmp_path.glob("metrics-*")] == []
 
 
 def test_chunked_body_is_a_body_like_any_other(demo_server, token):

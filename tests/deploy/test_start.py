@@ -1,11 +1,18 @@
 """Any number of the same service may start at once over a database that is empty."""
 
+import os
+import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
+import psycopg
 import pytest
 
-from tests.service import ROOT, Service
+from stripe_connections.management.commands.serve import MIGRATION_LOCK
+from tests.production import PRODUCTION
+from tests.service import PATIENCE_SECONDS, ROOT, Service, free_port, wait_for
 
 STARTS = 2
 
@@ -19,6 +26,22 @@ def test_services_that_start_at_once_migrate_once(database, tmp_path):
     ((applied, different),) = database.execute(migrations, url)
     assert [service.stop() for service in services] == [0] * STARTS
     assert applied == different > 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process 1")
+def test_first_process_of_a_container_stops_while_another_one_migrates(database, tmp_path):
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    url = database.new()
+    environment = {"PATH": os.environ["PATH"]} | PRODUCTION | {"DATABASE_URL": url}
+    serve = [sys.executable, "manage.py", "serve", "--port", str(free_port())]
+    with psycopg.connect(url) as migrating:
+        migrating.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+        outer = psutil.Popen(["unshare", "-fp", "--kill-child", *serve], cwd=ROOT, env=environment)
+        wait_for(lambda: database.execute(waiting, url) == [(1,)], "The wait for the lock")
+
+        outer.children()[0].terminate()
+
+        assert outer.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
 
 
 @pytest.fixture
@@ -45,5 +68,8 @@ def test_new_database_bounds_what_the_service_may_ask_of_it(database, new_databa
     assert database.execute("SHOW statement_timeout", new_database) == [("10s",)]
 
 
-def test_service_starts_with_its_own_role(new_database, tmp_path):
+def test_service_starts_with_its_own_role_and_collects_statistics(database, new_database, tmp_path):
+    rows = "SELECT reltuples > 0 FROM pg_class WHERE relname = 'auth_permission'"
+
     assert Service(new_database, tmp_path).stop() == 0
+    assert database.execute(rows, new_database) == [(True,)]

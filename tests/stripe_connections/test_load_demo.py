@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 
 from stripe_connections.models import StripeConnection, Verification
 from tests.conftest import ApiClient
@@ -183,3 +184,14 @@ def test_refused_if_demo_people_are_not_wanted(settings):
         load()
 
     assert counts() == [0, 0, 0, 0, 0]
+
+
+@pytest.mark.only_on("postgresql", reason="it decides by statistics")
+def test_statistics_are_collected():
+    load()
+
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT tablename FROM pg_stats WHERE tablename LIKE %s", ["%conn%"]
+        )
+        assert ("stripe_connections_stripeconnection",) in cursor.fetchall()

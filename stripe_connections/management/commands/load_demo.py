@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from stripe_connections.apps import analyze
 from stripe_connections.models import Reply, Status, StripeConnection, Verification
 from workspaces.models import Membership, Role, Tenant, Workspace
 
@@ -109,6 +110,7 @@ class Command(BaseCommand):
                 )
         for username, role, workspace_id in PEOPLE:
             _person(username, role, workspace_id)
+        analyze()
         summary = _summary(workspaces)
         if options["format"] == "json":
             self.stdout.write(json.dumps(summary))

@@ -1,14 +1,12 @@
 """Run the production server on this machine."""
 
 import os
-import shutil
+import signal
 import socket
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from django.conf import settings
@@ -51,6 +49,8 @@ class Command(BaseCommand):
         """Check what the server needs, and replace this process by it."""
         if options["demo"] and not settings.DEBUG:
             raise CommandError("Demo people have passwords that are printed: --demo needs DEBUG.")
+        # The first process of a container ignores the signal unless something handles it.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         host, port = options["host"], _port(options["port"])
         _check_proxy(host)
         _check_port(host, port)
@@ -68,23 +68,16 @@ class Command(BaseCommand):
         connection.close()
         if settings.DEBUG and not settings.ALLOWED_HOSTS:
             os.environ["ALLOWED_HOSTS"] = names_of(host)
-        if settings.METRICS_TOKEN:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory()
         sys.stdout.flush()
-        server = shutil.which("granian", path=str(Path(sys.executable).parent)) or "granian"
-        # HTTP/2 would hand over a body without a length, and headers of up to 16 MB. Without the
-        # time-out, a client that never ends its body would keep the server from ever stopping; a
-        # request may wait for a connection, and then for a lock.
-        arguments = (
-            f"--interface wsgi --http 1 --no-ws --host {host} --port {port} "
-            f"--workers {options['workers']} --workers-kill-timeout 12 --respawn-failed-workers "
-            "--blocking-threads 8 config.wsgi:application"
-        )
-        os.execv(server, [server, *arguments.split()])  # noqa: S606 - no shell is wanted
+        command = [sys.executable, "-m", "config.server", "--host", host, "--port", str(port)]
+        command += ["--workers", str(options["workers"])]
+        command += ["--metrics"] if settings.METRICS_TOKEN else []
+        os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
 
     def _introduce(self, host: str, port: int) -> None:
         url = url_of(host, port)
-        self.stdout.write(f"Stripe Connections is at {url}, for staff at {url}/admin/")
+        self.stdout.write(f"Stripe Connections is at {url}, for staff at {url}/admin/,")
+        self.stdout.write(f"and its API is described at {url}/docs/")
         self.stdout.write("\nDemo people:")
         call_command("load_demo", stdout=self.stdout)
         if not issues_tokens():
@@ -135,14 +128,6 @@ def url_of(host: str, port: int) -> str:
 def names_of(host: str) -> str:
     """The names to answer under, as ALLOWED_HOSTS has them; Django would take local ones only."""
     return "*" if host in WILDCARDS else f".localhost,127.0.0.1,[::1],{_in_url(host)}"
-
-
-def metrics_directory() -> str:
-    """An empty directory in which the workers sum their metrics: the given one, or a new one."""
-    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or mkdtemp(prefix="metrics-")
-    for file in Path(directory).glob("*.db"):
-        file.unlink()
-    return directory
 
 
 def _in_url(host: str) -> str:

@@ -1,0 +1,16 @@
+"""What a browser gets that opens the bare address."""
+
+from django.contrib.staticfiles import finders
+
+
+def test_front_page_leads_to_the_admin(client):
+    response = client.get("/", secure=True)
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+def test_icon_is_a_static_file(client):
+    response = client.get("/favicon.ico", secure=True)
+
+    assert response.status_code == 302
+    assert finders.find(response["Location"].removeprefix("/static/"))
