@@ -137,6 +137,7 @@ STRIPE_API_KEY_PREFIXES = env.items("STRIPE_API_KEY_PREFIXES", "sk_,rk_")
 # ── Asking Stripe ─────────────────────────────────────────────────────────────────────────────
 STRIPE_VERIFY = env.switch("STRIPE_VERIFY", default=False)
 STRIPE_VERIFY_REQUIRED = env.switch("STRIPE_VERIFY_REQUIRED", default=False)
+STRIPE_REQUIRED_PERMISSIONS = [name for name in env.items("STRIPE_REQUIRED_PERMISSIONS") if name]
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", "") or "https://api.stripe.com"
 
 # ── The WEB chain ─────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,5 @@
 """The Stripe connection of a workspace."""
 
-from dataclasses import astuple, dataclass
-from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import FieldError
@@ -14,6 +12,13 @@ from stripe_connections.secrets.columns import column_names, described
 from stripe_connections.secrets.fields import EncryptedTextField, Secret
 from stripe_connections.secrets.hints import FINGERPRINT_LENGTH, HINT_LENGTH
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.stripe_api.replies import (
+    CAUSE_LENGTH,
+    PERMISSION_LENGTH,
+    VERIFICATION_FIELDS,
+    Reply,
+    Verification,
+)
 from workspaces import business_ids
 from workspaces.constraints import length_between, starts_with, starts_with_in_any_case
 from workspaces.models import Workspace
@@ -35,10 +40,10 @@ UPDATABLE_FIELDS = frozenset(
 NAME_LENGTH = 128
 DESCRIPTION_LENGTH = 1_000
 ACCOUNT_ID_LENGTH = 255
-SECRET_LENGTH = 255
+# A sk_org_live_ key has 236.
+SECRET_LENGTH = 1_024
 ENDPOINT_LENGTH = 2_048
 CONFIG_LENGTH = 16 * 1024
-PERMISSION_LENGTH = 64
 
 
 class Status(models.IntegerChoices):
@@ -53,41 +58,6 @@ class Mode(models.TextChoices):
 
     LIVE = "live", "Live"
     TEST = "test", "Test"
-
-
-class Verification(models.TextChoices):
-    """What Stripe said about an API key."""
-
-    VERIFIED = "verified", "Verified"
-    RESTRICTED = "restricted", "Restricted"
-    REJECTED = "rejected", "Rejected"
-    UNVERIFIED = "unverified", "Unverified"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What Stripe said about an API key: in answer to a request, or as a connection stores it.
-
-    Without `at` no request was sent.
-    """
-
-    verification: str = Verification.UNVERIFIED.value
-    at: datetime | None = None
-    account_id: str | None = None
-    missing_permission: str | None = None
-    # Of an answer only: the key's fingerprints under every key of the ring, and the HTTP status.
-    fingerprints: frozenset[str] = frozenset()
-    status: int | None = None
-
-    @property
-    def is_conclusive(self) -> bool:
-        """Whether Stripe knows the key or rejects it."""
-        return self.verification != Verification.UNVERIFIED
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """VERIFICATION_FIELDS and their values."""
-        return dict(zip(VERIFICATION_FIELDS, astuple(self), strict=False))
 
 
 def in_mode(mode: str) -> Q:
@@ -203,6 +173,7 @@ class StripeConnection(models.Model):
         max_length=ACCOUNT_ID_LENGTH, null=True, editable=False
     )
     missing_permission = models.CharField(max_length=PERMISSION_LENGTH, null=True, editable=False)
+    verification_cause = models.CharField(max_length=CAUSE_LENGTH, null=True, editable=False)
     partner_endpoint = models.CharField(max_length=ENDPOINT_LENGTH, null=True, blank=True)
     # A text and not a JSON column: it is returned to the letter.
     config_json = models.TextField("configuration", null=True, blank=True)
@@ -259,8 +230,9 @@ class StripeConnection(models.Model):
             ),
             models.CheckConstraint(
                 name="connection_verified_account",
-                condition=~Q(verification=Verification.VERIFIED)
+                condition=Q(verification__in=[Verification.REJECTED, Verification.UNVERIFIED])
                 | Q(stripe_account_id__isnull=True)
+                | Q(verification=Verification.RESTRICTED, verification_account_id__isnull=True)
                 | Q(
                     verification_account_id__isnull=False,
                     verification_account_id=F("stripe_account_id"),
@@ -346,13 +318,6 @@ class IdempotencyKey(models.Model):
         return f"{self.key_digest} of {self.created_at}"
 
 
-# In the order of `Reply`.
-VERIFICATION_FIELDS = (
-    "verification",
-    "verification_at",
-    "verification_account_id",
-    "missing_permission",
-)
 # What is read of a connection to change and show it, in the model's order.
 READ_FIELDS = tuple(
     field.attname

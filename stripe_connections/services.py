@@ -18,8 +18,6 @@ from stripe_connections.models import (
     READ_FIELDS,
     SECRET_FIELDS,
     UPDATABLE_FIELDS,
-    VERIFICATION_FIELDS,
-    Reply,
     StripeConnection,
     StripeConnectionQuerySet,
 )
@@ -27,6 +25,7 @@ from stripe_connections.secrets.columns import secret_columns
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import VERIFICATION_FIELDS, Reply
 from workspaces.models import Workspace
 
 # What a new key or account is until Stripe has replied.
@@ -224,7 +223,7 @@ def verify_connection(
     reply = verification.verify(verification.stored_subject(before), deadline=deadline)
     connection = record_reply(before.pk, reply, actor)
     if connection is None:
-        raise verification.VerificationUnavailableError
+        raise verification.VerificationUnavailableError(reply.explanation)
     return _found(connection, workspace, None)
 
 

@@ -58,8 +58,12 @@ class FakeStripe:
 
     @property
     def keys(self) -> list[str]:
-        """What was asked with, in order."""
-        return [headers["Authorization"].removeprefix("Bearer ") for _, headers in self.requests]
+        """The keys whose account was requested, in order."""
+        return [
+            headers["Authorization"].removeprefix("Bearer ")
+            for path, headers in self.requests
+            if path == "/v1/account"
+        ]
 
     def sends(self, status: int, body: Any, **headers: str) -> None:
         """Answer everybody so; what is not bytes goes as JSON."""

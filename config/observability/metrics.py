@@ -34,13 +34,15 @@ REQUESTS = Counter(
 )  # fmt: skip
 DURATION = Histogram("http_request_duration_seconds", "Time until the answer.", ["route"])
 UPDATES = Counter("connection_updates", "Connections' fields that were written.", ["field"])
-ASKS = Counter("stripe_asks", "Questions to Stripe whether a key works.", ["outcome"])
+VERIFICATIONS = Counter(
+    "connections_verification", "Stripe's replies about API keys.", ["outcome", "cause"]
+)
 
 # A counter for each set of labels, which the library would look up under a lock each time.
 requests = lru_cache(maxsize=None)(REQUESTS.labels)
 duration = lru_cache(maxsize=None)(DURATION.labels)
 updates = lru_cache(maxsize=None)(UPDATES.labels)
-asks = lru_cache(maxsize=None)(ASKS.labels)
+verifications = lru_cache(maxsize=None)(VERIFICATIONS.labels)
 
 
 def metrics(request: HttpRequest) -> HttpResponse:

@@ -15,8 +15,9 @@ from stripe_connections import services
 from stripe_connections.admin.pages import actor_of, page
 from stripe_connections.audit import records
 from stripe_connections.bulk.file_formats import csv_lines, exported
-from stripe_connections.models import Status, StripeConnection, Verification
+from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.fields import UndecryptableSecretError
+from stripe_connections.stripe_api.replies import Verification
 from stripe_connections.stripe_api.verification import (
     DEADLINE_SECONDS,
     TooManyAttemptsError,
@@ -164,8 +165,8 @@ def _done(step: Callable[[StripeConnection], str], connection: StripeConnection)
         return "failed", "a secret is unreadable"
     except VerificationError as error:
         return "failed", error.message.rstrip(".")
-    except VerificationUnavailableError:
-        return "failed", "Stripe did not say whether the key works"
+    except VerificationUnavailableError as error:
+        return "failed", str(error).rstrip(".")
     except TooManyAttemptsError:
         return "failed", "too many requests"
     except (services.ConnectionNotFoundError, DatabaseError):

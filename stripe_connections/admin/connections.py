@@ -34,18 +34,17 @@ from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 from stripe_connections.models import (
     SECRET_FIELDS,
-    Reply,
     Status,
     StripeConnection,
     StripeConnectionQuerySet,
-    Verification,
 )
 from stripe_connections.search import search
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import Reply, Verification
 from stripe_connections.stripe_api.verification import TooManyAttemptsError
 
 MAX_HOLDERS = 200
-UNVERIFIED = "Stripe did not say whether the key works, so it is saved as unverified."
+UNVERIFIED = "The key could not be checked, so it is saved as unverified."
 STORED = ("mode", "stored_outcome", "stored_api_key", "stored_webhook_secret")
 SHOWN_OF_STRIPE = ("stripe_account_id", *STORED)
 ABOUT_STRIPE = (
@@ -141,6 +140,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             "verified {} UTC": listing.minute(found.at),
             "belongs to {}": found.account_id,
             "lacks {}": found.missing_permission,
+            "{}": found.explanation,
         }
         hover = ", ".join(text.format(fact) for text, fact in facts.items() if fact)
         badge = '<span class="badge {0}" title="{1}">{0}</span>'
@@ -305,7 +305,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
                 reply=reply,
             )
         if reply.at and saved.outcome.verification == Verification.UNVERIFIED:
-            messages.warning(request, UNVERIFIED)
+            messages.warning(request, f"{UNVERIFIED} {saved.outcome.explanation}")
         obj.__dict__.update(saved.__dict__)
 
     # ── Further pages ─────────────────────────────────────────────────────────────────────────

@@ -13,9 +13,10 @@ from django.http import QueryDict
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
-from stripe_connections.models import SECRET_FIELDS, Reply, Status, StripeConnection
+from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import Reply
 from stripe_connections.stripe_api.verification import (
     TooManyAttemptsError,
     VerificationError,
@@ -29,10 +30,7 @@ CONFLICT = (
     "changes above, then save again."
 )
 TOO_MANY = "Too many requests to Stripe for this workspace or about this key. Nothing was saved."
-UNAVAILABLE = (
-    "Stripe did not say whether the key works, so nothing was saved. Try again in a minute; a "
-    "secret must be typed again."
-)
+UNAVAILABLE = "The key could not be checked, so nothing was saved. A secret must be typed again."
 CONFIRM = "Type it again and tick the box below if this is meant."
 STORED_IS_REJECTED = (
     "Stripe rejects the stored API key, so the account cannot be checked: type a new key with it."
@@ -188,8 +186,8 @@ class ConnectionForm(forms.ModelForm):
             verification.judged(
                 self.reply, self.instance, self.changes, allow_mode_change=self.is_mode_confirmed
             )
-        except VerificationUnavailableError:
-            self.add_error(None, UNAVAILABLE)
+        except VerificationUnavailableError as error:
+            self.add_error(None, f"{UNAVAILABLE} {error}")
         except VerificationError as error:
             self._refuse(error)
 

@@ -19,9 +19,9 @@ from stripe_connections.models import (
     UPDATABLE_FIELDS,
     Mode,
     StripeConnection,
-    Verification,
     in_mode,
 )
+from stripe_connections.stripe_api.replies import Verification
 from workspaces.models import Workspace
 
 MAX_LISTED = 1_000

@@ -40,6 +40,7 @@ def detail_data(connection: StripeConnection) -> dict[str, Any]:
             "at": outcome.at and _utc(outcome.at),
             "accountId": outcome.account_id,
             "missingPermission": outcome.missing_permission,
+            "cause": outcome.cause,
         },
     }
     return connection_data(connection) | {"extra": extra}

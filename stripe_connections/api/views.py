@@ -88,7 +88,7 @@ class StripeConnectionViewSet(ViewSet):
                 error = FieldError(field=name, code=exc.code, message=exc.message)
                 exc = InvalidFieldsError([error])
             case VerificationUnavailableError():
-                exc = StripeUnavailableError()
+                exc = StripeUnavailableError(str(exc) or None)
             case TooManyAttemptsError():
                 exc = Throttled(exc.wait)
         return super().handle_exception(exc)

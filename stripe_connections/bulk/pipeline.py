@@ -16,13 +16,13 @@ from stripe_connections.audit.records import Actor
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import (
     SECRET_FIELDS,
-    Reply,
     Status,
     StripeConnection,
     StripeConnectionQuerySet,
 )
 from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.stripe_api.replies import Reply
 from stripe_connections.stripe_api.verification import (
     VerificationError,
     VerificationUnavailableError,
@@ -167,8 +167,8 @@ class Pipeline:
             return self._verifier.reply(connection, new)
         except VerificationError as error:
             raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
-        except VerificationUnavailableError:
-            raise RefusedError("Stripe did not say whether the key works: run again.") from None
+        except VerificationUnavailableError as error:
+            raise RefusedError(f"The key could not be checked. {error}".strip()) from None
 
 
 def planner_of(wanted: Callable[[StripeConnection], Mapping[str, Any] | None]) -> Planner:

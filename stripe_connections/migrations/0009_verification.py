@@ -5,6 +5,8 @@ from typing import Any
 from django.db import migrations, models
 from django.db.models import Case, F, Q, Value, When
 
+from stripe_connections.secrets.fields import EncryptedTextField
+
 
 def keep_what_applies(apps: Any, schema_editor: Any) -> None:
     """Reset what Stripe said about another key or account, and rename `narrow`.
@@ -50,6 +52,16 @@ class Migration(migrations.Migration):
         migrations.RemoveConstraint("stripeconnection", "connection_verification"),
         migrations.RunPython(keep_what_applies, restore),
         migrations.RemoveField("stripeconnection", "verification_fingerprint"),
+        migrations.AddField(
+            "stripeconnection",
+            "verification_cause",
+            models.CharField(editable=False, max_length=32, null=True),
+        ),
+        migrations.AlterField(
+            "stripeconnection",
+            "missing_permission",
+            models.CharField(editable=False, max_length=1000, null=True),
+        ),
         migrations.AlterField(
             "stripeconnection",
             "verification",
@@ -65,6 +77,16 @@ class Migration(migrations.Migration):
                 editable=False,
                 max_length=10,
             ),
+        ),
+        migrations.AlterField(
+            "stripeconnection",
+            "api_key",
+            EncryptedTextField("API key", max_length=1024, null=True, blank=True),
+        ),
+        migrations.AlterField(
+            "stripeconnection",
+            "webhook_secret",
+            EncryptedTextField("webhook signing secret", max_length=1024, null=True, blank=True),
         ),
         migrations.AddConstraint(
             "stripeconnection",
@@ -86,8 +108,9 @@ class Migration(migrations.Migration):
             "stripeconnection",
             models.CheckConstraint(
                 name="connection_verified_account",
-                condition=~Q(verification="verified")
+                condition=Q(verification__in=["rejected", "unverified"])
                 | Q(stripe_account_id__isnull=True)
+                | Q(verification="restricted", verification_account_id__isnull=True)
                 | Q(
                     verification_account_id__isnull=False,
                     verification_account_id=F("stripe_account_id"),

@@ -26,10 +26,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from config.observability import metrics
-from stripe_connections.models import Reply, StripeConnection, Verification, mode_of
+from stripe_connections.models import StripeConnection, mode_of
 from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.stripe_api.replies import Cause, Reply, Verification
 from workspaces import throttles
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class VerificationError(Exception):
 
 
 class VerificationUnavailableError(Exception):
-    """Stripe did not say whether the key works, and the caller must know."""
+    """Stripe did not say whether the key works, and the caller must know; the text says why."""
 
 
 class TooManyAttemptsError(Exception):
@@ -161,11 +162,12 @@ def verify(
     if rate:
         fields = {
             "outcome": reply.verification,
+            "cause": reply.cause,
             "status": reply.status,
             "duration_ms": round((perf_counter() - started) * 1000, 2),
         }
-        logger.info("asked Stripe", extra={"fields": fields})
-        metrics.asks(reply.verification).inc()
+        logger.info("verification", extra={"fields": fields})
+        metrics.verifications(reply.verification, reply.cause or "").inc()
     return reply
 
 
@@ -188,17 +190,19 @@ def judged(
         _refuse_rejected(reply, account_id)
         return reply
     if reply.at and settings.STRIPE_VERIFY_REQUIRED:
-        raise VerificationUnavailableError
+        raise VerificationUnavailableError(reply.explanation)
+    unverified = Reply(at=reply.at, cause=reply.cause if not reply.is_conclusive else None)
     is_same_key = connection.api_key_fingerprint in fingerprints
     is_same = is_same_key and account_id == connection.stripe_account_id
     is_known = connection.outcome.is_conclusive or not reply.at
-    return connection.outcome if is_same and is_known else Reply(at=reply.at)
+    return connection.outcome if is_same and is_known else unverified
 
 
 def for_account(reply: Reply, account_id: str | None) -> Reply:
     """`reply` as stored with a connection of this account: another account's key is rejected."""
-    is_rejected = _is_of_other_account(reply, account_id)
-    return replace(reply, verification=Verification.REJECTED.value) if is_rejected else reply
+    if not _is_of_other_account(reply, account_id):
+        return reply
+    return replace(reply, verification=Verification.REJECTED.value, cause=Cause.MISMATCH.value)
 
 
 class Verifier:
@@ -269,7 +273,7 @@ class Verifier:
 
 def _request_name(subject: Subject) -> tuple[str, str | None]:
     """What distinguishes one request from another."""
-    return keyring().fingerprint(subject.api_key), subject.context
+    return keyring().fingerprint(subject.api_key), subject.account_id
 
 
 def _refuse_other_mode(
@@ -282,9 +286,13 @@ def _refuse_other_mode(
 
 
 def _refuse_rejected(reply: Reply, account_id: str | None) -> None:
+    if reply.cause == Cause.ACCOUNT_NOT_ACCESSIBLE:
+        raise VerificationError("stripe_account_id", reply.cause, reply.explanation)
     if reply.verification == Verification.REJECTED:
-        message = "Stripe rejects this key: it is wrong, expired or revoked."
-        raise VerificationError("api_key", "rejected_by_stripe", message)
+        raise VerificationError("api_key", "rejected_by_stripe", reply.explanation)
+    if reply.cause == Cause.REQUIRED_PERMISSION and settings.STRIPE_VERIFY_REQUIRED:
+        message = f"{reply.explanation} Missing: {reply.missing_permission}."
+        raise VerificationError("api_key", reply.cause, message)
     if _is_of_other_account(reply, account_id):
         message = f"The API key belongs to {reply.account_id}, not to {account_id}."
         raise VerificationError("stripe_account_id", "account_mismatch", message)
@@ -312,7 +320,7 @@ def _within(deadline: float, subject: Subject) -> Reply:
     """Stripe's reply, or an unverified one if none comes in time.
 
     In a thread, because neither a DNS look-up nor a reply that arrives byte by byte has a
-    time-out. A thread that goes on keeps its place until it ends.
+    time-out. The thread keeps its place until it ends, so its connection is closed.
     """
     from stripe_connections.stripe_api import client  # noqa: PLC0415 - it is large, and seldom used
 
@@ -320,12 +328,18 @@ def _within(deadline: float, subject: Subject) -> Reply:
 
     def run() -> None:
         try:
-            replies.put(client.retrieve_account(subject.api_key, subject.context, deadline))
+            replies.put(request.reply())
         finally:
             _places.release()
 
-    if deadline > 0 and _places.acquire(blocking=False):
-        Thread(target=run, name="verify", daemon=True).start()
-        with suppress(Empty):
-            return replies.get(timeout=deadline)
-    return Reply()
+    if deadline <= 0:
+        return Reply(cause=Cause.UNREACHABLE.value)
+    if not _places.acquire(blocking=False):
+        return Reply(cause=Cause.BUSY.value)
+    request = client.Request(subject.api_key, subject.account_id, subject.context, deadline)
+    Thread(target=run, name="verify", daemon=True).start()
+    try:
+        return replies.get(timeout=deadline)
+    except Empty:
+        request.close()
+        return Reply(cause=Cause.UNREACHABLE.value)

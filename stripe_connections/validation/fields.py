@@ -14,11 +14,20 @@ from config.web_chain.parsers import parse_json, refuse_bad_text
 from config.web_chain.serializers import too_long
 
 MAX_CONFIG_BYTES = 16 * 1024
+# After the prefix and the mode. Stripe's secrets are longer; this one was cut off, or is the
+# placeholder of an example.
+MIN_SECRET_LENGTH = 10
 
 # What Stripe calls what begins so (https://docs.stripe.com/keys).
 FAMILIES = {
     "sk_": "a secret key",
     "rk_": "a restricted key",
+    "rkcs_": "a claimable sandbox's key, made by the Stripe CLI",
+    "mk_": "the ID of a key, not the key",
+    "absec_": "the signing secret of a Stripe App",
+    "pss_": "a secret of another kind",
+    "seti_": "the ID or client secret of a SetupIntent",
+    "pi_": "the ID or client secret of a PaymentIntent",
     "pk_": "a publishable key",
     "ek_": "an ephemeral key",
     "whsec_": "a webhook signing secret",
@@ -40,6 +49,7 @@ _visible = re.compile(
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
     r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 ).search
+_mode = re.compile(r"^(org_)?(live|test)_")
 _key_alphabet = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _webhook_alphabet = re.compile(r"[A-Za-z0-9+/=_-]+").fullmatch
 _account_id = re.compile(r"acct_[A-Za-z0-9]+").fullmatch
@@ -81,35 +91,38 @@ def validate_stripe_account_id(value: str) -> None:
 def validate_api_key(value: str) -> None:
     """One of STRIPE_API_KEY_PREFIXES, then letters, digits and underscores."""
     prefixes = tuple(settings.STRIPE_API_KEY_PREFIXES)
-    _validate_secret(value, "a Stripe secret or restricted key", prefixes, _key_alphabet)
+    _validate_secret(value, "Stripe secret or restricted key", prefixes, _key_alphabet)
 
 
 def validate_webhook_secret(value: str) -> None:
     """`whsec_`, then letters, digits and `+ / = _ -`."""
-    _validate_secret(value, "a webhook signing secret", ("whsec_",), _webhook_alphabet)
+    _validate_secret(value, "webhook signing secret", ("whsec_",), _webhook_alphabet)
 
 
 def _validate_secret(
-    value: str, wanted: str, prefixes: tuple[str, ...], in_alphabet: Callable[[str], object]
+    value: str, kind: str, prefixes: tuple[str, ...], in_alphabet: Callable[[str], object]
 ) -> None:
-    begins = f"{wanted}, which begins with {' or '.join(prefixes)}"
+    wanted = f"a {kind} ({' or '.join(f'{prefix}…' for prefix in prefixes)})"
     if _mask.search(value):
         raise ValidationError(
-            "This is a masked value. Send the whole secret, or leave the field out to keep the "
-            "one that is stored.",
-            code="masked",
+            f"Not the whole value: part of it is masked. Must be {wanted}.", code="masked"
         )
     prefix = next((prefix for prefix in prefixes if value.startswith(prefix)), None)
     if prefix is None:
         family = next((name for start, name in FAMILIES.items() if value.startswith(start)), None)
         if family:
-            raise ValidationError(f"This is {family}; needed is {begins}.", code="wrong_family")
-        raise ValidationError(f"Needed is {begins}.", code="invalid")
-    if not in_alphabet(value[len(prefix) :]):
+            raise ValidationError(f"This is {family}. Must be {wanted}.", code="wrong_family")
+        raise ValidationError(f"Must be {wanted}.", code="not_a_stripe_secret")
+    rest = value[len(prefix) :]
+    if rest and not in_alphabet(rest):
         raise ValidationError(
-            f"This is no {wanted.split(' ', 1)[1]}: something is missing after {prefix}, or there "
-            "is white space or another character in it that none has.",
-            code="invalid",
+            f"Not a valid {kind}: a character after {prefix} is not allowed, such as white space.",
+            code="not_a_stripe_secret",
+        )
+    if len(_mode.sub("", rest)) < MIN_SECRET_LENGTH:
+        raise ValidationError(
+            f"Too short for a {kind}: copy the whole value from the Stripe Dashboard.",
+            code="too_short",
         )
 
 

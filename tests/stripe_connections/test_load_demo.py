@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection as database
 
-from stripe_connections.models import StripeConnection, Verification
+from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api.replies import Verification
 from tests.conftest import ApiClient
 from workspaces.models import Membership, Tenant, Workspace
 

@@ -303,7 +303,7 @@ export interface components {
          * @description One for each cause; later versions may add some.
          * @enum {string}
          */
-        FieldErrorCode: "required" | "null" | "blank" | "invalid_type" | "invalid_characters" | "control_characters" | "bidi_characters" | "max_length" | "out_of_range" | "not_a_choice" | "not_found" | "duplicate" | "not_utf8" | "not_json" | "not_an_object" | "not_an_account_id" | "not_https" | "not_ascii" | "forbidden_characters" | "has_fragment" | "has_user_info" | "malformed_host" | "invalid_port" | "host_not_public" | "invalid" | "masked" | "wrong_family" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "unreadable";
+        FieldErrorCode: "required" | "null" | "blank" | "invalid_type" | "invalid_characters" | "control_characters" | "bidi_characters" | "max_length" | "out_of_range" | "not_a_choice" | "not_found" | "duplicate" | "not_utf8" | "not_json" | "not_an_object" | "not_an_account_id" | "not_https" | "not_ascii" | "forbidden_characters" | "has_fragment" | "has_user_info" | "malformed_host" | "invalid_port" | "host_not_public" | "invalid" | "masked" | "wrong_family" | "not_a_stripe_secret" | "too_short" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "account_not_accessible" | "required_permission" | "unreadable";
         TokenPair: {
             /** @description For `Authorization: Bearer …`. */
             accessToken: string;
@@ -390,8 +390,13 @@ export interface components {
             at: string | null;
             /** @description The account that answered. */
             accountId: string | null;
-            /** @description What a `restricted` key lacks. */
+            /** @description What a `restricted` key lacks: the Dashboard's name and the identifier, as far as Stripe says; several with commas between. */
             missingPermission: string | null;
+            /**
+             * @description Why the outcome is what it is.
+             * @enum {string|null}
+             */
+            cause: "connected" | "missing_permission" | "required_permission" | "expired" | "not_accepted" | "account_not_accessible" | "mismatch" | "ip_not_allowed" | "rate_limited" | "stripe_error" | "unreachable" | "busy" | "unknown_reply" | null;
         };
         ConnectionPage: {
             items: components["schemas"]["ConnectionDetail"][];
@@ -1003,7 +1008,8 @@ export interface operations {
                      *                 "outcome": "verified",
                      *                 "at": "2026-03-21T01:00:00Z",
                      *                 "accountId": "acct_1234567890",
-                     *                 "missingPermission": null
+                     *                 "missingPermission": null,
+                     *                 "cause": null
                      *               }
                      *             }
                      *           }
@@ -1102,7 +1108,8 @@ export interface operations {
                      *             "outcome": "verified",
                      *             "at": "2026-03-21T01:00:00Z",
                      *             "accountId": "acct_1234567890",
-                     *             "missingPermission": null
+                     *             "missingPermission": null,
+                     *             "cause": null
                      *           }
                      *         }
                      *       }
@@ -1317,7 +1324,8 @@ export interface operations {
                      *             "outcome": "verified",
                      *             "at": "2026-03-21T01:00:00Z",
                      *             "accountId": "acct_1234567890",
-                     *             "missingPermission": null
+                     *             "missingPermission": null,
+                     *             "cause": null
                      *           }
                      *         }
                      *       }
@@ -1529,7 +1537,8 @@ export interface operations {
                      *             "outcome": "verified",
                      *             "at": "2026-03-21T01:00:00Z",
                      *             "accountId": "acct_1234567890",
-                     *             "missingPermission": null
+                     *             "missingPermission": null,
+                     *             "cause": null
                      *           }
                      *         }
                      *       }

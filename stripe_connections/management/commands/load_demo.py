@@ -18,7 +18,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from stripe_connections.apps import analyze
-from stripe_connections.models import Reply, Status, StripeConnection, Verification
+from stripe_connections.models import Status, StripeConnection
+from stripe_connections.stripe_api.replies import Cause, Reply, Verification
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 # Business id of the workspace, of its tenant, of its first connection; then the names of the three.
@@ -176,9 +177,14 @@ def _outcome(connection: StripeConnection, seed: int) -> Reply:
     """As if the key had been verified when it was new."""
     at = connection.updated_at
     if (connection.api_key_hint or "").startswith("rk_"):
-        return Reply(Verification.RESTRICTED.value, at, missing_permission=PERMISSION)
+        return Reply(
+            Verification.RESTRICTED.value,
+            at,
+            missing_permission=PERMISSION,
+            cause=Cause.MISSING_PERMISSION.value,
+        )
     if seed % 13 == 0:
-        return Reply(Verification.REJECTED.value, at)
+        return Reply(Verification.REJECTED.value, at, cause=Cause.NOT_ACCEPTED.value)
     return Reply(Verification.VERIFIED.value, at, connection.stripe_account_id)
 
 

@@ -16,7 +16,8 @@ from stripe_connections import services
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
-from stripe_connections.models import Reply, StripeConnection, Verification
+from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api.replies import Reply, Verification
 from stripe_connections.stripe_api.verification import (
     COMMAND_RATE,
     MAX_AT_ONCE,
@@ -129,7 +130,7 @@ def _keep(connection: StripeConnection, reply: Reply, actor: Actor, report: Repo
     old = connection.outcome.verification
     new = kept.outcome.verification if kept else reply.verification
     if not reply.is_conclusive:
-        report.fail(connection.biz_id, "Stripe did not say whether the key works: run again.")
+        report.fail(connection.biz_id, reply.explanation)
     elif kept is None:
         report.row("skipped", connection.biz_id, "Its key was replaced meanwhile.")
     elif new == Verification.REJECTED:
@@ -146,7 +147,7 @@ def _rejection(connection: StripeConnection) -> str:
     other = connection.outcome.account_id
     if other:
         return f"The API key belongs to {other}, not to {connection.stripe_account_id}."
-    return "Stripe rejects the API key."
+    return connection.outcome.explanation or "Stripe rejects the API key."
 
 
 def _hours(text: str) -> timedelta:

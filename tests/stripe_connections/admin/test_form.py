@@ -28,7 +28,7 @@ BAD = [
     ("apiKey", "api_key", "whsec_1"),
     ("apiKey", "api_key", "sk_live_••••"),
     ("apiKey", "api_key", "sk_live_a b"),
-    ("apiKey", "api_key", "sk_" + "x" * 300),
+    ("apiKey", "api_key", "sk_" + "x" * 1_100),
     ("apiKey", "api_key", "nonsense"),
     ("webhookSecret", "webhook_secret", "we_1"),
     ("webhookSecret", "webhook_secret", "sk_" + "live_1"),

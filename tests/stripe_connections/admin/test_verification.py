@@ -13,6 +13,7 @@ from stripe_connections.admin import actions
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import Cause
 from tests.conftest import plain, random_api_key, random_webhook_secret
 from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.admin.conftest import (
@@ -137,8 +138,11 @@ class TestShownInForm:
     @pytest.mark.parametrize(
         ("columns", "told"),
         [
-            ({"verification_account_id": OTHER}, "That is another account"),
-            ({}, "Stripe rejects the key"),
+            (
+                {"verification_account_id": OTHER, "verification_cause": "mismatch"},
+                "The key belongs to another account",
+            ),
+            ({"verification_cause": "expired"}, "The key has expired"),
         ],
     )
     def test_rejected_key_is_explained(self, staff, connection, columns, told):
@@ -151,15 +155,14 @@ class TestShownInForm:
 
         assert "badge unverified" in page
         assert "Verified 2" not in page
-        assert "did not say" not in page
 
     def test_key_that_stripe_could_not_tell_of_has_one(self, staff, connection):
-        say(connection, "unverified")
+        say(connection, "unverified", verification_cause="unreachable")
 
         page = text(staff.get(change_url(connection)))
 
         assert "Verified 2026-11-01 12:30 UTC" in page
-        assert "Stripe did not say whether the key works" in page
+        assert Cause.UNREACHABLE.label in page
 
     @pytest.mark.parametrize(
         "name", ["verification", "verification_account_id", "verification_fingerprint", "outcome"]
@@ -214,9 +217,7 @@ class TestChange:
 
         response = staff.save(change_url(connection), api_key=key, connection_name="Kept")
 
-        assert errors(response) == {
-            "api_key": ["Stripe rejects this key: it is wrong, expired or revoked."]
-        }
+        assert errors(response) == {"api_key": [Cause.NOT_ACCEPTED.label]}
         assert stored(connection) == before
         assert key not in text(response)
         assert 'value="Kept"' in text(response)
@@ -258,7 +259,7 @@ class TestChange:
         staff.save(change_url(connection), api_key=random_api_key())
 
         assert outcome_of(connection).verification == "unverified"
-        assert messages(staff.get(LIST))[0].startswith("Stripe did not say")
+        assert Cause.STRIPE_ERROR.label in messages(staff.get(LIST))[0]
 
     def test_known_key_that_is_typed_again_is_not_called_untold(self, staff, connection, stripe):
         key = random_api_key()
@@ -268,7 +269,7 @@ class TestChange:
         staff.save(change_url(connection), api_key=key)
 
         assert outcome_of(connection).verification == "verified"
-        assert [m for m in messages(staff.get(LIST)) if "did not say" in m] == []
+        assert [m for m in messages(staff.get(LIST)) if "could not be checked" in m] == []
 
     def test_untold_key_is_not_saved_where_it_must_be_told(
         self, staff, connection, stripe, settings, stored
@@ -280,7 +281,7 @@ class TestChange:
         response = staff.save(change_url(connection), api_key=key)
 
         (message,) = errors(response)["__all__"]
-        assert message.startswith("Stripe did not say whether the key works, so nothing")
+        assert message.startswith("The key could not be checked, so nothing was saved.")
         assert stored(connection) == before
         assert key not in text(response)
 
@@ -487,7 +488,11 @@ class TestAction:
         ("how", "told", "outcome"),
         [
             (("knows", STORED), "1 verified, 0 restricted, 0 rejected, 0 failed.", "verified"),
-            (("fails", 403), "0 verified, 1 restricted, 0 rejected, 0 failed.", "restricted"),
+            (
+                ("fails", 403, PERMISSION),
+                "0 verified, 1 restricted, 0 rejected, 0 failed.",
+                "restricted",
+            ),
             (
                 ("rejects",),
                 "0 verified, 0 restricted, 1 rejected, 0 failed: sc_abc123 (rejected).",
@@ -496,8 +501,8 @@ class TestAction:
             (
                 ("fails", 503),
                 (
-                    "0 verified, 0 restricted, 0 rejected, 1 failed: sc_abc123 (Stripe did not say "
-                    "whether the key works)."
+                    "0 verified, 0 restricted, 0 rejected, 1 failed: "
+                    "sc_abc123 (Stripe failed: verify again later)."
                 ),
                 "unverified",
             ),
@@ -552,9 +557,7 @@ class TestAction:
 
         response = staff.act("verify", connection)
 
-        assert messages(response)[0].endswith(
-            "1 failed: sc_abc123 (Stripe did not say whether the key works)."
-        )
+        assert "1 failed: sc_abc123 (Stripe did not answer" in messages(response)[0]
         assert stripe.requests == []
 
     def test_it_is_not_offered_where_it_is_off(self, staff, connection, fake_stripe):

@@ -6,7 +6,7 @@ import pytest
 from auditlog.models import LogEntry
 from django.utils import timezone
 
-from stripe_connections.models import Verification
+from stripe_connections.stripe_api.replies import Verification
 from tests.conftest import random_api_key, set_columns
 
 ELEVEN = [
@@ -88,6 +88,7 @@ UNVERIFIED = {
     "at": None,
     "accountId": None,
     "missingPermission": None,
+    "cause": None,
 }
 
 
@@ -111,6 +112,7 @@ def test_what_stripe_said_is_shown(manager, asked):
         "at": f"{asked.verification_at:%Y-%m-%dT%H:%M:%SZ}",
         "accountId": None,
         "missingPermission": "rak_accounts_kyc_basic_read",
+        "cause": None,
     }
 
 

@@ -8,17 +8,18 @@ from django.db import connection as database
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.models import Reply, StripeConnection
+from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import Cause, Reply
 from tests.conftest import plain, random_api_key, random_webhook_secret, set_columns
 from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.bulk.conftest import run
 
 LEAKED, NEW, TEST = random_api_key(), random_api_key(), random_api_key("sk_test_")
 BOTH = f"{LEAKED}\n{NEW}"
-REFUSED = "apiKey: Stripe rejects this key: it is wrong, expired or revoked."
+REFUSED = f"apiKey: {Cause.NOT_ACCEPTED.label}"
 SWAPPED = "apiKey: The stored key is a live key and this one a test key."
-UNTOLD = "Stripe did not say whether the key works: run again."
+UNTOLD = f"The key could not be checked. {Cause.STRIPE_ERROR.label}"
 
 
 def mismatch(actual, expected):
@@ -90,7 +91,7 @@ class TestReplaceSecret:
         assert errors(result) == [mismatch(STORED, OTHER)]
         assert stored(holders[0]) == before
         assert key_of(holders[1]) == NEW
-        assert len(stripe.requests) == 1
+        assert stripe.keys == [NEW, NEW]
 
     def test_key_of_an_organisation_is_asked_about_for_each_account(self, holders, stripe):
         hold(holders[0], stripe_account_id=OTHER)
@@ -302,7 +303,7 @@ class TestImportConnections:
 
         return read
 
-    def test_rows_are_changed_and_created_with_one_question_for_one_key(
+    def test_rows_are_changed_and_created_with_one_request_for_each_account(
         self, connection, stripe, imported
     ):
         rows = [{"bizId": "sc_abc123", "apiKey": NEW}]
@@ -311,7 +312,7 @@ class TestImportConnections:
         result = imported(*rows)
 
         assert result.counts == (3, 0, 0, 0)
-        assert stripe.keys == [NEW]
+        assert stripe.keys == [NEW, NEW]
         found = [row.outcome.verification for row in StripeConnection.objects.all()]
         assert found == ["verified"] * 3
 
@@ -342,7 +343,7 @@ class TestImportConnections:
         assert (result.code, result.counts) == (1, (1, 0, 0, 1))
         assert errors(result) == [mismatch(STORED, OTHER)]
         assert outcome_of(connection).verification == "verified"
-        assert stripe.keys == [NEW]
+        assert stripe.keys == [NEW, NEW]
 
     def test_file_with_a_bad_row_asks_nobody(self, connection, stripe, imported, settings):
         settings.STRIPE_VERIFY_REQUIRED = True

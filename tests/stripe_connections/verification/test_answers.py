@@ -7,8 +7,9 @@ import threading
 import pytest
 from prometheus_client import REGISTRY
 
-from stripe_connections.models import Reply, StripeConnection
+from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import Reply
 from tests.conftest import log_lines, random_api_key, written_log
 from tests.fake_stripe import STORED
 
@@ -50,18 +51,26 @@ def test_refused_key_is_rejected(stripe):
         (f"Having the '{PERMISSION}' permission would allow this.", PERMISSION),
         (f"{PERMISSION} and rak_balance_read", PERMISSION),
         ("rak_" + "a" * 60, "rak_" + "a" * 60),
-        ("rak_" + "a" * 61, None),
-        ("The key rk_live_x_rak_secret has no permission.", None),
-        ("rak_ and RAK_ACCOUNTS", None),
-        ("No.", None),
-        (None, None),
-        (5, None),
+        (
+            "Lacks rak_ab. Enabling \"A/B & C Read\" ('ab_read') permissions",
+            "A/B & C Read (ab_read)",
+        ),
     ],
 )
-def test_forbidden_call_is_a_narrow_key_and_tells_the_permission(stripe, message, permission):
+def test_forbidden_call_names_the_missing_permission(stripe, message, permission):
     stripe.fails(403, message)
 
     assert facts(ask()) == ("restricted", None, permission)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["The key rk_live_x_rak_secret has no permission.", "rak_ and RAK_ACCOUNTS", "No.", None, 5],
+)
+def test_forbidden_call_that_names_no_permission_is_unverified(stripe, message):
+    stripe.fails(403, message)
+
+    assert facts(ask()) == ("unverified", None, None)
 
 
 @pytest.mark.parametrize(
@@ -188,11 +197,21 @@ def test_answer_that_comes_letter_by_letter_is_not_waited_for(stripe, start):
     assert not stripe.has_ended
 
 
-def test_body_that_comes_letter_by_letter_keeps_no_place(stripe):
-    stripe.drips(b"HTTP/1.1 200 OK\r\n\r\n", letters=10_000)
-    ask()
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 100 Continue\r\nX: ",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000 + b"HTTP/1.1 100 Continue\r\nX: ",
+    ],
+    ids=["body", "headers", "continue", "many continues"],
+)
+def test_reply_that_does_not_end_keeps_no_place(stripe, start):
+    stripe.drips(start, letters=10_000)
+    assert ask().verification == "unverified"
 
-    places = [verification._places.acquire(timeout=60) for _ in range(verification.MAX_AT_ONCE)]
+    places = [verification._places.acquire(timeout=10) for _ in range(verification.MAX_AT_ONCE)]
     verification._places.release(len(places))
 
     assert all(places)
@@ -338,30 +357,34 @@ def test_every_answer_makes_room_for_the_next(stripe):
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome", "status"),
-    [("rejects", "rejected", 401), ("is_silent", "unverified", None)],
+    ("answer", "outcome", "cause", "status"),
+    [
+        ("rejects", "rejected", "not_accepted", 401),
+        ("is_silent", "unverified", "unreachable", None),
+    ],
 )
 def test_question_is_counted_and_logged_without_a_word_of_the_answer(
-    connection, stripe, answer, outcome, status
+    connection, stripe, answer, outcome, cause, status
 ):
     getattr(stripe, answer)()
-    name, labels = "stripe_asks_total", {"outcome": outcome}
+    name, labels = "connections_verification_total", {"outcome": outcome, "cause": cause}
     before = REGISTRY.get_sample_value(name, labels) or 0
     with written_log() as log:
         verification.verify(verification.stored_subject(connection))
 
     assert REGISTRY.get_sample_value(name, labels) == before + 1
     (line,) = log_lines(log)
-    assert (line["event"], line["outcome"], line["status"]) == ("asked Stripe", outcome, status)
+    assert (line["event"], line["outcome"], line["status"]) == ("verification", outcome, status)
     assert set(line) - {"time", "level", "event", "logger", "request_id"} == {
         "outcome",
+        "cause",
         "status",
         "duration_ms",
     }
 
 
 def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
-    name, labels = "stripe_asks_total", {"outcome": "unverified"}
+    name, labels = "connections_verification_total", {"outcome": "unverified", "cause": ""}
     before = REGISTRY.get_sample_value(name, labels)
     with written_log() as log:
         assert verification.verify(None) == Reply()

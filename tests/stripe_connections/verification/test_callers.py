@@ -5,8 +5,9 @@ from auditlog.models import LogEntry
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.models import Reply, StripeConnection
+from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import Reply
 from stripe_connections.stripe_api.verification import (
     VerificationError,
     VerificationUnavailableError,

@@ -8,7 +8,8 @@ from django.utils import timezone
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.bulk.rotation import reencrypt_connections
-from stripe_connections.models import Reply, StripeConnection
+from stripe_connections.models import StripeConnection
+from stripe_connections.stripe_api.replies import Reply
 from tests.conftest import random_api_key
 
 ACTOR = Actor(None, Source.COMMAND, "request-1")

@@ -1,0 +1,5 @@
+"""Staff, for the tests of every caller."""
+
+from tests.stripe_connections.admin.conftest import make_staff, staff
+
+__all__ = ["make_staff", "staff"]
