@@ -7,13 +7,13 @@ import sys
 
 def main() -> None:
     """Run the command that the arguments name."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - an older Python reads this line too
+    if sys.version_info < (3, 11):  # an older Python reads this line too
         sys.exit(f"Python 3.11 or later is needed; this is {sys.version.split()[0]}.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
-        from django.core.management import execute_from_command_line  # noqa: PLC0415
-        from django.db import Error  # noqa: PLC0415
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+        from django.db import Error
     except ImportError:
         sys.exit("Django is not installed here: run `make run`, or use .venv/bin/python.")
     try:
@@ -21,7 +21,7 @@ def main() -> None:
     except ImproperlyConfigured as error:
         sys.exit(f"Error: {error}")
     except Error as error:
-        from config.database_sessions import is_unavailable  # noqa: PLC0415
+        from config.database_sessions import is_unavailable
 
         if not is_unavailable(error):
             raise

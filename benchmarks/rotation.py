@@ -46,13 +46,13 @@ BATCH_SIZE = 1_000
 
 def fill(rows: int) -> None:
     """Make the tables and so many connections under the first key, in a database without any."""
-    import django  # noqa: PLC0415 - the settings are read from the environment that was just set
+    import django  # the settings are read from the environment that was just set
 
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
-    from django.db import connection  # noqa: PLC0415
+    from django.core.management import call_command
+    from django.db import connection
 
-    from stripe_connections.models import StripeConnection  # noqa: PLC0415
+    from stripe_connections.models import StripeConnection
 
     call_command("migrate", verbosity=0)
     if StripeConnection.objects.exists():

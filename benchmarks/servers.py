@@ -103,7 +103,7 @@ class Bench:
 
     def log_in(self) -> str:
         """A token of the product's, with some minutes left."""
-        if time.monotonic() - self.token_at > 300:  # noqa: PLR2004
+        if time.monotonic() - self.token_at > 300:
             client = http.client.HTTPConnection("127.0.0.1", self.ports["product"])
             client.request(
                 "POST",

@@ -22,7 +22,7 @@ _is_setting = re.compile(
 ).fullmatch
 
 
-class _Variables(FileAwareMapping):  # type: ignore[misc]  # django-environ is untyped
+class _Variables(FileAwareMapping):
     """`os.environ`, where `NAME_FILE` names a file that holds the value of `NAME`."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class _Variables(FileAwareMapping):  # type: ignore[misc]  # django-environ is u
         return value.removeprefix("\ufeff").rstrip("\r\n").replace("$", r"\$")
 
 
-class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ is untyped
+class Environment(environ.FileAwareEnv):
     """django-environ, with values taken to the letter and trimmed lists."""
 
     ENVIRON = _Variables()

@@ -26,9 +26,9 @@ class StripeConnectionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the start-up checks, and load now what a request would have to wait for."""
-        from stripe_connections import checks  # noqa: F401, PLC0415
+        from stripe_connections import checks  # noqa: F401
 
         post_migrate.connect(analyze, sender=self)
 
         if settings.STRIPE_VERIFY:
-            from stripe_connections.stripe_api import client  # noqa: F401, PLC0415
+            from stripe_connections.stripe_api import client  # noqa: F401

@@ -12,7 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.core.checks.security.base import SECRET_KEY_INSECURE_PREFIX
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from django.db import connection as database

@@ -40,7 +40,7 @@ class VersionConflictError(Exception):
     """The connection is not at a version that the caller expects."""
 
 
-def update_connection(  # noqa: PLR0913 - keywords, each with a name of its own
+def update_connection(
     *,
     workspace: Workspace,
     biz_id: str,
@@ -128,7 +128,7 @@ def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> d
     return columns
 
 
-def create_connection(  # noqa: PLR0913 - keywords, each with a name of its own
+def create_connection(
     *,
     workspace: Workspace,
     values: Mapping[str, Any],

@@ -148,9 +148,9 @@ def fake_stripe(settings: Any) -> Iterator[FakeStripe]:
 def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPatch) -> FakeStripe:
     """Stripe is asked; it knows every key as that of the connection's account."""
     # Not where it is not asked.
-    from stripe import HTTPClient  # noqa: PLC0415
+    from stripe import HTTPClient
 
-    from stripe_connections.stripe_api import client, verification  # noqa: PLC0415
+    from stripe_connections.stripe_api import client, verification
 
     def wait(read: float, deadline: float) -> None:
         monkeypatch.setattr(client, "READ_SECONDS", read)

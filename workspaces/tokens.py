@@ -59,7 +59,7 @@ class JWKSClient(jwt.PyJWKClient):
             raise UnavailableError
         return self._last_good
 
-    def get_signing_keys(self, refresh: bool = False) -> list[jwt.PyJWK]:  # noqa: FBT001, FBT002
+    def get_signing_keys(self, refresh: bool = False) -> list[jwt.PyJWK]:
         """The keys for JWT_ALGORITHM, because one key id may name keys of several algorithms."""
         fitting = [
             key
@@ -86,7 +86,7 @@ class Backend(TokenBackend):
         self.jwks_client = JWKSClient(jwk_url, self.algorithm) if jwk_url else None
         self._verified = lru_cache(VERIFIED_TOKENS)(super().decode)
 
-    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002
+    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
         """The claims of `token`, whose signature is verified when it is first seen.
 
         A client sends the same token for minutes, and to verify it takes a tenth of an update.
@@ -132,7 +132,7 @@ _backend = lru_cache(maxsize=8)(Backend)
 class _Token(tokens.Token):
     """What both kinds of token share."""
 
-    def __init__(self, token: Any = None, verify: bool = True) -> None:  # noqa: FBT001, FBT002
+    def __init__(self, token: Any = None, verify: bool = True) -> None:
         try:
             super().__init__(token, verify)
         # A claim of any type and size may reach PyJWT and the arithmetic with dates, and a

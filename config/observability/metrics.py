@@ -26,7 +26,7 @@ if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     # The library asks the system for the process id at every count, which takes longer than the
     # counting. A worker of the server loads this module itself and never forks.
     _pid = os.getpid()
-    values.ValueClass = values.MultiProcessValue(lambda: _pid)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: _pid)
 
 REQUESTS = Counter(
     "http_requests", "Requests; refused and throttled ones by their code.",
@@ -58,5 +58,5 @@ def _registry() -> CollectorRegistry:
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return REGISTRY
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)
     return registry

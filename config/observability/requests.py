@@ -71,9 +71,9 @@ class ObservabilityMiddleware:
         }
         hsts = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
         # As Django keeps them, because `setdefault` would encode each of them for every answer.
-        self.headers = ResponseHeaders(headers)._store  # noqa: SLF001
+        self.headers = ResponseHeaders(headers)._store
         headers["Strict-Transport-Security"] = hsts
-        self.https_headers = ResponseHeaders(headers)._store  # noqa: SLF001
+        self.https_headers = ResponseHeaders(headers)._store
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started_at = time.perf_counter()
@@ -87,7 +87,7 @@ class ObservabilityMiddleware:
         response.headers["X-Request-Id"] = current_id
         is_https = request.is_secure() and settings.SECURE_HSTS_SECONDS
         for name, header in (self.https_headers if is_https else self.headers).items():
-            response.headers._store.setdefault(name, header)  # noqa: SLF001
+            response.headers._store.setdefault(name, header)
         # The line of the request says it; Django would write one of its own for every error.
         vars(response)["_has_been_logged"] = True
         seconds = time.perf_counter() - started_at
@@ -114,7 +114,7 @@ def route_of(request: HttpRequest, response: HttpResponse) -> str:
     """The pattern that the path matched; there is a bounded number of them."""
     if request.resolver_match:
         return request.resolver_match.route
-    is_static = response.status_code < 400 and request.path_info.startswith(settings.STATIC_URL)  # noqa: PLR2004
+    is_static = response.status_code < 400 and request.path_info.startswith(settings.STATIC_URL)
     return "static" if is_static else "unmatched"
 
 

@@ -41,7 +41,7 @@ class WebSchema(AutoSchema):
         return [needed, needed | {"portal": []}]
 
 
-class OurSerializer(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+class OurSerializer(OpenApiSerializerExtension):
     """A serializer, with what is strict in a body."""
 
     target_class = "config.web_chain.serializers.StrictSerializer"
@@ -49,7 +49,7 @@ class OurSerializer(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> Description:
         body = self.target
-        schema: Description = auto_schema._map_serializer(  # noqa: SLF001 - made for extensions
+        schema: Description = auto_schema._map_serializer(  # made for extensions
             body, direction, bypass_extensions=True
         )
         properties = schema["properties"]

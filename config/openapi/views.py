@@ -23,7 +23,7 @@ def document() -> bytes:
 
 @lru_cache(maxsize=1)
 def _made() -> bytes:
-    generator: Any = SchemaGenerator(urlconf="config.urls")  # type: ignore[no-untyped-call]
+    generator: Any = SchemaGenerator(urlconf="config.urls")
     return orjson.dumps(generator.get_schema(request=None, public=True))
 
 

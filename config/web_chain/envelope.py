@@ -56,7 +56,7 @@ def failure(
     status: int, message: str | None = None, errors: Sequence[FieldError] | None = None
 ) -> dict[str, Any]:
     """The envelope of an error; a status of 4xx or 5xx without a code of its own gets x00's."""
-    code, default = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]  # noqa: PLR2004
+    code, default = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]
     body = _envelope(code, message or default, success=False)
     return body | {"errors": list(errors)} if errors else body
 

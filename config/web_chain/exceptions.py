@@ -63,7 +63,7 @@ class UnavailableError(exceptions.APIException):
     status_code = 503
 
 
-def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:  # noqa: ARG001
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Answer for an exception that a view raised; None leaves it to the middleware, which logs it.
 
     Only our own messages are passed on, and the parser's, which is ours too.

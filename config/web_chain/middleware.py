@@ -82,11 +82,11 @@ class WebHandler(WSGIHandler):
         response: Any = self.get_response(self.request_class(environ))
         cookies = [("Set-Cookie", c.output(header="")) for c in response.cookies.values()]
         # Not `items`, which looks every header up again.
-        headers = [*response.headers._store.values(), *cookies]  # noqa: SLF001
+        headers = [*response.headers._store.values(), *cookies]
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         if response.streaming:
             # Whichever thread makes the pieces, its connection is not for a next request.
-            response._resource_closers.append(connections.close_all)  # noqa: SLF001
+            response._resource_closers.append(connections.close_all)
         else:
             response.close()
         return response if response.streaming else [response.content]
@@ -125,7 +125,7 @@ class WebChainMiddleware:
             request.resolver_match = match = find(request.path_info, settings.ROOT_URLCONF)
             response: HttpResponse = match.func(request, *match.args, **match.kwargs)
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
-        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is in the envelope
+        except Exception as error:  # whatever it is, the answer is in the envelope
             return self.answer_to(error)
 
     def answer_to(self, error: Exception) -> HttpResponse:

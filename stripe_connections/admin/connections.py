@@ -282,7 +282,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         self, request: HttpRequest, obj: StripeConnection, form: ModelForm, change: Any
     ) -> None:
         """Through the door; `obj` becomes what was saved, without a secret being loaded."""
-        assert isinstance(form, ConnectionForm)  # noqa: S101 - for the type checker
+        assert isinstance(form, ConnectionForm)  # for the type checker
         # In a valid form it is one.
         reply = cast("Reply", form.reply)
         if change:

@@ -19,12 +19,12 @@ def page(
     return TemplateResponse(request, f"admin/stripe_connections/{name}.html", frame | context)
 
 
-def interrupted(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+def interrupted(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer for a form whose CSRF token does not match, for example after another login."""
     return render(request, "admin/stripe_connections/interrupted.html", status=403)
 
 
 def actor_of(request: HttpRequest) -> Actor:
     """Who asks for a change."""
-    assert request.user.is_authenticated  # noqa: S101 - the admin lets nobody else in
+    assert request.user.is_authenticated  # the admin lets nobody else in
     return Actor(request.user, Source.ADMIN, request_id.get())

@@ -44,7 +44,7 @@ class Secret:
         return secret_context(row.workspace_id, row.biz_id, self.name)
 
 
-class EncryptedTextField(fernet_fields.EncryptedTextField):  # type: ignore[misc]  # untyped library
+class EncryptedTextField(fernet_fields.EncryptedTextField):
     """Text, stored as a Fernet token (https://github.com/fernet/spec) in a binary column.
 
     A loaded value is a `Secret`, which decrypts only if it is asked to. Text that is assigned is

@@ -93,7 +93,7 @@ class Request:
                     stripe_account=account_id,
                 )
             )
-            if said.status == 403:  # noqa: PLR2004
+            if said.status == 403:
                 missing.append(said.missing_permission or name)
         if not missing or reply.verification == Verification.REJECTED:
             return reply
@@ -137,9 +137,7 @@ class _BoundedClient(stripe.HTTPClient):
         except (OSError, HTTPError) as error:
             # Another wait would outlast the deadline.
             is_slow = isinstance(error, requests.Timeout | TimeoutError)
-            raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]
-                "No answer.", should_retry=not is_slow
-            ) from None
+            raise stripe.APIConnectionError("No answer.", should_retry=not is_slow) from None
 
     def close(self) -> None:
         """End what is being read: a time-out of the socket begins again with every byte."""

@@ -167,7 +167,7 @@ def read(status: int, body: bytes) -> Reply:
     except ValueError:
         answer = None
     match answer:
-        case {"id": str(account_id)} if status == 200 and _account_id.fullmatch(account_id):  # noqa: PLR2004
+        case {"id": str(account_id)} if status == 200 and _account_id.fullmatch(account_id):
             return Reply(Verification.VERIFIED.value, account_id=account_id, status=status)
         case {"error": dict(error)}:
             return _error(status, str(error.get("code")), str(error.get("message")))
@@ -201,6 +201,6 @@ def _permission(text: str) -> str | None:
 
 
 def _cause(status: int) -> Cause:
-    if status == 429:  # noqa: PLR2004
+    if status == 429:
         return Cause.RATE_LIMITED
-    return Cause.STRIPE_ERROR if status >= 500 else Cause.UNKNOWN_REPLY  # noqa: PLR2004
+    return Cause.STRIPE_ERROR if status >= 500 else Cause.UNKNOWN_REPLY

@@ -322,7 +322,7 @@ def _within(deadline: float, subject: Subject) -> Reply:
     In a thread, because neither a DNS look-up nor a reply that arrives byte by byte has a
     time-out. The thread keeps its place until it ends, so its connection is closed.
     """
-    from stripe_connections.stripe_api import client  # noqa: PLC0415 - it is large, and seldom used
+    from stripe_connections.stripe_api import client  # it is large, and seldom used
 
     replies: SimpleQueue[Reply] = SimpleQueue()
 

@@ -123,7 +123,7 @@ def is_public_address(address: IPv4Address | IPv6Address) -> bool:
     number = int(address)
     if number >> 32 in (0xFFFF, 0x64FF9B << 64):
         return is_public_address(IPv4Address(number & 0xFFFFFFFF))
-    if number >> 112 == 0x2002:  # noqa: PLR2004
+    if number >> 112 == 0x2002:
         return is_public_address(IPv4Address(number >> 80 & 0xFFFFFFFF))
     return address in GLOBAL_UNICAST_IPV6 and not any(
         address in network for network in NON_PUBLIC_IPV6

@@ -524,7 +524,7 @@ def crash_of(call):
     """The exception that `call` raises."""
     try:
         call()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is looked into
+    except Exception as error:  # whatever it is, it is looked into
         return error
     raise AssertionError("nothing was raised")
 

@@ -72,7 +72,7 @@ class Command(BaseCommand):
         command = [sys.executable, "-m", "config.server", "--host", host, "--port", str(port)]
         command += ["--workers", str(options["workers"])]
         command += ["--metrics"] if settings.METRICS_TOKEN else []
-        os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+        os.execv(sys.executable, command)
 
     def _introduce(self, host: str, port: int) -> None:
         url = url_of(host, port)

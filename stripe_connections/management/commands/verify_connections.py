@@ -159,6 +159,6 @@ def _hours(text: str) -> timedelta:
 
 def _rate(text: str) -> float:
     rate = float(text)
-    if not 0.01 <= rate <= MAX_RATE:  # noqa: PLR2004
+    if not 0.01 <= rate <= MAX_RATE:
         raise ArgumentTypeError(f"must be between 0.01 and {MAX_RATE}")
     return rate

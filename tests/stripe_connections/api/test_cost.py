@@ -58,7 +58,7 @@ def statements(transactional_db, manager, connection):
 
 @pytest.fixture
 def fernet_calls(monkeypatch):
-    """ "encrypt" and "decrypt" for each operation, in order, whoever asks for it.
+    """Each operation, "encrypt" or "decrypt", in order, whoever asks for it.
 
     Every way through Fernet and MultiFernet ends in one of these two.
     """

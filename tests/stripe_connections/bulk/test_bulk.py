@@ -311,7 +311,7 @@ def test_help_has_examples(name):
 
 
 def test_all_records_of_a_run_have_one_id(rows):
-    from auditlog.models import LogEntry  # noqa: PLC0415
+    from auditlog.models import LogEntry
 
     run(*RENAME, "--apply")
 
