@@ -36,6 +36,7 @@ ENVIRONMENT = {
     "SECRET_KEY": secrets.token_urlsafe(50),
     "JWT_SIGNING_KEY": secrets.token_urlsafe(50),
     "FERNET_KEYS": KEYS[0],
+    "DEMO_PEOPLE": "true",
 }
 TABLE = "stripe_connections_stripeconnection"
 SECRETS = ("api_key", "webhook_secret")
@@ -60,7 +61,7 @@ def fill(rows: int) -> None:
     made = min(rows, MADE)
     call_command("load_demo", connections=made, stdout=StringIO())
     connection.close()
-    multiply(os.environ["DATABASE_URL"], rows // made - 1, KEYS[0])
+    multiply(os.environ["DATABASE_URL"], rows // made - 1, os.environ["FERNET_KEYS"])
 
 
 def multiply(database_url: str, copies: int, key: str, workspaces: Sequence[int] = ()) -> None:
