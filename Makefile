@@ -26,10 +26,11 @@ test: $(VENV)/complete ## Run all tests, on SQLite and on PostgreSQL
 quick: $(VENV)/complete ## Run the tests that start no server, browser or other program, on SQLite
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
-check: $(VENV)/complete ## Format, lint, types, migrations, settings
+check: $(VENV)/complete ## Format, lint, types, imports, migrations, settings, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m tests.production makemigrations --check --dry-run
 	$(BIN)/python -m tests.production check --deploy --fail-level WARNING
 	$(BIN)/python -m pytest -q tests/config/test_docs.py

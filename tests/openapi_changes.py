@@ -1,8 +1,8 @@
 """What a new version of the API may change: `make schema` writes what it allows.
 
 The document of each version is kept in docs/openapi/. What would break a client needs a higher
-first number. What adds to the API needs at least a higher second one, once CHANGELOG.md has a
-heading for the version that is there.
+first number. What adds to the API needs at least a higher second one if the version is released:
+if CHANGELOG.md has a heading for it that does not say "unreleased".
 """
 
 import json
@@ -51,7 +51,7 @@ def kept() -> dict[str, Any]:
 
 
 def is_released(document: Any) -> bool:
-    heading = rf"^## \[?{re.escape(document['info']['version'])}(?![.\d])"
+    heading = rf"^## \[?{re.escape(document['info']['version'])}(?![.\d])(?!.*unreleased)"
     return re.search(heading, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE) is not None
 
 

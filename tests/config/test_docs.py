@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,10 @@ def names_read() -> list[str]:
 
 DOCUMENTED = ROW.findall((ROOT / "docs" / "settings.md").read_text())
 
-PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+PAGES = [
+    "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "clients/typescript/README.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]  # fmt: skip
 
 
 def test_settings_are_found():
@@ -52,7 +56,7 @@ def test_every_setting_is_documented_once():
     assert len(DOCUMENTED) == len(set(DOCUMENTED))
 
 
-@pytest.mark.parametrize("path", ["README.md", *(f"docs/{name}" for name in PAGES)])
+@pytest.mark.parametrize("path", PAGES)
 def test_links_lead_somewhere(path):
     text = (ROOT / path).read_text()
     targets = re.findall(r"\]\(([^)#:]+)\)", text)
@@ -61,7 +65,7 @@ def test_links_lead_somewhere(path):
     assert missing == []
 
 
-@pytest.mark.parametrize("path", ["README.md", *(f"docs/{name}" for name in PAGES)])
+@pytest.mark.parametrize("path", PAGES)
 def test_links_to_a_heading_find_it(path):
     links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", (ROOT / path).read_text())
     pages = [(ROOT / path).parent / target if target else ROOT / path for target, _ in links]
@@ -90,3 +94,21 @@ def test_readme_names_only_targets_that_are_there():
     there = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
     assert {"run", "test", "check"} <= set(named) <= set(there)
+
+
+@pytest.mark.parametrize("path", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_named_files_are_there(path):
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", (ROOT / path).read_text())
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_diagram_shows_the_layers_that_are_checked():
+    [contract] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    [diagram] = re.findall(
+        r"```text\n(.*?)```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL
+    )
+
+    assert diagram.splitlines() == contract["layers"]

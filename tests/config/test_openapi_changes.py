@@ -152,7 +152,7 @@ def test_file_is_named_by_its_version():
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    (tmp_path / "CHANGELOG.md").write_text("## Unreleased\n\n## 1.3.0\n")
+    (tmp_path / "CHANGELOG.md").write_text("## 1.4.0 — unreleased\n\n## 1.3.0 — 2026-11-28\n")
     monkeypatch.setattr(openapi_changes, "ROOT", tmp_path)
     monkeypatch.setattr(openapi_changes, "KEPT", tmp_path / "kept")
     openapi_changes.main(json.dumps(DOCUMENT))
