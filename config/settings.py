@@ -69,7 +69,7 @@ MIDDLEWARE = [
     # Before the files, because it refuses a host that is not ours.
     "django.middleware.common.CommonMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.admin_middleware.StaffPagesMiddleware",
+    "config.admin_middleware.AdminMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -1,4 +1,4 @@
-"""Stripe credentials of workspaces."""
+"""The Stripe connections of workspaces."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ def analyze(plan: object = "all", using: str = DEFAULT_DB_ALIAS, **_signal: Any)
 
 
 class StripeConnectionsConfig(AppConfig):
-    """The app of connections."""
+    """Connections, their admin and their checks."""
 
     name = "stripe_connections"
     verbose_name = "Connections"
 
     def ready(self) -> None:
-        """Register the start-up checks, and load now what a request would have to wait for."""
+        """Register the checks, and import Stripe's library before the first request needs it."""
         from stripe_connections import checks  # noqa: F401
 
         post_migrate.connect(analyze, sender=self)

@@ -1,7 +1,7 @@
-"""Creations that may be asked for twice: with one `Idempotency-Key` there is one connection.
+"""One connection for one `Idempotency-Key`, even if the request to create it is repeated.
 
-As https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ has it, but for twins
-that come at the same time: the later one waits, and gets what the first one made.
+Follows https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ except for two
+requests at the same time: the later one waits and returns the connection of the first.
 """
 
 import hashlib
@@ -24,26 +24,26 @@ SWEEP_ROWS = 100
 
 
 class KeyReusedError(Exception):
-    """The key came with another body before."""
+    """The key was used before, with a different body."""
 
 
 @dataclass(frozen=True)
-class Once:
-    """A creation in `workspace` that is to happen once."""
+class IdempotencyRecord:
+    """An idempotency key in `workspace`, with the body that it belongs to."""
 
     workspace: Workspace
     key_digest: str
     body: str = field(repr=False)
 
     @classmethod
-    def of(cls, workspace: Workspace, key: str, values: Mapping[str, Any]) -> "Once":
-        """By the key as it was sent, and the validated values of the body."""
-        # Whitespace and order are no difference; a field that is null is not one that is omitted.
+    def of(cls, workspace: Workspace, key: str, values: Mapping[str, Any]) -> "IdempotencyRecord":
+        """The record for a key as it was sent and the validated values of the body."""
+        # White space and order make no difference. A null field differs from an omitted one.
         body = json.dumps(values, sort_keys=True)
         return cls(workspace, hashlib.sha256(key.encode()).hexdigest(), body)
 
     def connection(self) -> StripeConnection | None:
-        """What was created with this key, as it is now; None where nothing was for 24 hours.
+        """The connection that was created with this key within 24 hours, or None.
 
         Raises KeyReusedError.
         """
@@ -56,32 +56,32 @@ class Once:
             raise KeyReusedError
         connection: StripeConnection | None = StripeConnection.objects.filter(pk=pk).first()
         if connection:
-            # The caller has it already, with its tenant.
+            # The caller has already loaded it, with its tenant.
             connection.workspace = self.workspace
         return connection
 
     def remember(self, connection: StripeConnection, timeout: str) -> None:
-        """Keep that `connection` was created, in the transaction that does; sweep a few old keys.
+        """Store the key in the transaction that creates `connection`; delete a few expired keys.
 
-        Raises an IntegrityError where a twin was faster, after having waited for it for `timeout`
-        at most ("5s") on PostgreSQL.
+        Raises an IntegrityError if another request with this key was faster. On PostgreSQL it
+        waits for that request for at most `timeout` ("5s").
         """
         if database.vendor == "postgresql":
             with database.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [timeout])
-        over = IdempotencyKey.objects.filter(created_at__lte=timezone.now() - KEPT)
-        over.filter(pk__in=self._rows()).delete()
+        expired = IdempotencyKey.objects.filter(created_at__lte=timezone.now() - KEPT)
+        expired.filter(pk__in=self._rows()).delete()
         IdempotencyKey.objects.create(
             workspace=self.workspace,
             key_digest=self.key_digest,
             body_fingerprint=self._body_fingerprint(),
             connection=connection,
         )
-        # Last, because it keeps the rows locked.
-        sweep(over, SWEEP_ROWS)
+        # Last, because the rows stay locked.
+        sweep(expired, SWEEP_ROWS)
 
     def _body_fingerprint(self) -> str:
-        # Under SECRET_KEY, because a key of FERNET_KEYS can be dropped within the 24 hours.
+        # With SECRET_KEY, because a key can be removed from FERNET_KEYS within the 24 hours.
         return salted_hmac(__name__, self.body, algorithm="sha256").hexdigest()
 
     def _rows(self) -> Any:

@@ -1,7 +1,7 @@
 """Backoff for rows that another transaction keeps locked: later callers do not wait for them.
 
-A caller that waits keeps one of the server's few threads. One forgotten transaction and a handful
-of callers that retry would keep all of them.
+A caller that waits occupies one of the server's few threads. A single forgotten transaction and a
+few callers that retry would otherwise occupy all of them.
 """
 
 import time
@@ -16,13 +16,13 @@ Row = tuple[int, str]
 MEMORY_SECONDS = 5
 MAX_ROWS = 1_000
 
-# The rows that this process could not lock, and until when that is remembered.
-held: dict[Row, float] = {}
+# The rows that this process could not lock, and until when it does not wait for them.
+unavailable_until: dict[Row, float] = {}
 
 
 def note(row: Row, error: OperationalError) -> None:
-    """Remember `row` if the error says that the lock was not available."""
+    """Remember `row` if its lock was not available."""
     if isinstance(error.__cause__, LockNotAvailable):
-        if len(held) >= MAX_ROWS:
-            held.clear()
-        held[row] = time.monotonic() + MEMORY_SECONDS
+        if len(unavailable_until) >= MAX_ROWS:
+            unavailable_until.clear()
+        unavailable_until[row] = time.monotonic() + MEMORY_SECONDS

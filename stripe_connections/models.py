@@ -66,15 +66,15 @@ def in_mode(mode: str) -> Q:
 
 
 def mode_of(hint: str | None) -> str:
-    """What the hint of an API key tells: "live", "test", or "" for nothing."""
+    """The mode that the hint of an API key shows: "live", "test", or "" if it shows none."""
     return next((mode for mode in Mode.values if f"_{mode}_…" in (hint or "")), "")
 
 
 class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
-    """Connections, with what is special about their secrets."""
+    """Queries that know which columns are secrets."""
 
     def order_by(self, *field_names: Any) -> Self:
-        """As Django's; a FieldError for a secret: its token begins with the time of encryption."""
+        """Raises a FieldError for a secret: its ciphertext begins with the time of encryption."""
         for item in field_names:
             name = getattr(getattr(item, "expression", item), "name", item)
             if str(name).lstrip("-") in SECRET_FIELDS:
@@ -82,11 +82,11 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
         return super().order_by(*field_names)
 
     def for_update(self, timeout: str) -> Self:
-        """These rows locked, no related ones; PostgreSQL waits for `timeout` at most ("5s").
+        """Lock these rows, but no related ones; PostgreSQL waits at most `timeout` ("5s").
 
-        The time-out is set for the transaction, by the statement that waits: a start-up parameter
-        or a SET would be lost behind PgBouncer in transaction mode, and a statement of its own
-        would be one more for every update. SQLite's wait is an option of its connection.
+        The statement that waits sets the timeout for its transaction. A start-up parameter or a
+        SET would be lost behind PgBouncer in transaction mode, and a separate statement would add
+        one to every update. SQLite has its timeout in the options of the database.
         """
         locked = self.select_for_update(of=("self",))
         if connections[self.db].vendor != "postgresql":
@@ -99,11 +99,11 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
         )
 
     def with_secrets(self) -> Self:
-        """With the secrets, each as a `Secret`; nothing is decrypted."""
+        """Load the secrets too, each as a `Secret`; nothing is decrypted."""
         return self.defer(None)
 
     def holding(self, secret: str) -> Self:
-        """Those that have `secret` as API key or as webhook signing secret."""
+        """Connections that have `secret` as their API key or webhook signing secret."""
         fingerprints = keyring().fingerprints(secret)
         return self.filter(
             Q(api_key_fingerprint__in=fingerprints) | Q(webhook_secret_fingerprint__in=fingerprints)
@@ -119,7 +119,7 @@ class StripeConnectionManager(models.Manager.from_queryset(StripeConnectionQuery
 
 
 def _all_or_none(secret: str) -> Q:
-    """The columns of a secret are set together or not at all."""
+    """The condition that the columns of a secret are all set or all null."""
     columns = column_names(secret)
     return Q(**{f"{column}__isnull": True for column in columns}) | Q(
         **{f"{column}__isnull": False for column in columns}
@@ -127,10 +127,10 @@ def _all_or_none(secret: str) -> Q:
 
 
 class StripeConnection(models.Model):
-    """One Stripe account as a workspace uses it.
+    """The Stripe account that a workspace uses.
 
-    Rows are written by `services.py` alone. `version` rises with every write; it is what the
-    ETag shows and what `If-Match` is compared with.
+    Only `services.py` writes rows. Every write increases `version`, which is the ETag and is
+    compared with `If-Match`.
     """
 
     biz_id = business_ids.field("sc")
@@ -147,9 +147,9 @@ class StripeConnection(models.Model):
     )
     api_key = EncryptedTextField("API key", max_length=SECRET_LENGTH, null=True, blank=True)
     api_key_hint = models.CharField(max_length=HINT_LENGTH, null=True, editable=False)
-    # No index on the fingerprints: they are searched when a key has leaked, where a scan of a
-    # million rows takes a second. An update that touches no indexed column is a "heap-only" one
-    # in PostgreSQL, and without them a rotation is.
+    # The fingerprints have no index. They are searched only if a key has leaked, and a scan of a
+    # million rows takes a second. Without an index, the updates of a rotation are "heap-only
+    # tuple" updates in PostgreSQL.
     api_key_fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH, null=True, editable=False)
     api_key_replaced_at = models.DateTimeField(null=True, editable=False)
     webhook_secret = EncryptedTextField(
@@ -175,7 +175,7 @@ class StripeConnection(models.Model):
     missing_permission = models.CharField(max_length=PERMISSION_LENGTH, null=True, editable=False)
     verification_cause = models.CharField(max_length=CAUSE_LENGTH, null=True, editable=False)
     partner_endpoint = models.CharField(max_length=ENDPOINT_LENGTH, null=True, blank=True)
-    # A text and not a JSON column: it is returned to the letter.
+    # Text instead of a JSON column, because it is returned verbatim.
     config_json = models.TextField("configuration", null=True, blank=True)
     status = models.PositiveSmallIntegerField(choices=Status, default=Status.ACTIVE)
     version = models.PositiveBigIntegerField(default=1, editable=False)
@@ -248,10 +248,10 @@ class StripeConnection(models.Model):
         return f"{self.connection_name} ({self.biz_id})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """As Django's, but of the secrets a full save of a stored row writes only new ones.
+        """Save, but leave out the secrets of a stored row that were not replaced.
 
-        Otherwise an instance that was loaded before somebody replaced a key would write the old
-        one, or its hint, over the new one.
+        An instance that was loaded before somebody else replaced a key would otherwise write the
+        old key, or its hint, over the new one.
         """
         is_update = not (self._state.adding or kwargs.get("force_insert"))
         if is_update and kwargs.get("update_fields") is None:
@@ -263,12 +263,12 @@ class StripeConnection(models.Model):
         super().save(*args, **kwargs)
 
     def shown(self, name: str) -> Any:
-        """What may be seen of a field: of a secret its hint."""
+        """The value of a field that may be shown: for a secret, its hint."""
         return getattr(self, f"{name}_hint" if name in SECRET_FIELDS else name)
 
     @property
     def mode(self) -> str:
-        """What the prefix of the API key tells: "live", "test", or "" for nothing."""
+        """The mode of the API key: "live", "test", or "" if its prefix shows none."""
         return mode_of(self.api_key_hint)
 
     @property
@@ -282,17 +282,16 @@ class StripeConnection(models.Model):
             setattr(self, name, value)
 
     def is_unreadable(self, name: str) -> bool:
-        """Whether a secret is stored that no key can decrypt in this row.
+        """Whether the stored ciphertext cannot be decrypted in this row.
 
-        Computed from the ciphertext's signature, so that a list marks what was damaged a moment
-        ago and decrypts nothing. A stored mark would be wrong as soon as somebody changes
-        FERNET_KEYS or restores a backup.
+        Checks the signature of the ciphertext and decrypts nothing. A stored flag would be wrong
+        as soon as somebody changes FERNET_KEYS or restores a backup.
         """
         secret: Secret | None = getattr(self, name)
         return secret is not None and secret.position(self) is None
 
     def replace_secret(self, name: str, secret: str) -> None:
-        """Set the columns of a secret of SECRET_FIELDS, which is encrypted when it is saved."""
+        """Set the columns of one of SECRET_FIELDS; saving encrypts the secret."""
         for attribute, value in {name: secret, **described(name, secret)}.items():
             setattr(self, attribute, value)
 
@@ -301,7 +300,7 @@ class IdempotencyKey(models.Model):
     """Which connection was created for a client's `Idempotency-Key`; see `idempotency.py`."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_index=False)
-    # Digests, because nothing keeps a client from putting a secret into its key.
+    # A digest, because a client could put a secret into its key.
     key_digest = models.CharField(max_length=64)
     body_fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH)
     connection = models.ForeignKey(StripeConnection, on_delete=models.CASCADE, related_name="+")
@@ -318,7 +317,7 @@ class IdempotencyKey(models.Model):
         return f"{self.key_digest} of {self.created_at}"
 
 
-# What is read of a connection to change and show it, in the model's order.
+# The columns that an update reads, in the order of the model.
 READ_FIELDS = tuple(
     field.attname
     for field in StripeConnection._meta.concrete_fields

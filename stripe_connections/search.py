@@ -1,7 +1,7 @@
-"""Find connections by the beginning of what somebody says on the phone, with an index.
+"""Searches connections by the beginning of a name, host or ID, with an index.
 
-An index can find a beginning where it is ordered byte by byte, so each search is a range:
-from "sho" to below "sho" and the last character that there is.
+An index that is ordered byte by byte can find a prefix. The search is a range: for "sho" from
+"sho" up to "sho" followed by the last character of Unicode.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ MAX_WORKSPACES = 1_000
 
 
 class Bytewise(Func):
-    """In the order of the bytes: PostgreSQL's collation "C", and what SQLite does anyway."""
+    """Orders by bytes: the collation "C" of PostgreSQL, which is the default of SQLite."""
 
     template = '%(expressions)s COLLATE "C"'
     arity = 1
@@ -31,16 +31,16 @@ class Bytewise(Func):
 BIZ_ID = Bytewise("biz_id")
 ACCOUNT_ID = Bytewise("stripe_account_id")
 NAME = Bytewise(Lower("connection_name"))
-# An entry of a PostgreSQL index holds at most 2,704 bytes, and an endpoint may have more. The
-# numbers stand in the template because SQLite takes no parameter for the same as a number.
+# An endpoint can be longer than the 2,704 bytes that fit into an entry of a PostgreSQL index. The
+# numbers are in the template, because SQLite would not use the index with parameters.
 ENDPOINT = Bytewise(Func(F("partner_endpoint"), template="LOWER(SUBSTR(%(expressions)s, 1, 300))"))
 
 
 def search(queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-    """The connections whose business id, name, account or endpoint host begins with `text`.
+    """The connections whose business id, name, account ID or endpoint host begins with `text`.
 
-    Upper and lower case are the same in names and hosts. A business id of a workspace or tenant
-    finds the connections in it.
+    Names and hosts match in upper or lower case. The business id of a workspace or tenant finds
+    its connections.
     """
     found = (
         _begins_with(BIZ_ID, Value(text), Value(text + LAST_CHARACTER))
@@ -52,13 +52,13 @@ def search(queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         workspaces = Workspace.objects.filter(
             Q(biz_id__startswith=text) | Q(tenant__biz_id__startswith=text)
         ).values_list("pk", flat=True)
-        # As numbers, because beside a subquery PostgreSQL uses none of the indexes.
+        # A list, because PostgreSQL would use none of the indexes with a subquery.
         found |= Q(workspace__in=list(workspaces[:MAX_WORKSPACES]))
     return queryset.filter(found)
 
 
 def _lower(text: str) -> tuple[Lower, Lower]:
-    """Both ends of the range, folded by the database, which knows other letters than Python."""
+    """Both ends of the range, in lower case as the database and not Python defines it."""
     return Lower(Value(text)), Lower(Value(text + LAST_CHARACTER))
 
 

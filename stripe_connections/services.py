@@ -13,7 +13,7 @@ from config.observability import metrics
 from stripe_connections import lock_backoff, statements
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
-from stripe_connections.idempotency import Once
+from stripe_connections.idempotency import IdempotencyRecord
 from stripe_connections.models import (
     READ_FIELDS,
     SECRET_FIELDS,
@@ -100,7 +100,7 @@ def update_connection(
     except OperationalError as error:
         lock_backoff.note(row, error)
         raise
-    lock_backoff.held.pop(row, None)
+    lock_backoff.unavailable_until.pop(row, None)
     if connection is None:
         is_conflict = expected_versions is not None and _stored(workspace, biz_id).exists()
         raise VersionConflictError if is_conflict else ConnectionNotFoundError
@@ -135,7 +135,7 @@ def create_connection(
     actor: Actor,
     biz_id: str | None = None,
     reply: Reply | None = None,
-    once: Once | None = None,
+    once: IdempotencyRecord | None = None,
 ) -> StripeConnection:
     """A new connection of `workspace`, saved and recorded in one transaction.
 
@@ -173,7 +173,7 @@ def create_connection_once(
     Raises idempotency.KeyReusedError where the `values` were others, and an OperationalError where
     a twin is under way for LOCK_TIMEOUT_SECONDS.
     """
-    once = None if key is None else Once.of(workspace, key, values)
+    once = None if key is None else IdempotencyRecord.of(workspace, key, values)
     if once and (created := once.connection()):
         return created, True
     try:
@@ -299,7 +299,7 @@ def lock_timeout(row: lock_backoff.Row | None = None) -> str:
 
     For one that was held a moment ago it is PostgreSQL's shortest.
     """
-    is_held = row is not None and lock_backoff.held.get(row, 0) > time.monotonic()
+    is_held = row is not None and lock_backoff.unavailable_until.get(row, 0) > time.monotonic()
     seconds = 0.001 if is_held else settings.LOCK_TIMEOUT_SECONDS
     return f"{seconds * 1000:.0f}ms"
 

@@ -1,4 +1,4 @@
-"""Staff look after tenants, workspaces and members."""
+"""The admin pages for tenants, workspaces and members."""
 
 from typing import Any, ClassVar
 
@@ -15,12 +15,12 @@ ROLES_IN_WORDS = {
     Role.VIEWER: "Viewer: sees them and changes nothing",
 }
 
-# Their pages show refresh tokens, with which anybody could be somebody else.
+# Their pages show refresh tokens, which a reader could use to act as another user.
 admin.site.unregister([BlacklistedToken, OutstandingToken])
 
 
-class KeptAdmin(admin.ModelAdmin):
-    """Rows that others point to and that nobody deletes here."""
+class UndeletableAdmin(admin.ModelAdmin):
+    """Pages without deletion, for rows that others refer to."""
 
     readonly_fields: ClassVar = ("biz_id",)
     show_full_result_count = False
@@ -28,7 +28,7 @@ class KeptAdmin(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Without asking PostgreSQL for a character that it cannot store."""
+        """Nothing for a character that PostgreSQL cannot store."""
         if find_bad_character(search_term):
             return queryset.none(), False
         return super().get_search_results(request, queryset, search_term)
@@ -38,7 +38,7 @@ class KeptAdmin(admin.ModelAdmin):
 
 
 @admin.register(Tenant)
-class TenantAdmin(KeptAdmin):
+class TenantAdmin(UndeletableAdmin):
     """Tenants."""
 
     list_display = ("name", "biz_id")
@@ -47,7 +47,7 @@ class TenantAdmin(KeptAdmin):
 
 
 class MembershipInline(admin.TabularInline):
-    """Who belongs to a workspace."""
+    """The members of a workspace."""
 
     model = Membership
     autocomplete_fields = ("user",)
@@ -58,13 +58,13 @@ class MembershipInline(admin.TabularInline):
     def formfield_for_choice_field(
         self, db_field: Field, request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """The roles in words."""
+        """The role, with choices that explain it."""
         kwargs["choices"] = [(role.value, words) for role, words in ROLES_IN_WORDS.items()]
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
 
 @admin.register(Workspace)
-class WorkspaceAdmin(KeptAdmin):
+class WorkspaceAdmin(UndeletableAdmin):
     """Workspaces and their members."""
 
     list_display = ("name", "biz_id", "tenant", "is_active")
@@ -76,5 +76,5 @@ class WorkspaceAdmin(KeptAdmin):
     ordering = ("name",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """A workspace stays with its tenant: its connections would move to another one's people."""
+        """The tenant too, because moving a workspace would give its connections to others."""
         return ("biz_id", "tenant") if obj else ("biz_id",)

@@ -1,1 +1,1 @@
-"""The audit: records are written, the history is read."""
+"""The audit of connections: `records` writes it, `history` reads it."""

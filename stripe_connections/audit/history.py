@@ -21,7 +21,7 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one field; of a secret there are hints."""
+    """The old and new value of one field; for a secret, hints."""
 
     name: str
     old: Any
@@ -29,23 +29,23 @@ class Change:
 
     @property
     def label(self) -> str:
-        """What staff call the field."""
+        """The label of the field in the admin."""
         return field_label(self.name)
 
     @property
     def old_text(self) -> Any:
-        """The old value, as staff read it."""
+        """The old value in words."""
         return _in_words(self.name, self.old)
 
     @property
     def new_text(self) -> Any:
-        """The new value, as staff read it."""
+        """The new value in words."""
         return _in_words(self.name, self.new)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One record: who did what, by which way."""
+    """One record: who did what, when, and where the change came from."""
 
     moment: datetime
     username: str
@@ -53,13 +53,13 @@ class Entry:
     request_id: str
     version: int | None
     action: str
-    # What was sent and stayed as it was is none: a form sends everything back.
+    # Without fields that were sent unchanged.
     changes: tuple[Change, ...]
     number: int | None = None
 
     @classmethod
     def of(cls, record: LogEntry, number: int | None = None) -> "Entry":
-        """A record of auditlog's; which of its connection's it is, 1 being the oldest."""
+        """The entry of a record; `number` 1 is the oldest of its connection."""
         data = record.additional_data or {}
         return cls(
             moment=record.timestamp,
@@ -79,29 +79,30 @@ class Entry:
 
 @dataclass(frozen=True)
 class Page:
-    """Some entries, newest first, and the number that those of the next page are below."""
+    """Entries, newest first, and the `before` of the next page if there is one."""
 
     items: list[Entry]
     next_before: int | None
 
 
 def records() -> QuerySet[LogEntry]:
-    """Every record of a connection, newest first."""
+    """The records of all connections, newest first."""
     content_type = ContentType.objects.get_for_model(StripeConnection)
     found: QuerySet[LogEntry] = LogEntry.objects.filter(content_type=content_type)
     return found.order_by("-pk")
 
 
 def records_since(connection: StripeConnection, version: int) -> list[LogEntry]:
-    """What happened to `connection` after it was at `version`, newest first."""
+    """The records of the changes of `connection` after `version`, newest first."""
     after = {"additional_data__version__gt": version}
     return list(records().filter(object_id=connection.pk, **after))
 
 
 def page_of_history(connection: StripeConnection, *, limit: int, before: int | None = None) -> Page:
-    """At most `limit` entries of `connection`, newest first, those with a number below `before`.
+    """At most `limit` entries of `connection`, newest first, with a number below `before`.
 
-    The numbers are the connection's own: they stay, and tell nothing of other tenants.
+    Numbers count the records of one connection: they are stable, and reveal nothing about other
+    tenants.
     """
     found = records().filter(object_id=connection.pk).order_by("pk")
     count = found.count()
@@ -112,7 +113,7 @@ def page_of_history(connection: StripeConnection, *, limit: int, before: int | N
 
 
 def field_label(name: str) -> str:
-    """What staff call a field of a connection."""
+    """The label of a field of a connection in the admin."""
     return capfirst(str(label_for_field(name, StripeConnection)))
 
 

@@ -1,7 +1,7 @@
-"""Who changed what, written by the door in the transaction of the change.
+"""Who changed what: the service layer writes these records in the transaction of the change.
 
-The records are django-auditlog's, so that its readers work; nothing of ours is registered with
-it, because its own diff would decrypt and store secrets. Triggers keep them append-only.
+The records are django-auditlog's LogEntry rows. No model is registered with django-auditlog,
+because its own diff would decrypt and store secrets. Triggers keep the rows append-only.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,8 +15,7 @@ from django.contrib.contenttypes.models import ContentType
 
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
-# What stands in front of a secret's hint where a new one was given, and where the old one was
-# encrypted again.
+# The word before the hint of a secret that was replaced, or only encrypted again.
 REPLACED = "replaced"
 REENCRYPTED = "re-encrypted"
 
@@ -31,7 +30,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks for a change: the person, if there is one, and by which way."""
+    """Who makes a change: the user, if there is one, and the source."""
 
     user: User | None
     source: Source
@@ -41,15 +40,15 @@ class Actor:
 def record_update(
     connection: StripeConnection, changes: Mapping[str, tuple[Any, Any]], actor: Actor
 ) -> None:
-    """Append a record of `changes`, from field name to (old value, new value), secrets as hints.
+    """Append a record of `changes`: field name to (old value, new value), secrets as hints.
 
-    `statements.py` has the same in SQL.
+    `statements.py` does the same in SQL.
     """
     _record(LogEntry.Action.UPDATE, connection, changes, actor)
 
 
 def record_creation(connection: StripeConnection, names: Iterable[str], actor: Actor) -> None:
-    """Append a record of a new connection and of the fields called `names`."""
+    """Append a record of a new connection with the values of the fields `names`."""
     shown = {name: connection.shown(name) for name in names}
     changes = {
         name: (None, f"{REPLACED} {value}" if name in SECRET_FIELDS else value)
@@ -59,15 +58,14 @@ def record_creation(connection: StripeConnection, names: Iterable[str], actor: A
 
 
 def record_export(count: int, actor: Actor) -> None:
-    """Append a record that somebody took so many connections away, without their secrets."""
+    """Append a record of an export of `count` connections, which contains no secrets."""
     _record_many(LogEntry.Action.ACCESS, count, actor)
 
 
 def record_reencryption(pks: Collection[int], actor: Actor) -> None:
-    """Append one record for a batch of connections whose secrets are now under the first key.
+    """Append one record for a batch of re-encrypted connections, unless it is empty.
 
-    Not one for each: nothing that anybody reads has changed, and writing a record takes longer
-    than encrypting two secrets. None for an empty batch.
+    One per connection would take longer than encrypting its secrets, and no value has changed.
     """
     if not pks:
         return
@@ -76,7 +74,7 @@ def record_reencryption(pks: Collection[int], actor: Actor) -> None:
 
 
 def _who(actor: Actor) -> dict[str, Any]:
-    """What a record says of the actor; the name besides the user, who may be deleted one day."""
+    """The actor in a record, with the user name in case the user is deleted later."""
     return {
         "source": actor.source,
         "username": actor.user.get_username() if actor.user else None,

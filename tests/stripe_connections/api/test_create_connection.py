@@ -15,7 +15,7 @@ from django.db import connection as database
 from django.db import connections
 from django.utils import timezone
 
-from stripe_connections.idempotency import SWEEP_ROWS, Once
+from stripe_connections.idempotency import SWEEP_ROWS, IdempotencyRecord
 from stripe_connections.models import IdempotencyKey, Status, StripeConnection
 from tests.conftest import (
     ApiClient,
@@ -190,7 +190,7 @@ def test_order_of_the_fields_is_no_difference(workspace):
     """Neither that of a body nor that of the version of the service that validated it."""
     one, other = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}
 
-    assert Once.of(workspace, KEY, one) == Once.of(workspace, KEY, other)
+    assert IdempotencyRecord.of(workspace, KEY, one) == IdempotencyRecord.of(workspace, KEY, other)
 
 
 def test_another_key_creates_another(manager):
