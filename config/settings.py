@@ -170,10 +170,10 @@ REST_FRAMEWORK: dict[str, Any] = {
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "OAS_VERSION": "3.1.1",
     "TITLE": "Stripe Connections",
-    "DESCRIPTION": "Keeps the Stripe credentials of workspaces, and changes them safely. Every "
-    "answer is in one envelope; a program decides by `code`, and ignores what it does not know.\n\n"
-    "To try it here: **Log in**, copy the `accessToken` of the answer, paste it under "
-    "**Authorize**, and execute a call.",
+    "DESCRIPTION": "Stores the Stripe credentials of workspaces, and changes them safely. Every "
+    "response has the same envelope. Programs use `code`, and ignore what they do not know.\n\n"
+    "To try a call here: **Log in**, copy the `accessToken` of the response, paste it under "
+    "**Authorize**, and execute the call.",
     "VERSION": API_VERSION,
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "CAMELIZE_NAMES": True,

@@ -15,7 +15,7 @@ export interface paths {
         put?: never;
         /**
          * Log in
-         * @description Trades a user name and a password for a pair of tokens.
+         * @description Exchanges a user name and a password for a pair of tokens.
          */
         post: operations["obtainToken"];
         delete?: never;
@@ -35,7 +35,7 @@ export interface paths {
         put?: never;
         /**
          * Stay logged in
-         * @description Trades a refresh token for a new pair; the old one is spent.
+         * @description Exchanges a refresh token for a new pair. The old one is no longer valid.
          */
         post: operations["refreshToken"];
         delete?: never;
@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * List connections
-         * @description The connections of the workspace, newest first, a page at a time. `nextAfter` of a page is `after` of the next one, and null on the last. A name that the query has twice, or that is none of these, is 400. Needs `workspace:read` on the workspace.
+         * @description The connections of the workspace in pages, newest first. To get the next page, send `nextAfter` as `after`; it is null on the last page. An unknown or repeated name in the query is 400. Needs `workspace:read` on the workspace.
          */
         get: operations["listConnections"];
         put?: never;
@@ -73,7 +73,7 @@ export interface paths {
         };
         /**
          * Show a connection
-         * @description One connection. Change a field of `data` and send it to `updateConnection` as it is: what cannot be changed is ignored there, `extra` among it. Needs `workspace:read` on the workspace.
+         * @description One connection. You can change a field of `data` and send it to `updateConnection`, which ignores what cannot be changed, including `extra`. Needs `workspace:read` on the workspace.
          */
         get: operations["getConnection"];
         put?: never;
@@ -92,8 +92,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show what became of a connection
-         * @description The audit of the connection, newest first, a page at a time: who changed what, when and by which way. `nextBefore` of a page is `before` of the next one, and null on the last. Of a secret there are hints. Needs `workspace:manage` on the workspace.
+         * Show the history of a connection
+         * @description The audit of the connection in pages, newest first: who changed what, when and from where. To get the next page, send `nextBefore` as `before`; it is null on the last page. Secrets are shown as hints. Needs `workspace:manage` on the workspace.
          */
         get: operations["getHistory"];
         put?: never;
@@ -115,7 +115,7 @@ export interface paths {
         put?: never;
         /**
          * Create a connection
-         * @description Takes the fields of the update call, of which only `connectionName` is needed. With an `Idempotency-Key`, the same call within 24 hours answers with the connection that the first one created, as it is now. Needs `workspace:manage` on the workspace.
+         * @description Takes the fields of the update call; only `connectionName` is required. If an `Idempotency-Key` is sent again within 24 hours, the response is the connection that the first call created, in its current state. Needs `workspace:manage` on the workspace.
          */
         post: operations["createConnection"];
         delete?: never;
@@ -135,7 +135,7 @@ export interface paths {
         put?: never;
         /**
          * Update a connection
-         * @description Changes the fields that are in the body, all of them or none; what is omitted stays as it is. Outer white space is trimmed and does not count, except in `connectionDescription` and `configJson`. A body without any field to change answers the current state and writes nothing. An object of list or detail may be sent as it is, with a field changed: where there is `extra` and no `connectionBizId`, `bizId` says which connection. Needs `workspace:manage` on the workspace.
+         * @description Changes the fields in the body, all of them or none; omitted fields keep their values. White space at the start and end of a value is removed, except in `connectionDescription` and `configJson`. If the body has no field to change, the response is the current state and nothing is written. You can send an object of list or detail with a field changed: if there is `extra` and no `connectionBizId`, `bizId` identifies the connection. Needs `workspace:manage` on the workspace.
          */
         post: operations["updateConnection"];
         delete?: never;
@@ -154,8 +154,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask Stripe about a connection
-         * @description Asks Stripe now whether the stored API key works and whose it is, and keeps nothing but the answer: `extra.verification` tells it, also where Stripe refuses the key or it is of another account than `stripeAccountId`. `ETag` and `updatedAt` stay. Takes six seconds at most. Needs `workspace:manage` on the workspace.
+         * Verify a connection with Stripe
+         * @description Verifies the stored API key and its account with Stripe, and stores the result, which is in `extra.verification`. Nothing else changes, not even `ETag` and `updatedAt`. Takes at most six seconds. Needs `workspace:manage` on the workspace.
          */
         post: operations["verifyConnection"];
         delete?: never;
@@ -169,28 +169,28 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         CreateConnection: {
-            /** @description The name that people see: at least one visible character, no control characters and none that change the direction of text. */
+            /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
             connectionName: string;
-            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
+            /** @description No control characters except tabs and line ends. Null clears it; "" is stored. */
             connectionDescription?: string | null;
             /**
              * @description Null clears it.
              * @example acct_1234567890
              */
             stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
+            /** @description A secret, restricted or organization key of Stripe. It can be replaced but not cleared, and no response contains it. */
             apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
+            /** @description The signing secret of a webhook endpoint. It can be replaced but not cleared, and no response contains it. */
             webhookSecret?: string;
             /**
              * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
+             * @description An https URL of a public host, without user name, password and fragment. Private, local and reserved addresses and names are refused. Null clears it.
              * @example https://partner.example.com/webhook
              */
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
+             * @description A string that contains one JSON object, at most 16 KiB of UTF-8 and 100 levels deep. It is stored verbatim. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
@@ -201,42 +201,42 @@ export interface components {
             password: string;
         };
         RefreshToken: {
-            /** @description Of the last answer; it can be used once. */
+            /** @description From the last response. It can be used once. */
             refreshToken: string;
         };
-        /** @description An item of list, or the data of detail, with any of its fields changed; `bizId` says which connection is meant. */
+        /** @description An item of list, or the data of detail, with fields changed. `bizId` identifies the connection. */
         SentBackConnection: {
-            /** @description The name that people see: at least one visible character, no control characters and none that change the direction of text. */
+            /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
             connectionName?: string;
-            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
+            /** @description No control characters except tabs and line ends. Null clears it; "" is stored. */
             connectionDescription?: string | null;
             /**
              * @description Null clears it.
              * @example acct_1234567890
              */
             stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
+            /** @description A secret, restricted or organization key of Stripe. It can be replaced but not cleared, and no response contains it. */
             apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
+            /** @description The signing secret of a webhook endpoint. It can be replaced but not cleared, and no response contains it. */
             webhookSecret?: string;
             /**
              * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
+             * @description An https URL of a public host, without user name, password and fragment. Private, local and reserved addresses and names are refused. Null clears it.
              * @example https://partner.example.com/webhook
              */
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
+             * @description A string that contains one JSON object, at most 16 KiB of UTF-8 and 100 levels deep. It is stored verbatim. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
             /**
-             * @description Which connection to update.
+             * @description The connection to update.
              * @example sc_abc123
              */
             bizId: string;
-            /** @description Ignored. It marks an object of list or detail. */
+            /** @description Ignored. It identifies an object of list or detail. */
             extra: unknown;
             /** @description Ignored. */
             tenantBizId?: unknown;
@@ -252,64 +252,64 @@ export interface components {
         UpdateBody: components["schemas"]["UpdateConnection"] | components["schemas"]["SentBackConnection"];
         UpdateConnection: {
             /**
-             * @description Which connection to update.
+             * @description The connection to update.
              * @example sc_abc123
              */
             connectionBizId: string;
-            /** @description The name that people see: at least one visible character, no control characters and none that change the direction of text. */
+            /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
             connectionName?: string;
-            /** @description No control characters but tab and line ends. Null clears it; "" is stored. */
+            /** @description No control characters except tabs and line ends. Null clears it; "" is stored. */
             connectionDescription?: string | null;
             /**
              * @description Null clears it.
              * @example acct_1234567890
              */
             stripeAccountId?: string | null;
-            /** @description A secret, restricted or organisation key of Stripe's. It can be replaced, never cleared, and no answer shows it. */
+            /** @description A secret, restricted or organization key of Stripe. It can be replaced but not cleared, and no response contains it. */
             apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. It can be replaced, never cleared, and no answer shows it. */
+            /** @description The signing secret of a webhook endpoint. It can be replaced but not cleared, and no response contains it. */
             webhookSecret?: string;
             /**
              * Format: iri
-             * @description An https URL of a public host, without user-info and fragment; private, local and reserved addresses and names are refused. Null clears it.
+             * @description An https URL of a public host, without user name, password and fragment. Private, local and reserved addresses and names are refused. Null clears it.
              * @example https://partner.example.com/webhook
              */
             partnerEndpoint?: string | null;
             /**
              * Format: json-object
-             * @description A string that holds one JSON object, at most 16 KiB of UTF-8 and 100 levels deep, kept verbatim. Null clears it.
+             * @description A string that contains one JSON object, at most 16 KiB of UTF-8 and 100 levels deep. It is stored verbatim. Null clears it.
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
         };
         VerifyConnection: {
             /**
-             * @description Which connection to ask about.
+             * @description The connection to verify.
              * @example sc_abc123
              */
             connectionBizId: string;
         };
         FieldError: {
-            /** @description The name as it was sent; null for the body as a whole. */
+            /** @description The name that was sent; null if the error concerns the whole body, or if the name could contain a secret. */
             field: string | null;
             code: components["schemas"]["FieldErrorCode"];
             message: string;
             /** @description The limit in the message, with `max_length` and `out_of_range`. */
             limit?: number;
-            /** @description What a value must begin with, if the message names it. */
+            /** @description The prefixes in the message, if it has any. */
             prefixes?: string[];
         };
         /**
-         * @description One for each cause; later versions may add some.
+         * @description One code for each cause. Later versions may add codes.
          * @enum {string}
          */
         FieldErrorCode: "required" | "null" | "blank" | "invalid_type" | "invalid_characters" | "control_characters" | "bidi_characters" | "max_length" | "out_of_range" | "not_a_choice" | "not_found" | "duplicate" | "not_utf8" | "not_json" | "not_an_object" | "not_an_account_id" | "not_https" | "not_ascii" | "forbidden_characters" | "has_fragment" | "has_user_info" | "malformed_host" | "invalid_port" | "host_not_public" | "invalid" | "masked" | "wrong_family" | "not_a_stripe_secret" | "too_short" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "account_not_accessible" | "required_permission" | "unreadable";
         TokenPair: {
             /** @description For `Authorization: Bearer …`. */
             accessToken: string;
-            /** @description For one call of `refreshToken`. */
+            /** @description Can be used for one call of `refreshToken`. */
             refreshToken: string;
-            /** @description For so many seconds the access token is good. */
+            /** @description The number of seconds for which the access token is valid. */
             expiresIn: number;
         };
         StripeConnection: {
@@ -319,7 +319,7 @@ export interface components {
             connectionDescription: string | null;
             stripeAccountId: string | null;
             partnerEndpoint: string | null;
-            /** @description A string that holds one JSON object. */
+            /** @description A string that contains one JSON object. */
             configJson: string | null;
             /** @enum {integer} */
             status: 0 | 1;
@@ -343,7 +343,7 @@ export interface components {
             connectionDescription: string | null;
             stripeAccountId: string | null;
             partnerEndpoint: string | null;
-            /** @description A string that holds one JSON object. */
+            /** @description A string that contains one JSON object. */
             configJson: string | null;
             /** @enum {integer} */
             status: 0 | 1;
@@ -361,51 +361,51 @@ export interface components {
             updatedAt: string;
             extra: components["schemas"]["Extra"];
         };
-        /** @description What a settings page shows besides. Of a secret it is the hint. */
+        /** @description What a settings page also shows. Secrets are shown as hints. */
         Extra: {
             /** @description The number in the `ETag`. */
             version: number;
             /**
-             * @description Whether the API key moves real money, as far as its prefix tells.
+             * @description Whether the API key moves real money, according to its prefix.
              * @enum {string|null}
              */
             mode: "live" | "test" | null;
-            /** @description Null where no API key is stored. */
+            /** @description Null if no API key is stored. */
             apiKeyHint: string | null;
             webhookSecretHint: string | null;
             hasWebhookSecret: boolean;
             verification: components["schemas"]["Verification"];
         };
-        /** @description What Stripe said of the API key that is stored. */
+        /** @description The result of the verification of the stored API key. */
         Verification: {
             /**
-             * @description `restricted`: the key works but may not read its account. `rejected`: Stripe rejects the key, or it belongs to another account. `unverified`: Stripe did not say, or nobody asked.
+             * @description `restricted`: the key works, but lacks a permission. `rejected`: the key does not work, or not for this account. `unverified`: the key was not verified or could not be checked.
              * @enum {string}
              */
             outcome: "verified" | "restricted" | "rejected" | "unverified";
             /**
              * Format: date-time
-             * @description When Stripe was asked; UTC, in whole seconds.
+             * @description The time of the verification; UTC, in whole seconds.
              */
             at: string | null;
-            /** @description The account that answered. */
+            /** @description The account of the key. */
             accountId: string | null;
-            /** @description What a `restricted` key lacks: the Dashboard's name and the identifier, as far as Stripe says; several with commas between. */
+            /** @description What a `restricted` key lacks: the name in the Dashboard and the identifier, if Stripe names them; separated by commas. */
             missingPermission: string | null;
             /**
-             * @description Why the outcome is what it is.
+             * @description The reason for the outcome.
              * @enum {string|null}
              */
             cause: "connected" | "missing_permission" | "required_permission" | "expired" | "not_accepted" | "account_not_accessible" | "mismatch" | "ip_not_allowed" | "rate_limited" | "stripe_error" | "unreachable" | "busy" | "unknown_reply" | null;
         };
         ConnectionPage: {
             items: components["schemas"]["ConnectionDetail"][];
-            /** @description What `after` is for the next page; null on the last. */
+            /** @description Send it as `after` to get the next page; null on the last page. */
             nextAfter: string | null;
         };
         /** @description One record of the audit. */
         Entry: {
-            /** @description Counted from the oldest of this connection, which is 1. */
+            /** @description The oldest entry of a connection is 1. */
             number: number;
             /**
              * Format: date-time
@@ -413,7 +413,7 @@ export interface components {
              */
             at: string;
             /**
-             * @description What was done; later versions may add some.
+             * @description Later versions may add actions.
              * @enum {string}
              */
             action: "created" | "changed" | "exported" | "removed";
@@ -423,30 +423,30 @@ export interface components {
             source: "api" | "admin" | "command";
             /** @description The `X-Request-Id` of the request. */
             requestId: string | null;
-            /** @description The version of the connection after it. */
+            /** @description The version of the connection after the change. */
             version: number | null;
             changes: components["schemas"]["Change"][];
         };
         Change: {
-            /** @description As the update call names it, or `status` or `verification`. */
+            /** @description The name in the update call, or `status` or `verification`. */
             field: string;
-            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
+            /** @description For a secret, its hint; a new one follows the word "replaced". */
             old: string | number | null;
-            /** @description Of a secret it is the hint, with "replaced" in front of a new one. */
+            /** @description For a secret, its hint; a new one follows the word "replaced". */
             new: string | number | null;
         };
         History: {
             items: components["schemas"]["Entry"][];
-            /** @description What `before` is for the next page; null on the last. */
+            /** @description Send it as `before` to get the next page; null on the last page. */
             nextBefore: number | null;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error400: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -456,13 +456,13 @@ export interface components {
             message: string;
             errors?: components["schemas"]["FieldError"][];
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error401: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -471,13 +471,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error403: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -486,13 +486,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error404: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -501,13 +501,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error405: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -516,13 +516,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error406: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -531,13 +531,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error412: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -546,13 +546,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error413: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -561,13 +561,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error415: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -576,13 +576,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error422: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -591,13 +591,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error429: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -606,13 +606,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error500: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -621,13 +621,13 @@ export interface components {
             /** @description For people. */
             message: string;
         };
-        /** @description What every answer under /web/ begins with. */
+        /** @description The first keys of every response under /web/. */
         Error503: {
             /** @description The version of the API. */
             version: string;
             /**
              * Format: int64
-             * @description When it was answered, in milliseconds since the epoch.
+             * @description The time of the response, in milliseconds since the epoch.
              */
             timestamp: number;
             success: boolean;
@@ -638,7 +638,7 @@ export interface components {
         };
     };
     responses: {
-        /** @description The body is not what the call takes. Nothing was written, and `errors` lists every bad field. */
+        /** @description The body is not valid. Nothing was written, and `errors` lists every bad field. */
         Error400: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -649,7 +649,7 @@ export interface components {
                 "application/json": components["schemas"]["Error400"];
             };
         };
-        /** @description No token, or none that is good: malformed, expired, not ours, a refresh token, or of a user who is gone, inactive or has a new password. Log in again. */
+        /** @description The token is missing, malformed, expired, not issued for this service, or a refresh token; or its user was deleted, was deactivated or changed the password. Log in again. */
         Error401: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -661,7 +661,7 @@ export interface components {
                 "application/json": components["schemas"]["Error401"];
             };
         };
-        /** @description The caller lacks the permission on the workspace, there is no such workspace, or the request did not come through the portal. */
+        /** @description The caller lacks the permission on the workspace, the workspace does not exist, or the request did not pass through the portal. */
         Error403: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -672,7 +672,7 @@ export interface components {
                 "application/json": components["schemas"]["Error403"];
             };
         };
-        /** @description The path is there, for another method. */
+        /** @description The path does not support this method. */
         Error405: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -684,7 +684,7 @@ export interface components {
                 "application/json": components["schemas"]["Error405"];
             };
         };
-        /** @description `Accept` leaves no room for application/json. */
+        /** @description `Accept` does not allow application/json. */
         Error406: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -717,7 +717,7 @@ export interface components {
                 "application/json": components["schemas"]["Error415"];
             };
         };
-        /** @description Too many requests. Wait as long as `Retry-After` says. */
+        /** @description Too many requests. Wait for the number of seconds in `Retry-After`. */
         Error429: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -729,7 +729,7 @@ export interface components {
                 "application/json": components["schemas"]["Error429"];
             };
         };
-        /** @description A fault of ours. Quote the `X-Request-Id` when you report it. */
+        /** @description An error in the service. Include the `X-Request-Id` if you report it. */
         Error500: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -740,7 +740,7 @@ export interface components {
                 "application/json": components["schemas"]["Error500"];
             };
         };
-        /** @description The database is away, somebody else is changing the same connection, or Stripe had to be asked and could not tell. Nothing was written; try again. */
+        /** @description The database is not available, somebody else is changing the same connection, or a key could not be checked with Stripe. Nothing was written; try again. */
         Error503: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -754,19 +754,19 @@ export interface components {
         };
     };
     parameters: {
-        /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+        /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
         "X-Request-Id": string;
     };
     requestBodies: never;
     headers: {
-        /** @description The id of this request, as it stands in our logs and in the audit. */
+        /** @description The ID of this request in the logs and in the audit. */
         "X-Request-Id": string;
         "Cache-Control": "no-store";
-        /** @description The connection's version, which rises with every write. Send it back as `If-Match`. */
+        /** @description The version of the connection, which increases with every write. Send it as `If-Match`. */
         ETag: string;
-        /** @description There, and true, where the connection was created by the same call before. */
+        /** @description Present if an earlier call with the same key created the connection. */
         "Idempotent-Replayed": "true";
-        /** @description So many seconds from now. */
+        /** @description The number of seconds to wait. */
         "Retry-After": number;
         "WWW-Authenticate": "Bearer";
         Allow: string;
@@ -779,7 +779,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path?: never;
@@ -818,7 +818,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -868,7 +868,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path?: never;
@@ -907,7 +907,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -945,17 +945,17 @@ export interface operations {
     listConnections: {
         parameters: {
             query?: {
-                /** @description Only those in use, or only the others. */
+                /** @description Only connections with this status. */
                 status?: "ACTIVE" | "INACTIVE";
                 /** @description A part of the name, in upper or lower case. */
                 search?: string;
-                /** @description How many at most. */
+                /** @description The number of items in a page. */
                 limit?: number;
-                /** @description The business ID of the last connection of the page before. */
+                /** @description The business ID of the last connection of the previous page. */
                 after?: string;
             };
             header?: {
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path: {
@@ -1023,7 +1023,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -1051,7 +1051,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path: {
@@ -1120,7 +1120,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -1158,13 +1158,13 @@ export interface operations {
     getHistory: {
         parameters: {
             query?: {
-                /** @description How many at most. */
+                /** @description The number of items in a page. */
                 limit?: number;
                 /** @description Only entries with a number below this one. */
                 before?: number;
             };
             header?: {
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path: {
@@ -1226,7 +1226,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -1265,9 +1265,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Any 1 to 255 printable ASCII characters except the comma, such as a UUID created when the form is opened. Send it again with the same body if no answer came: nothing is created twice. */
+                /** @description 1 to 255 printable ASCII characters except the comma, for example a UUID that is created when the form is opened. If no response arrives, send it again with the same body: nothing is created twice. */
                 "Idempotency-Key"?: string;
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path: {
@@ -1285,7 +1285,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The connection that was created, now or by the same call before. */
+            /** @description The connection that this call or an earlier one with the same key created. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1336,7 +1336,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -1355,7 +1355,7 @@ export interface operations {
             406: components["responses"]["Error406"];
             413: components["responses"]["Error413"];
             415: components["responses"]["Error415"];
-            /** @description The `Idempotency-Key` came with another body before. Nothing was created. */
+            /** @description The `Idempotency-Key` was used with another body. Nothing was created. */
             422: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1375,9 +1375,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The `ETag` of the state that was read, such as `"7"`. Where the connection has changed since, nothing is written and the answer is 412. Without it, the last write wins, field by field. */
+                /** @description The `ETag` of the state that you read, such as `"7"`. If the connection has changed since, nothing is written and the response is 412. Without it, the last write wins, field by field. */
                 "If-Match"?: string;
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path: {
@@ -1395,7 +1395,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The connection as it is now. */
+            /** @description The connection after the update. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1431,7 +1431,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -1481,7 +1481,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Set by the gateway, never by a frontend. 1 to 128 characters of `A-Z a-z 0-9 . _ : -` are taken as they are; anything else is replaced by a new UUID. */
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
                 "X-Request-Id"?: components["parameters"]["X-Request-Id"];
             };
             path: {
@@ -1499,7 +1499,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The connection, with what Stripe said. */
+            /** @description The connection, with the result. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1549,7 +1549,7 @@ export interface operations {
                         version: string;
                         /**
                          * Format: int64
-                         * @description When it was answered, in milliseconds since the epoch.
+                         * @description The time of the response, in milliseconds since the epoch.
                          */
                         timestamp: number;
                         success: boolean;
@@ -1564,7 +1564,7 @@ export interface operations {
             400: components["responses"]["Error400"];
             401: components["responses"]["Error401"];
             403: components["responses"]["Error403"];
-            /** @description The workspace has no such connection, or asking Stripe is switched off here. */
+            /** @description The workspace has no such connection, or verification is switched off. */
             404: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1581,7 +1581,7 @@ export interface operations {
             415: components["responses"]["Error415"];
             429: components["responses"]["Error429"];
             500: components["responses"]["Error500"];
-            /** @description Stripe could not tell; what was known of this key stays. Or the database is away. Try again. */
+            /** @description The key could not be checked, and the earlier result is kept; or the database is not available. Try again. */
             503: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
