@@ -6,14 +6,14 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Exactly the lock, whatever the index offers today; `pip check` finds what the lock lacks.
+# Install exactly the locked versions; `pip check` finds what the lock lacks.
 install = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $< && \
   { report="$$($(BIN)/python -m pip check)" || \
     { echo "$$report"; echo "Remove $(VENV) and try again."; exit 1; }; } && touch $@
 
 .PHONY: help run test quick check bench schema client requirements
 
-help: ## Say what can be made
+help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
 run: $(VENV)/installed .env ## Serve on HOST and PORT (127.0.0.1, 8000), with demo data
@@ -35,10 +35,10 @@ check: $(VENV)/complete ## Format, lint, types, imports, migrations, settings, d
 	$(BIN)/python -m tests.production check --deploy --fail-level WARNING
 	$(BIN)/python -m pytest -q tests/config/test_docs.py
 
-bench: $(VENV)/complete ## Measure the update call beside a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
+bench: $(VENV)/complete ## Compare the update call with a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
 	$(BIN)/python -W ignore:XDG_RUNTIME_DIR -m benchmarks $(ARGS)
 
-schema: $(VENV)/complete ## Keep the description of the API, after a change of it, in docs/openapi/
+schema: $(VENV)/complete ## Write the OpenAPI document to docs/openapi/ after a change of the API
 	$(BIN)/python -m tests.production spectacular --format openapi-json --validate --fail-on-warn | \
 	  $(BIN)/python -m tests.openapi_changes
 
@@ -54,7 +54,7 @@ requirements: $(VENV)/complete ## Compile the pinned requirements from the .in f
 .env: | $(VENV)/installed
 	@$(BIN)/python -m config.dotenv $@
 
-# The stamps are written last, so that an interrupted installation is taken up again.
+# The stamps are written last, so that an interrupted installation continues.
 $(VENV)/installed: requirements/production.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }

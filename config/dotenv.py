@@ -1,6 +1,6 @@
 """Write a private `.env` with random keys: `python -m config.dotenv [FILE]`.
 
-A file that is there already is left as it is: its keys encrypt what the database holds.
+An existing file is not changed, because its keys encrypt the secrets in the database.
 """
 
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 TEMPLATE = """\
-# Made once, for this machine alone. Whoever has these keys can read every stored secret, and
-# whoever loses FERNET_KEYS has lost them all: keep a copy in a safe place.
+# Created once for this machine. Anyone who has these keys can read every stored secret. If you
+# lose FERNET_KEYS, all secrets are lost: keep a copy in a safe place.
 DEBUG=true
 SECRET_KEY={secret_key}
 JWT_SIGNING_KEY={jwt_signing_key}
