@@ -9,6 +9,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 RESULT_SECONDS = 1
+# The check of a sample of the stored secrets.
+UNREADABLE = "stripe_connections.E010"
 # PostgreSQL says whether it is read-only or in recovery. SQLite writes the same number again, which
 # fails if the file is read-only or the disk is full.
 CAN_WRITE = {"postgresql": "SHOW transaction_read_only", "sqlite": "PRAGMA user_version = 0"}
@@ -62,11 +64,10 @@ class Readiness:
             self._is_migrated = self._is_migrated or _is_migrated()
             if not self._is_migrated:
                 return "migrations"
-            # The start-up check of a sample of the stored secrets, once more.
             found = run_checks(tags=[Tags.database], databases=[DEFAULT_DB_ALIAS])
         except Error:
             return "database"
-        return "keys" if any(message.is_serious() for message in found) else None
+        return "keys" if any(message.id == UNREADABLE for message in found) else None
 
 
 readiness = Readiness()
