@@ -8,9 +8,13 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from stripe_connections import search
-from stripe_connections.secrets.columns import column_names, described
+from stripe_connections.secrets.columns import (
+    FINGERPRINT_LENGTH,
+    HINT_LENGTH,
+    column_names,
+    described,
+)
 from stripe_connections.secrets.fields import EncryptedTextField, Secret
-from stripe_connections.secrets.hints import FINGERPRINT_LENGTH, HINT_LENGTH
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api.replies import (
     CAUSE_LENGTH,

@@ -20,7 +20,7 @@ from stripe_connections.models import (
     StripeConnection,
     StripeConnectionQuerySet,
 )
-from stripe_connections.secrets.hints import hint_of
+from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api.replies import Reply
 from stripe_connections.stripe_api.verification import (

@@ -1,17 +1,36 @@
-"""What is written when a connection gets a new secret."""
+"""The columns of a secret: its ciphertext, and what may be known without decrypting it."""
 
+import re
 from typing import Any
 
 from django.utils import timezone
 
-from stripe_connections.secrets.fields import encrypted
-from stripe_connections.secrets.hints import hint_of
-from stripe_connections.secrets.keyring import keyring
+from stripe_connections.secrets.keyring import keyring, secret_context
+
+# The last four characters are shown only of a secret that keeps at least as many others hidden
+# as it takes to make guessing hopeless (12 of 62 characters are 71 bits).
+MIN_HIDDEN_CHARACTERS = 12
+HINT_LENGTH = 32
+FINGERPRINT_LENGTH = 64
+
+# "sk_live_", "rk_test_", "sk_org_live_", "whsec_"
+# (https://docs.stripe.com/keys, https://docs.stripe.com/webhooks#verify-official-libraries).
+_prefix = re.compile(r"[a-z]{1,8}_(?:org_)?(?:(?:live|test)_)?")
 
 
 def column_names(name: str) -> tuple[str, str, str, str]:
     """The columns of a secret: ciphertext, hint, fingerprint and the time of its replacement."""
     return name, f"{name}_hint", f"{name}_fingerprint", f"{name}_replaced_at"
+
+
+def secret_columns(workspace_pk: int, biz_id: str, name: str, secret: str) -> dict[str, Any]:
+    """All columns of a new secret, by name: the ciphertext, and those of `described`.
+
+    `name` is one of SECRET_FIELDS. Only with this workspace and business id can the ciphertext be
+    decrypted.
+    """
+    known = described(name, secret)
+    return {name: encrypted(workspace_pk, biz_id, name, secret), **known}
 
 
 def described(name: str, secret: str) -> dict[str, Any]:
@@ -25,10 +44,17 @@ def described(name: str, secret: str) -> dict[str, Any]:
     return dict(zip(column_names(name)[1:], values, strict=True))
 
 
-def secret_columns(workspace_pk: int, biz_id: str, name: str, secret: str) -> dict[str, Any]:
-    """All columns of a new secret, by name; `described`, and the ciphertext first.
+def encrypted(workspace_id: int, biz_id: str, name: str, secret: str) -> bytes:
+    """The ciphertext of a secret of the field `name`; ValueError if its row is not known."""
+    if not (workspace_id and biz_id):
+        raise ValueError(f"{name} needs a connection with a workspace and a business id.")
+    return keyring().encrypt(secret, secret_context(workspace_id, biz_id, name))
 
-    `name` is one of SECRET_FIELDS; only with this workspace and business id can it be decrypted.
-    """
-    known = described(name, secret)
-    return {name: encrypted(workspace_pk, biz_id, name, secret), **known}
+
+def hint_of(secret: str) -> str:
+    """A secret as Stripe's dashboard shows it: "sk_live_…4242"."""
+    found = _prefix.match(secret)
+    prefix = found[0] if found else ""
+    hidden = len(secret) - len(prefix) - 4
+    tail = secret[-4:] if hidden >= MIN_HIDDEN_CHARACTERS else ""
+    return f"{prefix}…{tail}"

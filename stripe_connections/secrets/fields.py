@@ -7,6 +7,7 @@ import fernet_fields
 from cryptography.fernet import InvalidToken
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from stripe_connections.secrets.columns import encrypted
 from stripe_connections.secrets.keyring import keyring, secret_context
 
 
@@ -87,10 +88,3 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):
     def value_to_string(self, obj: Any) -> str:
         """Refused, so that no fixture holds a secret."""
         raise TypeError(f"{self.name} cannot be serialized. Back up the database instead.")
-
-
-def encrypted(workspace_id: int, biz_id: str, name: str, secret: str) -> bytes:
-    """The ciphertext of a secret of the field `name`; ValueError if its row is not known."""
-    if not (workspace_id and biz_id):
-        raise ValueError(f"{name} needs a connection with a workspace and a business id.")
-    return keyring().encrypt(secret, secret_context(workspace_id, biz_id, name))

@@ -27,8 +27,8 @@ from django.utils import timezone
 
 from config.observability import metrics
 from stripe_connections.models import StripeConnection, mode_of
+from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.fields import UndecryptableSecretError
-from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api.replies import Cause, Reply, Verification
 from workspaces import throttles

@@ -29,8 +29,8 @@ from stripe_connections import services
 from stripe_connections.api.serializers import UpdateConnectionSerializer
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
+from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.fields import UndecryptableSecretError
-from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.validation.fields import validate_api_key
 from tests.conftest import (

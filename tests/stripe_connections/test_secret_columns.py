@@ -2,8 +2,7 @@
 
 import pytest
 
-from stripe_connections.secrets.columns import secret_columns
-from stripe_connections.secrets.hints import hint_of
+from stripe_connections.secrets.columns import hint_of, secret_columns
 from stripe_connections.secrets.keyring import keyring
 from tests.conftest import random_api_key, random_webhook_secret
 

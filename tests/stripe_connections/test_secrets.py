@@ -7,7 +7,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from stripe_connections.models import StripeConnection
-from stripe_connections.secrets.hints import HINT_LENGTH, hint_of
+from stripe_connections.secrets.columns import HINT_LENGTH, hint_of
 from stripe_connections.secrets.keyring import Keyring, keyring
 from tests.conftest import plain, random_api_key
 

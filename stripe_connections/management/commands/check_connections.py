@@ -13,8 +13,8 @@ from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.fields import Secret, UndecryptableSecretError
-from stripe_connections.secrets.hints import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
