@@ -13,8 +13,8 @@ UPDATE = {
     "connectionName": "New",
     "connectionDescription": "New description",
     "stripeAccountId": "acct_new",
-    "apiKey": "sk_" + "test_new",
-    "webhookSecret": "whsec_new",
+    "apiKey": "sk_" + "test_newkey1234",
+    "webhookSecret": "whsec_newsecret1234",
     "partnerEndpoint": "https://new.example.com/",
     "configJson": '{"new": true}',
 }
