@@ -1,9 +1,10 @@
-"""What the commands on many connections share: options, exit codes, the summary at the end."""
+"""What the commands share: help, options, exit codes, and the summary at the end."""
 
 import os
 import sys
 import uuid
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import (
@@ -19,22 +20,22 @@ from stripe_connections.bulk.report import OutputClosedError, Report
 from stripe_connections.bulk.selection import add_selection_arguments, read_ids
 
 MAX_BATCH_SIZE = 5_000
-REST = "what was finished is kept. Run again for the rest."
+REST = "Finished batches are kept. Run the command again for the rest."
 INTERRUPTED = 130
 
 
-class ExplainedCommand(BaseCommand):
-    """A command whose help ends with `examples`, line by line, and whose failure is one line."""
+class PlainCommand(BaseCommand):
+    """A command whose help is the docstring of its module, and whose errors are one line."""
 
-    examples = ""
     # Django sets it to True.
     _called_from_command_line = False
 
+    def __init_subclass__(cls) -> None:
+        cls.help = sys.modules[cls.__module__].__doc__ or ""
+
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        lines = (f"  manage.py {line}" for line in self.examples.strip().splitlines())
-        epilog = "\n".join(("examples:", *lines))
         return super().create_parser(
-            prog_name, subcommand, formatter_class=_HelpFormatter, epilog=epilog, **kwargs
+            prog_name, subcommand, formatter_class=_HelpFormatter, **kwargs
         )
 
     def execute(self, *args: Any, **options: Any) -> Any:
@@ -49,46 +50,42 @@ class ExplainedCommand(BaseCommand):
             failure = CommandError("Interrupted.", returncode=INTERRUPTED)
         if not self._called_from_command_line:
             raise failure
-        # Without the name of the class, which Django puts in front.
+        # Without the name of the exception's class, which Django would write before the message.
         self.stderr.write(f"Error: {failure}")
         sys.exit(failure.returncode)
 
 
-class BulkCommand(ExplainedCommand):
-    """A command on many connections.
+class BulkCommand(PlainCommand):
+    """A command on many connections, whose subclasses implement `run`.
 
-    A subclass has `help`, `examples`, and `run`, which does the work and tells the report. The
-    exit code is 1 if anything failed, and 130 after Ctrl-C; what was finished by then stays.
+    The exit code is 1 if anything failed, and 130 after Ctrl-C. Finished batches are kept.
     """
 
     only_reads = False
+    batch_size = 1_000
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_selection_arguments(parser)
         parser.add_argument("--format", choices=("text", "json"), default="text")
         parser.add_argument(
             "--batch-size",
-            type=_batch_size,
-            default=1_000,
+            type=number(int, 1, MAX_BATCH_SIZE),
+            default=self.batch_size,
             metavar="N",
-            help="rows for each transaction (default: 1000)",
+            help="rows per transaction (default: %(default)s)",
         )
         if not self.only_reads:
             parser.add_argument(
-                "--apply", action="store_true", help="write; without it nothing is changed"
+                "--apply", action="store_true", help="write; without it, nothing is changed"
             )
 
     def handle(self, **options: Any) -> None:
-        """Run, sum up, and fail if a row did."""
+        """Run, write the summary, and raise a CommandError if anything failed."""
         command = type(self).__module__.rpartition(".")[2]
-        # One id for all that this run writes to the audit.
+        # All audit records of a run have the same ID.
         actor = Actor(None, Source.COMMAND, f"{command}-{uuid.uuid4()}")
-        report = Report(
-            self.stdout,
-            self.stderr,
-            is_json=options["format"] == "json",
-            verbosity=options["verbosity"],
-        )
+        is_json, verbosity = options["format"] == "json", options["verbosity"]
+        report = Report(self.stdout, self.stderr, is_json=is_json, verbosity=verbosity)
         figures: dict[str, Any] = {}
         problem = ""
         code = 1
@@ -96,12 +93,12 @@ class BulkCommand(ExplainedCommand):
             options["ids"] = read_ids(options["ids"]) if options["ids"] else None
             figures = self.run(report, actor, options) or {}
         except KeyboardInterrupt:
-            problem, code = f"Interrupted; {REST}", INTERRUPTED
+            problem, code = f"Interrupted. {REST}", INTERRUPTED
         except DatabaseError as error:
-            # Its text may quote a row.
-            problem = f"The database refused ({type(error).__name__}). Run again for the rest."
+            # Its text may contain values of a row.
+            problem = f"Database error ({type(error).__name__}). {REST}"
         except OutputClosedError:
-            problem = f"{report.problem} Stopped; {REST}"
+            problem = f"{report.problem} {REST}"
         report.close(is_applied=None if self.only_reads else options["apply"], **figures)
         if report.problem:
             abandon_output()
@@ -112,7 +109,7 @@ class BulkCommand(ExplainedCommand):
             raise CommandError(problem, returncode=code)
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any] | None:
-        """Do the work; what is returned is added to the JSON summary."""
+        """Do the work; the returned figures are added to the JSON summary."""
         raise NotImplementedError
 
 
@@ -122,18 +119,23 @@ def _require_output() -> None:
 
 
 def abandon_output() -> None:
-    """Discard what could not be written: the interpreter tries again when it exits."""
+    """Discard what could not be written: the interpreter would try again when it exits."""
     out = sys.__stdout__
     if out and sys.stdout is out:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
-def _batch_size(text: str) -> int:
-    size = int(text)
-    if not 0 < size <= MAX_BATCH_SIZE:
-        raise ArgumentTypeError(f"must be between 1 and {MAX_BATCH_SIZE}")
-    return size
+def number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
+    """The type of an argument: a number between `least` and `most`."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise ArgumentTypeError(f"must be between {least} and {most}")
+        return value
+
+    return number
 
 
 class _HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
-    """Django's order of options, and the examples line by line."""
+    """Django's order of the options, and a description that keeps its lines."""

@@ -1,4 +1,4 @@
-"""What becomes of the rows of a file."""
+"""Reads the rows of a file, and plans what happens to them."""
 
 import re
 from collections import defaultdict
@@ -24,14 +24,14 @@ from stripe_connections.validation.serializers import API_NAMES
 from workspaces import business_ids
 from workspaces.models import Workspace
 
-# A new connection has none of these to be selected by.
+# Options that never select a new connection, which has none of these yet.
 NOT_FOR_NEW = ("endpoint_host", "account", "status", "mode", "ids")
 TEXTS = ("connection_name", "connection_description")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the file and its `values`, columns and what they are to be; or what is wrong."""
+    """A row of the file with the new `values` of the columns, or why it cannot be used."""
 
     line: int
     cells: dict[str, Any] = field(default_factory=dict)
@@ -40,22 +40,20 @@ class Row:
 
     @property
     def biz_id(self) -> str | None:
-        """The business id of the connection, if the row has one."""
         return self.cells.get("bizId")
 
     @property
     def name(self) -> str:
-        """The connection's name, or nothing."""
+        """The connection's name, or ""."""
         return str(self.values.get("connection_name", ""))
 
     @property
     def key(self) -> str:
-        """What finds its connection: the business id, else workspace and name."""
+        """What its connection is found by: the business ID, or workspace and name."""
         return self.biz_id or f"{self.cells['workspaceId']} {self.name}"
 
 
 def batches(file: IO[bytes], size: int) -> Iterator[list[Row]]:
-    """The rows of a file, as they are read."""
     rows = _rows(file)
     while batch := list(islice(rows, size)):
         yield batch
@@ -77,27 +75,27 @@ def _row(line: int, cells: Cells) -> Row:
         raise cells
     biz_id, version = cells.get("bizId"), cells.get("version")
     if not isinstance(cells.get("workspaceId"), str):
-        raise RefusedError("workspaceId is needed.")
+        raise RefusedError("workspaceId is required.")
     if biz_id is not None and not business_ids.is_well_formed("sc", str(biz_id)):
-        raise RefusedError("bizId is sc_ followed by letters and digits.")
+        raise RefusedError("bizId must be sc_ followed by letters and digits.")
     if version is not None and not re.fullmatch(r"[0-9]+(\.0+)?", str(version)):
-        raise RefusedError("version is a number.")
+        raise RefusedError("version must be a number.")
     row = Row(line, cells, validated({n: cells[n] for n in API_NAMES.values() if n in cells}))
     if not (biz_id or row.name):
-        raise RefusedError("bizId or connectionName is needed.")
+        raise RefusedError("bizId or connectionName is required.")
     return row
 
 
 class ImportPlanner:
-    """Finds the connection of each row, and refuses rows that contradict it or another row."""
+    """Finds the connection of each row; refuses rows that contradict it or another row."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
-        # The line of each connection so far: one may be found by id and by name.
+        # The line of each connection so far, by everything that it can be found by.
         self._lines: dict[str, int] = {}
 
     def __call__(self, rows: Sequence[Row], *, is_locked: bool) -> Iterator[Plan]:
-        """Plan a batch; only a batch that is locked counts for the rows after it."""
+        """Plan a batch; rows of other batches are compared only with a locked one."""
         good = [row for row in rows if not row.refusal]
         found, held = _found(good, is_locked=is_locked)
         workspace_ids = {row.cells["workspaceId"] for row in good}
@@ -109,28 +107,30 @@ class ImportPlanner:
                 yield Plan(None, refusal=row.refusal or HELD, line=row.line)
                 continue
             try:
-                workspace = _workspace(row, by_id)
-                connection = _connection(row, workspace, found[row.key])
+                connection = _connection(row, by_id, found[row.key])
+                changes = _changes(row, connection)
                 if is_locked:
                     self._refuse_twice(row, connection)
             except RefusedError as error:
                 yield Plan(None, refusal=str(error), line=row.line)
                 continue
-            is_selected = connection.pk in selected if connection.pk else self._selects(workspace)
-            yield Plan(row.biz_id, connection if is_selected else None, row.values, line=row.line)
+            is_selected = connection.pk in selected or self._selects_new(connection)
+            yield Plan(row.biz_id, connection if is_selected else None, changes, line=row.line)
 
     def _selected(self, pks: Sequence[int]) -> set[int]:
-        """Those of `pks` that the options select."""
+        """The connections among `pks` that the options select."""
         selected = selection.selected(self._options).filter(pk__in=pks)
         if self._options["ids"] is not None:
             selected = selected.filter(biz_id__in=self._options["ids"])
         return set(selected.values_list("pk", flat=True))
 
-    def _selects(self, workspace: Workspace) -> bool:
-        """Whether the options select a new connection of `workspace`."""
+    def _selects_new(self, connection: StripeConnection) -> bool:
+        """Whether the options select a connection that is not saved yet."""
         tenants, workspaces = self._options["tenant"], self._options["workspace"]
+        workspace = connection.workspace
         return (
-            not any(self._options[name] for name in NOT_FOR_NEW)
+            connection.pk is None
+            and not any(self._options[name] for name in NOT_FOR_NEW)
             and (not tenants or workspace.tenant.biz_id in tenants)
             and (not workspaces or workspace.biz_id in workspaces)
         )
@@ -138,13 +138,13 @@ class ImportPlanner:
     def _refuse_twice(self, row: Row, connection: StripeConnection) -> None:
         for key in {row.key, connection.biz_id if connection.pk else row.key}:
             if (first := self._lines.setdefault(key, row.line)) != row.line:
-                raise RefusedError(f"It is about the same connection as line {first}.")
+                raise RefusedError(f"Line {first} has the same connection.")
 
 
 def _found(
     rows: list[Row], *, is_locked: bool
 ) -> tuple[dict[str, list[StripeConnection]], set[str]]:
-    """The connections that `rows` may be about, and the keys of held ones, by what finds them."""
+    """The connections of `rows` by each of their keys, and the keys of locked ones."""
     unnamed = [row for row in rows if not row.biz_id]
     named = Q(
         workspace__biz_id__in={row.cells["workspaceId"] for row in unnamed},
@@ -164,34 +164,36 @@ def _keys(connection: StripeConnection) -> tuple[str, str]:
     return connection.biz_id, f"{connection.workspace.biz_id} {connection.connection_name}"
 
 
-def _workspace(row: Row, workspaces: dict[str, Workspace]) -> Workspace:
-    """Its workspace, of the tenant that the row names."""
+def _connection(
+    row: Row, workspaces: dict[str, Workspace], found: list[StripeConnection]
+) -> StripeConnection:
+    """The connection to update, or an unsaved one."""
     workspace = workspaces.get(row.cells["workspaceId"])
-    tenant_id = row.cells.get("tenantBizId")
-    if workspace is None or tenant_id not in (None, workspace.tenant.biz_id):
-        raise RefusedError("There is no such workspace, or it is another tenant's.")
-    return workspace
-
-
-def _connection(row: Row, workspace: Workspace, found: list[StripeConnection]) -> StripeConnection:
-    """The one to update, or an unsaved one."""
+    if not workspace or row.cells.get("tenantBizId") not in (None, workspace.tenant.biz_id):
+        raise RefusedError("The workspace does not exist, or it belongs to another tenant.")
     if len(found) > 1:
-        raise RefusedError("Several connections have this name: give the bizId.")
+        raise RefusedError("Several connections have this name. Add the bizId.")
     if not found and not row.name:
-        raise RefusedError("There is no such connection, and a new one needs a connectionName.")
+        raise RefusedError("The connection does not exist. A new one needs a connectionName.")
     connection = found[0] if found else StripeConnection(workspace=workspace)
     if connection.workspace_id != workspace.pk:
         raise RefusedError("The connection of this bizId is in another workspace.")
-    new = different(connection, row.values)
-    if misread := [name for name in TEXTS if file_formats.is_misread(str(new.get(name)))]:
-        raise RefusedError(
-            f"{API_NAMES[misread[0]]}: its letters were misread (UTF-8 as Windows-1252). Export "
-            "with --bom, and edit that file."
-        )
-    version, now = str(row.cells.get("version", connection.version)), connection.version
-    if found and new and int(version.partition(".")[0]) != now:
-        raise RefusedError(
-            f"It has changed since the export (version {version}, now {now}). "
-            "Leave the version out to overwrite that."
-        )
     return connection
+
+
+def _changes(row: Row, connection: StripeConnection) -> dict[str, Any]:
+    """What the row changes, or all that it has of a new connection."""
+    changes = different(connection, row.values) if connection.pk else row.values
+    for name in TEXTS:
+        if file_formats.is_misread(str(changes.get(name))):
+            raise RefusedError(
+                f"{API_NAMES[name]}: Its letters were misread (UTF-8 as Windows-1252). Export "
+                "with --bom, and edit that file."
+            )
+    version, now = str(row.cells.get("version", connection.version)), connection.version
+    if connection.pk and changes and int(version.partition(".")[0]) != now:
+        raise RefusedError(
+            f"It has changed since the export (version {version}, now {now}). Remove the version "
+            "to overwrite the change."
+        )
+    return changes

@@ -1,12 +1,15 @@
 """How a command changes connections: plan, verify, lock, apply and report, batch by batch.
 
-A command gives the batches and a planner, which says what becomes of each row of a batch.
+A command provides the batches and a planner, which decides what happens to each row of a batch.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import OperationalError, transaction
 
@@ -22,62 +25,77 @@ from stripe_connections.models import (
 )
 from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply
-from stripe_connections.stripe_api.verification import (
-    VerificationError,
-    VerificationUnavailableError,
-    Verifier,
-)
+from stripe_connections.stripe_api.verification import Subject
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
-HELD = "Somebody else held it too long: run again."
+HELD = "Another transaction kept the row locked. Run the command again."
 
 
 class RefusedError(CommandError):
-    """A value or a row that cannot be used; the message says why, without quoting it."""
+    """A value or a row that cannot be used; the message never quotes it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of a row: `changes` of its connection, which is unsaved if it is a new one.
+    """What happens to a row: `changes` of its connection, which is unsaved if it is new.
 
-    Without a connection the row is skipped or, with a `refusal`, has failed.
+    Without a connection, the row is skipped or, with a `refusal`, has failed.
     """
 
     biz_id: str | None
     connection: StripeConnection | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     refusal: str = ""
-    # Of a file.
+    # The line of a file.
     line: int | None = None
 
 
-# Called with a batch and with `is_locked`: whether its connections must be locked to the end of the
-# transaction.
+# Called with a batch and with `is_locked`: whether to lock its connections until the transaction
+# ends.
 Planner = Callable[..., Iterable[Plan]]
 
 
 class Pipeline:
-    """Takes batches through all steps, as the options say."""
+    """Takes batches through all steps, according to the command's options."""
 
     def __init__(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
-        allow_mode_change = bool(options.get("allow_mode_change"))
-        self._report, self._actor = report, actor
-        self._writes = options["apply"]
-        self._verifier = Verifier(is_on=self._writes, allow_mode_change=allow_mode_change)
+        self.report, self.actor = report, actor
+        self.writes = options["apply"]
+        self.allow_mode_change = bool(options.get("allow_mode_change"))
+        self.verifier = verification.Verifier(options.get("rate", verification.COMMAND_RATE))
+        self._verifies = settings.STRIPE_VERIFY and self.writes
 
-    def run(self, batches: Iterable[Sequence[Any]], planner: Planner) -> None:
-        """Each batch in its own transaction, before which new keys and accounts are verified."""
-        for batch in batches:
-            self._verify(batch, planner)
-            self._apply(batch, planner)
+    @staticmethod
+    def add_mode_argument(parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--allow-mode-change",
+            action="store_true",
+            help="with STRIPE_VERIFY: a test key may replace a live key, and vice versa",
+        )
 
-    def run_whole(self, batches: Iterable[Sequence[Any]], planner: Planner) -> None:
-        """All batches in one transaction, of which nothing is kept if a row fails."""
-        if self._verifier.is_on:
-            # Not inside the transaction, and not for a file that is refused anyway.
+    def run(
+        self, batches: Iterable[Sequence[Any]], planner: Planner, *, is_whole: bool = False
+    ) -> None:
+        """Each batch in a transaction, or with `is_whole` all of them in one.
+
+        Verification requests are sent before a transaction begins.
+        """
+        with closing(self.verifier):
+            if is_whole:
+                self._run_whole(batches, planner)
+                return
+            for batch in batches:
+                self._verify(batch, planner)
+                self._apply(batch, planner)
+
+    def _run_whole(self, batches: Iterable[Sequence[Any]], planner: Planner) -> None:
+        """Nothing is kept if a row fails."""
+        if self._verifies:
             batches = list(batches)
-            self._verifier.is_on = not any(
+            # No request is sent for a file that is refused anyway.
+            self._verifies = not any(
                 plan.refusal for batch in batches for plan in planner(batch, is_locked=False)
             )
             for batch in batches:
@@ -87,92 +105,114 @@ class Pipeline:
             with transaction.atomic():
                 for batch in batches:
                     self._apply(batch, planner)
-                    self._writes = self._writes and not self._report.counts["failed"]
-                is_kept = not self._report.counts["failed"]
+                    self.writes = self.writes and not self.report.counts["failed"]
+                is_kept = not self.report.counts["failed"]
                 transaction.set_rollback(not is_kept)
         finally:
             if not is_kept:
-                self._report.discard()
+                self.report.discard()
 
     def _verify(self, batch: Sequence[Any], planner: Planner) -> None:
-        if self._verifier.is_on:
-            self._verifier.prepare(
-                (plan.connection, different(plan.connection, plan.changes))
-                for plan in planner(batch, is_locked=False)
-                if plan.connection
-            )
+        if not self._verifies:
+            return
+        for plan in planner(batch, is_locked=False):
+            # For the locked row, the error is raised again.
+            with suppress(RefusedError):
+                if plan.connection and (subject := self.subject(plan.connection, plan.changes)):
+                    self.verifier.send(subject)
+        self.verifier.wait()
 
     def _apply(self, batch: Sequence[Any], planner: Planner) -> None:
         with transaction.atomic():
             for plan in planner(batch, is_locked=True):
-                try:
-                    self._apply_one(plan)
-                except RefusedError as error:
-                    self._report.fail(plan.biz_id, str(error), plan.line)
-        self._report.advance(len(batch))
+                if plan.refusal:
+                    self.report.fail(plan.biz_id, plan.refusal, plan.line)
+                elif plan.connection is None:
+                    self.report.row("skipped", plan.biz_id)
+                else:
+                    self._apply_one(plan.connection, plan)
+        self.report.advance(len(batch))
 
-    def _apply_one(self, plan: Plan) -> None:
-        if plan.refusal:
-            raise RefusedError(plan.refusal)
-        if plan.connection is None:
-            self._report.row("skipped", plan.biz_id)
-        elif plan.connection.pk is None:
-            self._create(plan.connection, plan)
-        elif new := different(plan.connection, plan.changes):
-            self._update(plan.connection, new)
+    def _apply_one(self, connection: StripeConnection, plan: Plan) -> None:
+        try:
+            self.apply(connection, plan)
+        except RefusedError as error:
+            self.report.fail(plan.biz_id, str(error), plan.line)
+
+    def subject(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Subject | None:
+        """What must be verified before `changes` are written, if anything; RefusedError."""
+        with _refusals():
+            return verification.subject_of(
+                connection, changes, allow_mode_change=self.allow_mode_change
+            )
+
+    def reply(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Reply:
+        """Stripe's reply about the key of a locked row; RefusedError."""
+        # A dry run, too, refuses a change of mode.
+        subject = self.subject(connection, changes)
+        return self.verifier.reply(subject) if subject and self._verifies else Reply()
+
+    def apply(self, connection: StripeConnection, plan: Plan) -> None:
+        """Carry out the plan for a locked connection, and report it."""
+        if connection.pk is None:
+            self._create(connection, plan)
+        elif plan.changes:
+            self._update(connection, plan.changes)
         else:
-            self._report.row("unchanged", plan.biz_id)
+            self.report.row("unchanged", connection.biz_id)
 
     def _create(self, connection: StripeConnection, plan: Plan) -> None:
-        reply = self._reply(connection, plan.changes)
+        reply = self.reply(connection, plan.changes)
         biz_id = plan.biz_id
-        if self._writes:
-            created = services.create_connection(
-                workspace=connection.workspace,
-                values=plan.changes,
-                actor=self._actor,
-                biz_id=biz_id,
-                reply=reply,
-            )
+        if self.writes:
+            with _refusals():
+                created = services.create_connection(
+                    workspace=connection.workspace,
+                    values=plan.changes,
+                    actor=self.actor,
+                    biz_id=biz_id,
+                    reply=reply,
+                )
             biz_id = created.biz_id
         name = plan.changes["connection_name"]
-        self._report.row("changed", biz_id, f"new: {name!r}", line=plan.line, isNew=True)
+        self.report.row("changed", biz_id, f"new: {name!r}", line=plan.line, isNew=True)
 
-    def _update(self, connection: StripeConnection, new: Mapping[str, Any]) -> None:
-        """Write `new` values over those of a locked connection, and report both."""
-        reply = self._reply(connection, new)
+    def _update(self, connection: StripeConnection, changes: Mapping[str, Any]) -> None:
+        reply = self.reply(connection, changes)
         shown = {
-            API_NAMES[n]: [_named(n, connection.shown(n)), _shown(n, v)] for n, v in new.items()
+            API_NAMES[name]: [_named(name, connection.shown(name)), _shown(name, value)]
+            for name, value in changes.items()
         }
-        if self._writes:
-            saved = services.update_connection(
-                workspace=connection.workspace,
-                biz_id=connection.biz_id,
-                changes=new,
-                actor=self._actor,
-                reply=reply,
-                allow_mode_change=self._verifier.allow_mode_change,
-            )
+        if self.writes:
+            with _refusals():
+                saved = services.update_connection(
+                    workspace=connection.workspace,
+                    biz_id=connection.biz_id,
+                    changes=changes,
+                    actor=self.actor,
+                    reply=reply,
+                    allow_mode_change=self.allow_mode_change,
+                )
             if reply.at:
-                shown["verification"] = [
-                    connection.outcome.verification,
-                    saved.outcome.verification,
-                ]
-        text = ", ".join(f"{name}: {old!r} -> {value!r}" for name, (old, value) in shown.items())
-        self._report.row("changed", connection.biz_id, text, changes=shown)
+                outcomes = (connection.outcome, saved.outcome)
+                shown["verification"] = [outcome.verification for outcome in outcomes]
+        text = ", ".join(f"{name}: {old!r} -> {new!r}" for name, (old, new) in shown.items())
+        self.report.row("changed", connection.biz_id, text, changes=shown)
 
-    def _reply(self, connection: StripeConnection, new: Mapping[str, Any]) -> Reply:
-        """Stripe's reply for a locked row; RefusedError if it rules `new` values out."""
-        try:
-            return self._verifier.reply(connection, new)
-        except VerificationError as error:
-            raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
-        except VerificationUnavailableError as error:
-            raise RefusedError(f"The key could not be checked. {error}".strip()) from None
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise a RefusedError if verification does not allow a change."""
+    try:
+        yield
+    except verification.VerificationError as error:
+        raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
+    except verification.VerificationUnavailableError as error:
+        raise RefusedError(f"The key could not be checked. {error}".strip()) from None
 
 
 def planner_of(wanted: Callable[[StripeConnection], Mapping[str, Any] | None]) -> Planner:
-    """Plans what is `wanted` for the connections of some primary keys; None skips one."""
+    """A planner for primary keys: the `wanted` values of each connection, or None to skip it."""
 
     def planner(pks: Sequence[int], *, is_locked: bool) -> Iterator[Plan]:
         connections = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
@@ -180,12 +220,14 @@ def planner_of(wanted: Callable[[StripeConnection], Mapping[str, Any] | None]) -
         yield from (Plan(connection.biz_id, refusal=HELD) for connection in held)
         for connection in free:
             try:
-                changes = wanted(connection)
+                values = wanted(connection)
             except RefusedError as error:
                 yield Plan(connection.biz_id, refusal=str(error))
+                continue
+            if values is None:
+                yield Plan(connection.biz_id)
             else:
-                is_skipped = changes is None
-                yield Plan(connection.biz_id, None if is_skipped else connection, changes or {})
+                yield Plan(connection.biz_id, connection, different(connection, values))
 
     return planner
 
@@ -193,10 +235,10 @@ def planner_of(wanted: Callable[[StripeConnection], Mapping[str, Any] | None]) -
 def loaded(
     connections: StripeConnectionQuerySet, *, is_locked: bool
 ) -> tuple[list[StripeConnection], list[StripeConnection]]:
-    """With workspace and tenant: the rows that are free, and those that somebody else holds.
+    """With workspace and tenant: the free rows, and those that another transaction has locked.
 
-    With `is_locked`, which needs a transaction, the free ones are locked to its end. A row is held
-    if it cannot be locked within LOCK_TIMEOUT_SECONDS.
+    With `is_locked`, the free rows are locked until the surrounding transaction ends. A row counts
+    as locked if the lock is not granted within LOCK_TIMEOUT_SECONDS.
     """
     connections = connections.select_related("workspace__tenant")
     if not is_locked:
@@ -205,7 +247,7 @@ def loaded(
         with transaction.atomic():
             return list(connections.for_update(services.lock_timeout())), []
     except OperationalError:
-        # SQLite locks the whole database, and before this transaction has begun.
+        # Not on SQLite, where a transaction locks the whole database when it begins.
         free = list(connections.select_for_update(of=("self",), skip_locked=True))
     return free, list(connections.exclude(pk__in=[connection.pk for connection in free]))
 
@@ -215,18 +257,18 @@ def validated(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return ChangesSerializer().to_internal_value(values)
     except InvalidFieldsError as error:
-        found = [(entry["field"], entry["message"]) for entry in error.errors or ()]
-    raise RefusedError(" ".join(f"{name}: {text}" if name else text for name, text in found))
+        errors = [(entry["field"], entry["message"]) for entry in error.errors or ()]
+    raise RefusedError(" ".join(f"{name}: {text}" if name else text for name, text in errors))
 
 
-def different(connection: StripeConnection, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `changes` that would change something."""
-    return {n: v for n, v in changes.items() if _differs(connection, n, v)}
+def different(connection: StripeConnection, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that differ from the connection's."""
+    return {name: new for name, new in values.items() if _differs(connection, name, new)}
 
 
 def _differs(connection: StripeConnection, name: str, value: Any) -> bool:
     if name in SECRET_FIELDS:
-        # Without decrypting the old one, which may be unreadable.
+        # The stored secret may be unreadable, so it is not decrypted.
         fingerprint = getattr(connection, f"{name}_fingerprint")
         return fingerprint not in keyring().fingerprints(value)
     return bool(getattr(connection, name) != value)

@@ -73,27 +73,22 @@ def batches(
     connections: StripeConnectionQuerySet,
     options: dict[str, Any],
     report: Report,
-    times: int = 1,
-    shares: int = 1,
+    size: int | None = None,
 ) -> Iterator[list[int]]:
-    """The primary keys of `connections` in order, `times` batches at a time, of `--ids` only.
+    """The primary keys of `connections` in order; with `--ids`, only of those.
 
-    With `shares` they are in so many parts of one size, or twice as many, or three times.
-
-    An id that no connection has is told to the report as failed, one that was not picked as
-    skipped.
+    A batch has `size` keys, by default the value of `--batch-size`. An ID without a connection is
+    reported as failed, and one that is not among `connections` as skipped.
     """
-    size = options["batch_size"] * times
+    size = size or options["batch_size"]
     if options["ids"] is None:
-        total = connections.count()
-        report.start(total)
-        parts = -(-total // (size * shares)) * shares
-        yield from _in_order(connections, -(-total // parts) if parts else size)
+        report.start(connections.count())
+        yield from _in_order(connections, size)
         return
     report.start(len(options["ids"]))
     for start in range(0, len(options["ids"]), size):
         ids = options["ids"][start : start + size]
-        known = set(_keys(StripeConnection.objects.all(), ids))
+        known = _keys(StripeConnection.objects.all(), ids)
         picked = _keys(connections, ids)
         for biz_id in ids:
             if biz_id not in known:

@@ -12,10 +12,8 @@ command sends many requests; its `Verifier` does that for it.
 """
 
 import logging
-from argparse import ArgumentParser
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Thread
@@ -208,37 +206,12 @@ def for_account(reply: Reply, account_id: str | None) -> Reply:
 class Verifier:
     """The requests of a command: each key once, a few at a time, `rate` a second."""
 
-    def __init__(
-        self, *, rate: float = COMMAND_RATE, is_on: bool = True, allow_mode_change: bool = False
-    ) -> None:
-        self.is_on = bool(settings.STRIPE_VERIFY and is_on)
-        self.allow_mode_change = allow_mode_change
+    def __init__(self, rate: float = COMMAND_RATE) -> None:
         self._gap = 1 / rate
         self._executor = ThreadPoolExecutor(MAX_AT_ONCE)
         # When the next request may be sent: about an account, and about any (None).
         self._free_at: dict[str | None, float] = {}
         self._sent: dict[tuple[str, str | None], Future[Reply]] = {}
-
-    @staticmethod
-    def add_argument(parser: ArgumentParser) -> None:
-        """The option that allows a change of mode."""
-        parser.add_argument(
-            "--allow-mode-change",
-            action="store_true",
-            help="with STRIPE_VERIFY: a test key may replace a live key, and the other way round",
-        )
-
-    def prepare(self, rows: Iterable[tuple[StripeConnection, Mapping[str, Any]]]) -> None:
-        """Verify what must be before these changes are written. Outside any transaction."""
-        if not self.is_on:
-            return
-        for connection, changes in rows:
-            # `reply` raises it again, for the locked row.
-            with suppress(VerificationError):
-                subject = subject_of(connection, changes, allow_mode_change=self.allow_mode_change)
-                if subject:
-                    self.send(subject)
-        wait(self._sent.values())
 
     def send(self, subject: Subject) -> Future[Reply]:
         """Send a request, unless the same one was sent before."""
@@ -248,15 +221,14 @@ class Verifier:
             self._sent[name] = self._executor.submit(verify, subject, rate=None)
         return self._sent[name]
 
-    def reply(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Reply:
-        """The reply for a locked row; raises like `judged`, also if its key was replaced since."""
-        subject = subject_of(connection, changes, allow_mode_change=self.allow_mode_change)
-        if subject is None or not self.is_on:
-            return Reply()
+    def wait(self) -> None:
+        """Wait for every reply. Outside any transaction."""
+        wait(self._sent.values())
+
+    def reply(self, subject: Subject) -> Reply:
+        """The reply to a request, or an unverified one without `fingerprints` if none was sent."""
         sent = self._sent.get(_request_name(subject))
-        reply = sent.result() if sent else Reply(at=timezone.now())
-        judged(reply, connection, changes, allow_mode_change=self.allow_mode_change)
-        return reply
+        return sent.result() if sent else Reply(at=timezone.now())
 
     def close(self) -> None:
         """Send no more; what was sent ends within seconds."""
@@ -328,9 +300,11 @@ def _within(deadline: float, subject: Subject) -> Reply:
 
     def run() -> None:
         try:
-            replies.put(request.reply())
+            reply = request.reply()
         finally:
+            # Released before the caller continues, because it may send the next request at once.
             _places.release()
+        replies.put(reply)
 
     if deadline <= 0:
         return Reply(cause=Cause.UNREACHABLE.value)

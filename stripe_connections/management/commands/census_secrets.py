@@ -1,4 +1,12 @@
-"""Count the secrets by the key that they are under, and say which key may be dropped."""
+"""Count the secrets by the key of FERNET_KEYS that they are encrypted under.
+
+Unreadable, empty and plaintext secrets are counted, too. The exit code is 1 while a retired key is
+needed or a secret cannot be decrypted.
+
+Examples:
+  manage.py census_secrets
+  manage.py census_secrets --tenant tn_xyz789 --format json
+"""
 
 from typing import Any
 
@@ -10,17 +18,6 @@ from stripe_connections.models import StripeConnection
 
 
 class Command(command.BulkCommand):
-    """A connection fails that holds an unreadable or plaintext secret, or needs a retired key."""
-
-    help = (
-        "Count the secrets by the key of FERNET_KEYS that they are under, and the unreadable, "
-        "empty and plaintext ones. The exit code is 1 while a retired key is needed or a secret "
-        "cannot be read."
-    )
-    examples = """
-census_secrets
-census_secrets --tenant tn_xyz789 --format json
-"""
     only_reads = True
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,13 @@
-"""Find connections whose stored values do not hold together or that today's rules refuse."""
+"""Find connections with invalid data. Nothing is written.
+
+Checks that every secret can be decrypted, that hints and fingerprints match their secrets, that
+the constraints of the database hold, and that names, endpoints and configurations are valid under
+today's rules.
+
+Examples:
+  manage.py check_connections
+  manage.py check_connections --workspace ws_demo --format json
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,17 +32,6 @@ Finding = tuple[str, str, str]
 
 
 class Command(command.BulkCommand):
-    """A connection with anything wrong counts as failed, a sound one as unchanged."""
-
-    help = (
-        "Check that every secret can be decrypted, that hints and fingerprints belong to their "
-        "secrets, that the database's constraints hold, and that names, endpoints and "
-        "configurations pass today's rules. Nothing is written."
-    )
-    examples = """
-check_connections
-check_connections --workspace ws_demo --format json
-"""
     only_reads = True
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:

@@ -1,4 +1,12 @@
-"""Write connections to a file that people can edit and import_connections takes back."""
+"""Write connections to standard output, as CSV or JSON lines.
+
+An export has hints and fingerprints, but no secrets. Edit the file and read it with
+import_connections.
+
+Examples:
+  manage.py export_connections > all.csv
+  manage.py export_connections --tenant tn_xyz789 --status ACTIVE --format json > active.jsonl
+"""
 
 import os
 import sys
@@ -19,19 +27,7 @@ BYTE_ORDER_MARK = "\ufeff"
 BROKEN_PIPE = 141
 
 
-class Command(command.ExplainedCommand):
-    """Streams: a million rows take no more memory than a hundred."""
-
-    help = (
-        "Write connections to standard output, as CSV or JSON lines. Secrets are never in it, "
-        "only their hints and fingerprints. import_connections takes the file back."
-    )
-
-    examples = """
-export_connections > all.csv
-export_connections --tenant tn_xyz789 --status ACTIVE --format json > active.jsonl
-"""
-
+class Command(command.PlainCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         selection.add_selection_arguments(parser)
         parser.add_argument(

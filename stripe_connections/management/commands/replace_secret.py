@@ -1,4 +1,13 @@
-"""A key has leaked or was rolled: find who holds it, and replace it."""
+"""Find every connection that has a secret, and replace the secret or deactivate the connections.
+
+Without --old-file and --old-env, the first line of standard input is the secret to find. In the
+same way, the next line is the new secret.
+
+Examples:
+  manage.py replace_secret --deactivate < leaked.txt
+  manage.py replace_secret --old-file leaked.txt --new-file new.txt --apply
+  manage.py replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
+"""
 
 import getpass
 import os
@@ -13,26 +22,12 @@ from stripe_connections.bulk.pipeline import Pipeline, planner_of, validated
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.keyring import keyring
-from stripe_connections.stripe_api.verification import Verifier
 from stripe_connections.validation.serializers import API_NAMES
 
 MAX_BYTES = 4_096
 
 
 class Command(command.BulkCommand):
-    """Found by fingerprint, under every key of the ring, so nothing is decrypted."""
-
-    help = (
-        "Find every connection that holds a secret, and replace the secret or deactivate the "
-        "connections. Without --old-file and --old-env, the first line of standard input is the "
-        "secret to look for; likewise the next line is the new one."
-    )
-    examples = """
-replace_secret --deactivate < leaked.txt
-replace_secret --old-file leaked.txt --new-file new.txt --apply
-replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply --format json
-"""
-
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         for name, text in (("old", "the secret to look for"), ("new", "the new secret")):
@@ -41,7 +36,7 @@ replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
             group.add_argument(
                 f"--{name}-env", metavar="NAME", help=f"an environment variable that holds {text}"
             )
-        Verifier.add_argument(parser)
+        Pipeline.add_mode_argument(parser)
         parser.add_argument(
             "--deactivate", action="store_true", help="set the status INACTIVE; takes no new secret"
         )

@@ -1,89 +1,79 @@
-"""Bring every secret under the first of FERNET_KEYS, while the service runs."""
+"""Encrypt every secret again, under the first of FERNET_KEYS, while the service runs.
 
+Secrets that are already encrypted under the first key are not changed. To use several processors
+or machines, start the command several times: the runs share the rows (on PostgreSQL).
+
+Examples:
+  manage.py rotate_secrets
+  manage.py rotate_secrets --apply
+  manage.py rotate_secrets --apply --tenant tn_xyz789 --format json
+"""
+
+import gc
 import time
-from argparse import ArgumentParser
 from array import array
-from collections.abc import Iterable
-from functools import partial
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
+from stripe_connections.bulk.pipeline import HELD
 from stripe_connections.bulk.report import Report
-from stripe_connections.bulk.rotation import Reencryption, reencrypt_connections
-from stripe_connections.bulk.workers import workers
+from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import StripeConnection
 
-# Seconds to wait before the rows that somebody else held are tried again.
+# Seconds to wait before rows that another transaction has locked are tried again.
 PAUSES = (0, 0.1, 0.5, 2, 5)
 
-# A row and its new version fit on one page, and no index is written, where a batch takes few rows
-# of each page: what the batch before has left behind there is free by then. It halves the work of
-# PostgreSQL and keeps the table from growing.
+# A batch takes every tenth row of a window. PostgreSQL then finds space for the new version of a
+# row on the same page, where the previous batch left old versions, and updates no index. This
+# halves its work and keeps the table from growing.
 STRIDE = 10
 
 
 class Command(command.BulkCommand):
-    """Re-encrypt in batches; what somebody else holds for the moment is tried again at the end."""
-
-    help = (
-        "Re-encrypt every secret under the first of FERNET_KEYS, while the service runs. Rows that "
-        "are under it already are left as they are. Several machines at once share the work."
-    )
-    examples = """
-rotate_secrets
-rotate_secrets --apply --workers 2
-rotate_secrets --apply --tenant tn_xyz789 --format json
-"""
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        super().add_arguments(parser)
-        parser.add_argument(
-            "--workers", type=int, default=1, metavar="N", help="processes that share the work"
-        )
-
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
+        # Otherwise, the garbage collector would look through all of Django again after every few
+        # thousand tokens, and take an eighth of the time.
+        gc.freeze()
         size = options["batch_size"]
-        work = partial(_reencrypt, size=size, actor=actor, is_dry_run=not options["apply"])
-        with workers(options["workers"]) as do:
-            windows = selection.batches(
-                selection.selected(options),
-                options,
-                report,
-                times=STRIDE,
-                shares=options["workers"],
-            )
-            held = _tell(report, do(work, windows))
-            for pause in PAUSES:
-                if not held:
-                    break
+        windows = selection.batches(selection.selected(options), options, report, size * STRIDE)
+        held = _reencrypt(_strided(windows, size), report, actor, options)
+        for pause in PAUSES:
+            if held:
                 time.sleep(pause)
-                slices = (held[start : start + size] for start in range(0, len(held), size))
-                held = _tell(report, do(work, slices))
-        for start in range(0, len(held), size):
-            # Not those that have been deleted meanwhile.
-            connections = StripeConnection.objects.filter(pk__in=held[start : start + size])
-            for biz_id in connections.values_list("biz_id", flat=True):
-                report.fail(biz_id, "Somebody else held it all the time: run again.")
+                held = _reencrypt(_sliced(held, size), report, actor, options)
+        for pks in _sliced(held, size):
+            # Rows that were deleted in the meantime are not reported.
+            found = StripeConnection.objects.filter(pk__in=pks)
+            for biz_id in found.values_list("biz_id", flat=True):
+                report.fail(biz_id, HELD)
 
 
-def _reencrypt(window: list[int], *, size: int, **options: Any) -> list[Reencryption]:
-    """A window in batches of `size`, by one process: two would write the same pages in turn."""
-    stride = -(-len(window) // size)
-    return [reencrypt_connections(window[n::stride], **options) for n in range(stride)]
+def _strided(windows: Iterable[list[int]], size: int) -> Iterator[Sequence[int]]:
+    for window in windows:
+        stride = -(-len(window) // size)
+        yield from (window[start::stride] for start in range(stride))
 
 
-def _tell(report: Report, results: Iterable[list[Reencryption]]) -> "array[int]":
-    """Add the results up; the primary keys that were held, in 8 bytes each."""
+def _sliced(pks: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (pks[start : start + size] for start in range(0, len(pks), size))
+
+
+def _reencrypt(
+    batches: Iterable[Sequence[int]], report: Report, actor: Actor, options: dict[str, Any]
+) -> Sequence[int]:
+    """Encrypt batch by batch, and report; returns the primary keys of locked rows."""
+    # A primary key takes 8 bytes here.
     held = array("q")
-    for result in chain.from_iterable(results):
+    for pks in batches:
+        result = reencrypt_connections(pks, actor=actor, is_dry_run=not options["apply"])
         held.extend(result.held)
         changed = [pk for pk in result.changed if pk not in result.unreadable]
         report.counts["changed"] += len(changed)
         report.counts["unchanged"] += len(result.unchanged)
         for secrets in result.unreadable.values():
             fields = ", ".join(name for _, name in secrets)
-            report.fail(secrets[0][0], f"No key of FERNET_KEYS can read in this row: {fields}.")
+            report.fail(secrets[0][0], f"No key of FERNET_KEYS can decrypt in this row: {fields}.")
         report.advance(len(changed) + len(result.unchanged) + len(result.unreadable))
     return held

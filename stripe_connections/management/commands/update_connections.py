@@ -1,4 +1,14 @@
-"""Set fields on many connections, and move endpoints to another host."""
+"""Set fields of many connections under the API's names, and move endpoints to another host.
+
+The dry run prints old and new values. To change secrets, use replace_secret or
+import_connections.
+
+Examples:
+  manage.py update_connections --tenant tn_xyz789 --set status=INACTIVE
+  manage.py update_connections --account acct_1234567890 --set-null connectionDescription --apply
+  manage.py update_connections --rewrite-host old.example.com=new.example.com --apply
+  cut -d, -f3 broken.csv | manage.py update_connections --ids - --set status=INACTIVE --apply
+"""
 
 import re
 from argparse import ArgumentParser
@@ -15,19 +25,6 @@ from stripe_connections.validation.serializers import SECRET_NAMES
 
 
 class Command(command.BulkCommand):
-    """New values are checked before a row is read, a rewritten endpoint with its row."""
-
-    help = (
-        "Set fields on many connections, under the API's names, and rewrite endpoint hosts. The "
-        "dry run shows old and new. For secrets there are replace_secret and import_connections."
-    )
-    examples = """
-update_connections --tenant tn_xyz789 --set status=INACTIVE
-update_connections --account acct_1234567890 --set-null connectionDescription --apply
-update_connections --rewrite-host old.example.com=new.example.com --apply
-cut -d, -f3 broken.csv | manage.py update_connections --ids - --set status=INACTIVE --apply
-"""
-
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(

@@ -280,7 +280,7 @@ def test_row_held_too_long_has_failed_and_others_go_on(
     assert failed == {
         "outcome": "failed",
         "bizId": "sc_held",
-        "error": "Somebody else held it too long: run again.",
+        "error": "Another transaction kept the row locked. Run the command again.",
     }
     assert changed["bizId"] == "sc_free"
     assert stored(held) == before
@@ -297,7 +297,7 @@ def test_import_names_a_row_held_too_long(workspace, make_connection, stored, se
     with Holder(held):
         result = run("import_connections", "-", "--apply", stdin=rows)
 
-    error = "Somebody else held it too long: run again."
+    error = "Another transaction kept the row locked. Run the command again."
     assert (result.code, result.counts) == (1, (0, 0, 0, 1))
     assert result.json["rows"] == [{"outcome": "failed", "bizId": None, "line": 2, "error": error}]
     assert stored(held) == before
@@ -307,7 +307,7 @@ def test_import_names_a_row_held_too_long(workspace, make_connection, stored, se
 def test_help_has_examples(name):
     help_text = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
 
-    assert f"examples:\n  manage.py {name}" in help_text.format_help()
+    assert f"Examples:\n  manage.py {name}" in help_text.format_help()
 
 
 def test_all_records_of_a_run_have_one_id(rows):

@@ -119,5 +119,5 @@ def test_no_secret_is_printed(connection):
 
     result = run("check_connections")
 
-    assert findings(result) == [("sc_abc123", "apiKey", "invalid")]
+    assert findings(result) == [("sc_abc123", "apiKey", "not_a_stripe_secret")]
     assert secret not in result.everything

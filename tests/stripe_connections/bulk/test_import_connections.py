@@ -263,15 +263,15 @@ def test_change_since_the_export_is_not_overwritten(connection, stored):
 GOOD = {"workspaceId": "ws_demo", "bizId": "sc_abc123", "connectionName": "New"}
 BAD = [
     ({"workspaceId": "ws_other", "bizId": "sc_abc123"}, "is in another workspace"),
-    ({"workspaceId": "ws_none", "connectionName": "x"}, "There is no such workspace"),
-    ({**GOOD, "tenantBizId": "tn_other"}, "or it is another tenant's"),
-    ({"bizId": "sc_abc123"}, "workspaceId is needed"),
-    ({"workspaceId": "ws_demo"}, "bizId or connectionName is needed"),
-    ({"workspaceId": "ws_demo", "bizId": "sc_none"}, "a new one needs a connectionName"),
-    ({**GOOD, "bizId": "=cmd()"}, "bizId is sc_ followed by letters and digits"),
-    ({**GOOD, "bizId": 1}, "bizId is sc_"),
-    ({**GOOD, "workspaceId": 1}, "workspaceId is needed"),
-    ({**GOOD, "version": "x"}, "version is a number"),
+    ({"workspaceId": "ws_none", "connectionName": "x"}, "The workspace does not exist"),
+    ({**GOOD, "tenantBizId": "tn_other"}, "or it belongs to another tenant"),
+    ({"bizId": "sc_abc123"}, "workspaceId is required"),
+    ({"workspaceId": "ws_demo"}, "bizId or connectionName is required"),
+    ({"workspaceId": "ws_demo", "bizId": "sc_none"}, "A new one needs a connectionName"),
+    ({**GOOD, "bizId": "=cmd()"}, "bizId must be sc_ followed by letters and digits"),
+    ({**GOOD, "bizId": 1}, "bizId must be sc_"),
+    ({**GOOD, "workspaceId": 1}, "workspaceId is required"),
+    ({**GOOD, "version": "x"}, "version must be a number"),
     ({**GOOD, "connectionName": None}, "connectionName: "),
     ({**GOOD, "connectionName": 1}, "connectionName: "),
     ({**GOOD, "apiKey": None}, "apiKey: "),
@@ -389,7 +389,7 @@ def test_same_connection_twice_is_refused(connection, stored, second):
 
     result = imported("\n".join(map(json.dumps, [GOOD, second])), "--apply")
 
-    error = {"line": 2, "error": "It is about the same connection as line 1."}
+    error = {"line": 2, "error": "Line 1 has the same connection."}
     assert (result.json["rows"][0] | error) == result.json["rows"][0]
     assert stored(connection) == before
 
@@ -402,7 +402,7 @@ def test_text_that_a_spreadsheet_misread_is_refused(connection, stored, name):
     result = imported(json.dumps({**GOOD, name: misread}), "--apply")
 
     assert result.code == 1
-    assert result.json["rows"][0]["error"].startswith(f"{name}: its letters were misread")
+    assert result.json["rows"][0]["error"].startswith(f"{name}: Its letters were misread")
     assert stored(connection) == before
 
 
@@ -438,7 +438,7 @@ def test_new_connection_twice_in_a_file_is_refused(workspace, size):
 
     result = imported(f"{row}\n{row}", "--apply", "--batch-size", size)
 
-    assert result.json["rows"][0]["error"] == "It is about the same connection as line 1."
+    assert result.json["rows"][0]["error"] == "Line 1 has the same connection."
     assert not StripeConnection.objects.exists()
 
 
@@ -449,7 +449,7 @@ def test_ambiguous_name_is_refused(workspace, make_connection):
 
     result = imported(text, "--apply")
 
-    assert result.json["rows"][0]["error"] == "Several connections have this name: give the bizId."
+    assert result.json["rows"][0]["error"] == "Several connections have this name. Add the bizId."
 
 
 def test_rows_that_are_not_picked_are_skipped(connection, other_workspace, make_connection):

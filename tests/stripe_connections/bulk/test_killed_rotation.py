@@ -56,7 +56,7 @@ class Scene:
         return process.returncode, output
 
     def rotate(self, **options):
-        arguments = ("--apply", "--workers", "2", "--batch-size", "20", "--format", "json")
+        arguments = ("--apply", "--batch-size", "20", "--format", "json")
         command = ("manage.py", "rotate_secrets", *arguments)
         return self.start(*command, stderr=subprocess.PIPE, **options)
 

@@ -2,20 +2,15 @@
 
 import json
 import threading
-from io import StringIO
-from itertools import chain
 
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
-from django.core.management.base import OutputWrapper
 from django.db import connection as database
 from django.db import connections
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.bulk import selection
-from stripe_connections.bulk.report import Report
 from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from stripe_connections.secrets.keyring import Keyring, keyring, secret_context
@@ -150,7 +145,7 @@ def test_unreadable_secret_is_told_and_skipped(three, stored, new_key, token):
         {
             "outcome": "failed",
             "bizId": "sc_1",
-            "error": "No key of FERNET_KEYS can read in this row: api_key.",
+            "error": "No key of FERNET_KEYS can decrypt in this row: api_key.",
         }
     ]
     assert stored(three[1])["api_key"] == token
@@ -265,30 +260,6 @@ class TestHeldRows:
         changed = [pk for result in results for pk in result.changed]
 
         assert sorted(changed) == sixty
-
-
-@pytest.mark.parametrize(
-    ("rows", "shares", "sizes"),
-    [
-        (7, 1, [4, 3]),
-        (7, 2, [4, 3]),
-        (16, 2, [4, 4, 4, 4]),
-        (12, 3, [4, 4, 4]),
-        (13, 3, [3, 3, 3, 3, 1]),
-        (0, 2, []),
-    ],
-)
-def test_shares_are_even(workspace, make_connection, rows, shares, sizes):
-    pks = [make_connection(workspace).pk for _ in range(rows)]
-    report = Report(OutputWrapper(StringIO()), OutputWrapper(StringIO()), is_json=True)
-    options = {"batch_size": 2, "ids": None}
-
-    parts = list(
-        selection.batches(StripeConnection.objects.all(), options, report, times=2, shares=shares)
-    )
-
-    assert [len(part) for part in parts] == sizes
-    assert list(chain.from_iterable(parts)) == pks
 
 
 def test_no_secret_is_printed(connection, new_key):

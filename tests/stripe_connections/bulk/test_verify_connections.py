@@ -205,7 +205,7 @@ def test_unreadable_key_fails_and_the_others_go_on(three, stripe):
     result = verify()
 
     assert result.counts == (2, 0, 0, 1)
-    assert result.json["rows"][0]["error"] == "The stored API key cannot be read."
+    assert result.json["rows"][1]["error"] == "The stored API key cannot be read."
 
 
 def test_same_key_is_verified_once_for_each_account(three, stripe):
@@ -308,10 +308,10 @@ def test_interrupted_run_keeps_what_was_told_and_is_taken_up(three, stripe, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(services, "record_reply", interrupt)
-        result = verify()
+        result = verify("--batch-size", "1")
 
     assert (result.code, outcomes()) == (130, ["verified", "unverified", "unverified"])
-    assert "what was finished is kept" in result.problem
+    assert "Finished batches are kept." in result.problem
     before = len(stripe.keys)
 
     assert verify().counts == (1, 0, 1, 1)
@@ -361,7 +361,7 @@ def test_limit_of_questions_is_for_others(three, stripe, settings):
 def test_command_ends_where_asking_is_switched_off(connection, fake_stripe, arguments):
     result = run("verify_connections", *arguments)
 
-    assert (result.code, result.problem) == (1, "STRIPE_VERIFY is off: nothing is verified.")
+    assert (result.code, result.problem) == (1, "STRIPE_VERIFY is off: no key is verified.")
     assert fake_stripe.requests == []
 
 
@@ -405,5 +405,8 @@ def test_held_row_fails_and_the_others_go_on(three, stripe, settings):
         result = verify()
 
     assert result.counts == (1, 0, 0, 2)
-    assert result.json["rows"][0]["error"] == "Somebody else held it too long: run again."
+    assert (
+        result.json["rows"][0]["error"]
+        == "Another transaction kept the row locked. Run the command again."
+    )
     assert outcomes() == ["unverified", "rejected", "verified"]
