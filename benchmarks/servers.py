@@ -71,13 +71,12 @@ class Bench:
         self.sql("VACUUM ANALYZE")
 
     def start_beside(self, *names: str) -> None:
-        """Start the yardsticks with the options of what `serve` became."""
+        """Start the yardsticks with the same server and options as the product."""
         options = self.processes["product"].cmdline()
         port = options.index("--port")
         for name in names:
-            self.start(
-                name, *options[1:port], *options[port + 2 : -1], f"benchmarks.{name}:application"
-            )
+            application = f"benchmarks.{name}:application"
+            self.start(name, *options[1:port], *options[port + 2 :], application)
 
     def manage(self, *arguments: str) -> Any:
         """The JSON that a management command prints."""

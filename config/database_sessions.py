@@ -1,8 +1,8 @@
-"""Sessions with the database: when one is stale, what happens then, and when it ends.
+"""Replaces stale database sessions, and closes those of threads that end.
 
 A session is stale if the server ended it, if a statement that it prepared no longer fits the table
-(after ALTER COLUMN TYPE), or if it may only read (after a fail-over). In the last two cases a ping
-succeeds, so the error decides.
+(after ALTER COLUMN TYPE), or if it is read-only (after a fail-over). A ping would succeed in the
+last two cases, so stale sessions are detected by their errors.
 """
 
 import re
@@ -22,7 +22,7 @@ _only_reads = re.compile(r"\s*(SELECT|SHOW)\b").match
 
 
 def is_unavailable(error: BaseException | None) -> bool:
-    """Whether the database cannot serve at the moment, so that trying again makes sense."""
+    """Whether the database is unavailable at the moment, so that a retry makes sense."""
     return isinstance(error, OperationalError | InterfaceError) or _is_stale(error)
 
 
@@ -30,18 +30,18 @@ def _is_stale(error: BaseException | None) -> bool:
     cause = error and error.__cause__
     if not isinstance(cause, psycopg.Error):
         return False
-    if cause.sqlstate is None:  # found by the driver: the session is closed or broken
+    if cause.sqlstate is None:  # raised by the driver: the session is closed or broken
         return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
     return _is_refusal(cause) or bool(_is_end(cause.sqlstate))
 
 
 def _is_refusal(error: psycopg.Error) -> bool:
-    """Whether the server refused the statement before it did anything."""
+    """Whether the server refused to execute the statement."""
     return error.sqlstate == READ_ONLY or _has_stale_plan(error)
 
 
 def _has_stale_plan(error: psycopg.Error) -> bool:
-    # The code alone also stands for features that PostgreSQL lacks, the message is translated.
+    # The code alone is ambiguous, and the message is translated.
     return error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
 
 
@@ -52,10 +52,10 @@ def _repeat_if_stale(
     many: Any,
     context: dict[str, Any],
 ) -> Any:
-    """Execute a statement; if the session is stale, once more in a new one.
+    """Execute a statement; if the session is stale, execute it once more in a new one.
 
-    Not if the first attempt may have written something, and not within a transaction, because its
-    earlier statements were lost with the session.
+    Not if the first attempt may have written something, and not in a transaction, whose earlier
+    statements were lost with the session.
     """
     database = context["connection"]
     is_alone = database.autocommit and not many
@@ -67,7 +67,7 @@ def _repeat_if_stale(
             raise
     database.connect()
     if _has_stale_plan(cause):
-        # PgBouncer would lend the new session the same prepared statement.
+        # Through PgBouncer, the new session would use the same prepared statement.
         database.connection.prepare_threshold = None
     old = context["cursor"].cursor
     context["cursor"].cursor = new = database.create_cursor(getattr(old, "name", None))
@@ -86,12 +86,12 @@ def _execute(execute: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _wrote_nothing(sql: Any, error: psycopg.Error) -> bool:
-    """Whether a statement that failed for a stale session certainly changed nothing."""
+    """Whether a statement that failed in a stale session certainly changed nothing."""
     return _is_refusal(error) or _only_reads(str(sql)) is not None
 
 
 class _Sessions:
-    """The open sessions of a thread, closed with it: Granian ends idle threads silently."""
+    """The open sessions of a thread, closed when it ends: Granian ends idle threads silently."""
 
     def __init__(self) -> None:
         self.databases: list[BaseDatabaseWrapper] = []

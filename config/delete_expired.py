@@ -1,17 +1,17 @@
-"""Rows that are of no use any more, deleted a few at a time by those who add new ones."""
+"""Deletes expired rows, a few at a time, whenever new ones are added."""
 
 from typing import Any
 
 from django.db.models import QuerySet
 
 
-def sweep(over: QuerySet[Any], limit: int) -> int:
-    """Delete at most `limit` of the rows that are `over`, in a transaction; returns how many.
+def delete_expired(expired: QuerySet[Any], limit: int) -> int:
+    """Delete at most `limit` of the `expired` rows, in a transaction; returns their number.
 
-    None that somebody else has locked: two who wait for each other's rows would be a deadlock.
+    Locked rows are skipped: two transactions that wait for each other's rows would deadlock.
     """
-    # Read first: as a part of the deletion PostgreSQL may run it again for every row, and find
-    # further ones each time.
-    found = over.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
-    swept: int = over.filter(pk__in=list(found)).delete()[0]
-    return swept
+    # Read first: PostgreSQL may execute a subquery of the deletion again for each row, and then
+    # find more rows than the limit.
+    found = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
+    deleted: int = expired.filter(pk__in=list(found)).delete()[0]
+    return deleted

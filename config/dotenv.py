@@ -28,7 +28,7 @@ def write(path: Path) -> None:
         fernet_key=Fernet.generate_key().decode(),
     )
     try:
-        # Readable by nobody else from its first moment on.
+        # Created with this mode: a later chmod would leave it readable for a moment.
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600)
     except FileExistsError:
         return

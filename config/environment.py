@@ -1,6 +1,6 @@
-"""Values that a deployment gives: from the environment, a mounted file, or `.env`.
+"""Reads settings from the environment, mounted files, and `.env`.
 
-What cannot be used is an ImproperlyConfigured error that names the variable and never its value.
+An invalid value raises ImproperlyConfigured, with the name of the variable and without its value.
 """
 
 import os
@@ -23,11 +23,11 @@ _is_setting = re.compile(
 
 
 class _Variables(FileAwareMapping):
-    """`os.environ`, where `NAME_FILE` names a file that holds the value of `NAME`."""
+    """`os.environ`; if `NAME_FILE` is set, the content of that file is the value of `NAME`."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Every name that was looked up, whether or not it has a value.
+        # Every name that was looked up, with or without a value.
         self.known: set[str] = set()
 
     def __getitem__(self, key: str) -> str:
@@ -36,15 +36,14 @@ class _Variables(FileAwareMapping):
             value: str = super().__getitem__(key)
         except (OSError, UnicodeError) as error:
             raise ImproperlyConfigured(f"{key}_FILE cannot be read: {_reason(error)}.") from None
-        # A mounted secret usually ends in a line break that does not belong to it, and some
-        # editors put a byte-order mark in front. A dollar sign is escaped because django-environ
-        # reads a value that begins with one as the name of another variable; `escape_proxy` below
-        # takes the escape off again.
+        # A mounted secret usually ends with a line break that is not part of it, and some editors
+        # add a byte-order mark. A dollar sign is escaped because django-environ reads a value that
+        # begins with one as the name of another variable; `escape_proxy` below removes the escape.
         return value.removeprefix("\ufeff").rstrip("\r\n").replace("$", r"\$")
 
 
 class Environment(environ.FileAwareEnv):
-    """django-environ, with values taken to the letter and trimmed lists."""
+    """django-environ, with verbatim values, trimmed lists and strict numbers and switches."""
 
     ENVIRON = _Variables()
 
@@ -54,24 +53,24 @@ class Environment(environ.FileAwareEnv):
 
     @classmethod
     def with_file(cls, env_file: Path) -> Self:
-        """The environment, with what only `env_file` sets filled in; the file may be missing."""
+        """The environment, and for variables that it lacks `env_file`, which may be missing."""
         before = set(os.environ)
         try:
-            # Some editors put a byte-order mark in front.
+            # Some editors add a byte-order mark.
             with env_file.open(encoding="utf-8-sig") as file:
                 cls.read_env(file)
         except FileNotFoundError:
             pass
         except (OSError, UnicodeError) as error:
             raise ImproperlyConfigured(f"{env_file} cannot be read: {_reason(error)}.") from None
-        # NAME_FILE is stronger than NAME, and the environment than the file.
+        # NAME_FILE overrides NAME, but not if it is in the file and NAME in the environment.
         for name in before:
             if f"{name}_FILE" not in before:
                 os.environ.pop(f"{name}_FILE", None)
         return cls()
 
     def items(self, name: str, default: str = "") -> list[str]:
-        """The comma-separated entries of `name`, without the white space around them."""
+        """The comma-separated entries of `name`, trimmed."""
         return [item.strip() for item in self.str(name, default).split(",")]
 
     def count(self, name: str, default: int) -> int:
@@ -82,14 +81,14 @@ class Environment(environ.FileAwareEnv):
         return int(value)
 
     def switch(self, name: str, *, default: bool) -> bool:
-        """On or off; django-environ reads a slip of the pen as off."""
+        """On or off; django-environ would read a typing error as off."""
         value: str = (self.str(name, "") or str(default)).lower()
         if value not in ON + OFF:
             raise ImproperlyConfigured(f"{name} must be true or false.")
         return value in ON
 
     def unknown_names(self) -> list[str]:
-        """The set variables that look like settings of this service and are not read."""
+        """The variables that are set, look like settings of this service, and were never read."""
         known = {name for key in self.ENVIRON.known for name in (key, f"{key}_FILE")}
         return sorted(n for n in {*os.environ} - known if _is_setting(n))
 
@@ -103,7 +102,7 @@ class Environment(environ.FileAwareEnv):
     def database(self, name: str, default: str) -> dict[str, Any]:
         """Django's settings for the address of a database."""
         try:
-            # A part that would be ignored is a warning of django-environ's.
+            # django-environ warns of a part that it ignores.
             with warnings.catch_warnings(action="error"):
                 found: dict[str, Any] = self.db_url_config(self.str(name, "") or default)
         except (ValueError, UserWarning):

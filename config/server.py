@@ -1,4 +1,4 @@
-"""The server process, which the command `serve` becomes: `python -m config.server --help`."""
+"""The server process, started by the command `serve`: `python -m config.server --help`."""
 
 import logging
 import os
@@ -13,18 +13,19 @@ THREADS = 8
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal is received."""
     parser = ArgumentParser(prog="python -m config.server")
+    parser.add_argument("application", nargs="?", default="config.wsgi:application")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--metrics", action="store_true", help="sum them over the workers")
+    parser.add_argument("--metrics", action="store_true", help="sum the metrics over the workers")
     options = parser.parse_args()
-    # HTTP/2 would hand over a body without a length, and headers of up to 16 MB. Without the
-    # time-out, a client that never ends its body would keep the server from ever stopping; a
-    # request may wait for a connection, and then for a lock.
+    # HTTP/2 would allow bodies without a length, and headers of up to 16 MB. Without the kill
+    # time-out, a client that never ends its body would prevent the server from stopping; 12 seconds
+    # are enough for a request that waits for a database connection and then for a lock.
     server = Granian(
-        "config.wsgi:application",
+        options.application,
         address=options.host,
         port=options.port,
         workers=options.workers,
@@ -35,7 +36,7 @@ def main() -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=12,
     )
-    # It warns of more threads than processors; these mostly wait for the database.
+    # Granian warns of more threads than processors, but these mostly wait for the database.
     logging.getLogger("_granian").addFilter(lambda record: f"{THREADS} Python" not in record.msg)
     with TemporaryDirectory(prefix="metrics-") as directory:
         if options.metrics:

@@ -1,7 +1,7 @@
-"""Settings of the project; every deployment value comes from the environment.
+"""Settings of the project. Everything that differs between deployments is in the environment.
 
-`docs/settings.md` lists them. `NAME_FILE` may name a file that holds the value of `NAME`.
-No secret has a default: `stripe_connections/checks.py` stops a start without them.
+`docs/settings.md` lists the variables. `NAME_FILE` may name a file with the value of `NAME`.
+No secret has a default: without one, `stripe_connections/checks.py` stops the start.
 """
 
 import os
@@ -29,10 +29,10 @@ if not any(name in env for name in ("SECRET_KEY", "FERNET_KEYS", "JWT_SIGNING_KE
 
 # ── Core ──────────────────────────────────────────────────────────────────────────────────────
 DEBUG = env.switch("DEBUG", default=False)
-# Whether people may log in whose passwords `load_demo` prints.
+# Whether the users whose passwords `load_demo` prints may log in.
 DEMO_PEOPLE = env.switch("DEMO_PEOPLE", default=DEBUG)
-# Django refuses to load without a value. The stand-in is new in every process, and Django's own
-# prefix marks it as one that the start-up checks must refuse.
+# Django does not load without a value. This placeholder differs in every process, and has the
+# prefix by which the start-up checks recognize and refuse it.
 SECRET_KEY = env.str("SECRET_KEY", "") or f"django-insecure-{secrets.token_urlsafe(50)}"
 ALLOWED_HOSTS = [host for host in env.items("ALLOWED_HOSTS") if host]
 ROOT_URLCONF = "config.urls"
@@ -63,10 +63,10 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.observability.requests.ObservabilityMiddleware",
-    # Answers everything under /web/ itself; what follows is for the other pages.
+    # Handles everything under /web/ itself; the following are for the other pages.
     "config.web_chain.middleware.WebChainMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    # Before the files, because it refuses a host that is not ours.
+    # Before the static files, because it refuses a host that is not in ALLOWED_HOSTS.
     "django.middleware.common.CommonMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.admin_middleware.AdminMiddleware",
@@ -97,11 +97,11 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{quote(f'{BASE_DIR}/var/db.sqlite3')}")
 }
 DATABASE = DATABASES["default"]
-# Each thread of the server keeps its connection for the next request. Without health checks, which
-# cost a statement for each request: database_sessions.py sees to connections that went stale.
+# Each thread of the server keeps its database connection for the next request. Health checks would
+# cost a statement for each request; database_sessions.py replaces stale connections instead.
 DATABASE["CONN_MAX_AGE"] = 60
-# How long to wait for a lock before the caller is told to come again (503). One that waits keeps
-# a thread of the server's; held_rows.py sees to it that it is not all of them again and again.
+# How long a request waits for a lock before the response is 503. It keeps a thread of the server
+# while it waits; lock_backoff.py prevents that callers of one locked row keep all of them.
 LOCK_TIMEOUT_SECONDS = 2
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     if DATABASE["NAME"] != ":memory:":
@@ -112,29 +112,29 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
                 f"No directory for the database of DATABASE_URL: {error}."
             ) from None
     DATABASE.setdefault("OPTIONS", {}).update(
-        # The whole database is locked here, and there is no queue for it.
+        # SQLite locks the whole database, and waiters are not served in order.
         timeout=5,
         transaction_mode="IMMEDIATE",
         init_command="PRAGMA journal_mode = WAL",
     )
 elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
-    # A machine that is gone without a word would keep a thread waiting for a quarter of an hour,
-    # and a new connection for two minutes. A parameter of DATABASE_URL wins.
-    silence = {"connect_timeout": 5, "tcp_user_timeout": 5_000}
-    silence |= {"keepalives_idle": 5, "keepalives_interval": 2}
-    DATABASE["OPTIONS"] = silence | DATABASE.get("OPTIONS", {})
+    # Without these, a database host that disappears would keep a thread waiting for 15 minutes, and
+    # a new connection for two. A parameter of DATABASE_URL takes precedence.
+    timeouts = {"connect_timeout": 5, "tcp_user_timeout": 5_000}
+    timeouts |= {"keepalives_idle": 5, "keepalives_interval": 2}
+    DATABASE["OPTIONS"] = timeouts | DATABASE.get("OPTIONS", {})
     DATABASE["OPTIONS"].update(
         server_side_binding=True,
         prepare_threshold=1 if env.switch("PREPARED_STATEMENTS", default=True) else None,
     )
 
 # ── Secrets at rest ───────────────────────────────────────────────────────────────────────────
-# Newest first: the first key encrypts, all of them decrypt. Each is a Fernet key as it stands.
+# Newest first: the first key encrypts, all of them decrypt. Each entry is a Fernet key.
 FERNET_KEYS = [key for key in env.items("FERNET_KEYS") if key]
 FERNET_USE_HKDF = False
 STRIPE_API_KEY_PREFIXES = env.items("STRIPE_API_KEY_PREFIXES", "sk_,rk_")
 
-# ── Asking Stripe ─────────────────────────────────────────────────────────────────────────────
+# ── Verification with Stripe ──────────────────────────────────────────────────────────────────
 STRIPE_VERIFY = env.switch("STRIPE_VERIFY", default=False)
 STRIPE_VERIFY_REQUIRED = env.switch("STRIPE_VERIFY_REQUIRED", default=False)
 STRIPE_REQUIRED_PERMISSIONS = [name for name in env.items("STRIPE_REQUIRED_PERMISSIONS") if name]
@@ -147,7 +147,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.JWTAuthentication"],
-    # Nobody, until a view says who.
+    # Every view of the API sets its own; IsAdminUser refuses all tokens.
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_PARSER_CLASSES": ["config.web_chain.parsers.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.web_chain.parsers.Negotiation",
@@ -156,7 +156,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "config.web_chain.exceptions.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
-    # How many proxies of ours stand in front; decides which address a throttle counts.
+    # The number of our proxies, which determines the client's address for the throttles.
     "NUM_PROXIES": env.count("NUM_PROXIES", 0),
     "DEFAULT_THROTTLE_RATES": {
         "user": env.str("THROTTLE_USER", "600/min") or None,
@@ -177,7 +177,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "VERSION": API_VERSION,
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "CAMELIZE_NAMES": True,
-    # They are for those who work on the code.
+    # Docstrings are for developers of this service.
     "DISABLE_DOCSTRING_DESCRIPTIONS": True,
     "POSTPROCESSING_HOOKS": ["config.openapi.schema.complete"],
 }
@@ -215,8 +215,8 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-# So many wrong passwords for a user name, or from an address, close the login for a while. A try
-# while it is closed does not prolong it, or anybody could keep somebody else out for ever.
+# This number of wrong passwords for a user name, or from an address, blocks the login for a while.
+# An attempt while it is blocked does not extend that, or an attacker could lock a user out forever.
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -227,7 +227,7 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
-# Half an hour without a click, or a closed browser, ends a session.
+# A session ends after half an hour without a request, or when the browser is closed.
 SESSION_COOKIE_AGE = 30 * 60
 SESSION_SAVE_EVERY_REQUEST = True
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
@@ -235,10 +235,10 @@ SESSION_COOKIE_SECURE = not DEBUG
 LOGIN_URL = "admin:login"
 CSRF_FAILURE_VIEW = "stripe_connections.admin.pages.interrupted"
 
-# Style sheets and scripts are served from the installed packages: there is nothing to collect,
-# and a fresh clone serves what production does.
+# Style sheets and scripts are served from the installed packages, so `collectstatic` is not needed
+# and a fresh clone serves the same files as production.
 WHITENOISE_USE_FINDERS = True
-# No 'unsafe-inline' and no nonce: none of our pages has a script or a style of its own.
+# Without 'unsafe-inline' and nonces, because no page has an inline script or style.
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
         "default-src": [CSP_SELF],
@@ -251,7 +251,7 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
 }
 
 # ── Transport ─────────────────────────────────────────────────────────────────────────────────
-# TLS ends at the proxy in front, which says so in this header.
+# TLS ends at the proxy, which sets this header.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = not DEBUG
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
@@ -279,18 +279,17 @@ LOGGING: dict[str, Any] = {
         "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
     },
     "loggers": {
-        # Django's default would print its own lines besides, and mail stack traces.
+        # Django's default handlers would print additional lines, and mail stack traces.
         "django": {"handlers": [], "propagate": True},
-        # Every request has a line already. These would repeat paths and headers, where anything
-        # can stand.
+        # Every request has a line already. These could repeat secrets from paths and headers.
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "CRITICAL"},
-        # Every question to Stripe has a line too, and these could repeat what Stripe says.
+        # So has every verification request, and these could repeat Stripe's replies.
         "stripe": {"level": "CRITICAL"},
         "urllib3": {"level": "CRITICAL"},
     },
 }
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 
-# After the last of them is read.
+# Last, after all variables have been read.
 UNKNOWN_VARIABLES = env.unknown_names()

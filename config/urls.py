@@ -10,9 +10,9 @@ admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
 admin.site.index_template = "admin/stripe_connections/index.html"
 admin.site.login_template = "admin/stripe_connections/login.html"
-# It would point to the site's front page, which leads back here.
+# "View site" would link to the front page, which redirects to the admin.
 admin.site.site_url = None
-# The lists need the room.
+# The lists need the space.
 admin.site.enable_nav_sidebar = False
 
 handler500 = "config.admin_middleware.server_error"

@@ -1,4 +1,4 @@
-"""What the server runs: `config.wsgi:application`."""
+"""The WSGI application that the server runs: `config.wsgi:application`."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ from config.web_chain.middleware import WebHandler
 
 
 def _end_with_server() -> None:
-    """End a worker whose main process was killed: it would keep the port."""
+    """End this worker if its main process was killed: it would keep the port."""
     parent = parent_process()
     if parent:
         parent.join()
@@ -30,12 +30,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 try:
     django.setup(set_prefix=False)
-    # The server itself runs no checks: a process with a missing or weak secret must not answer.
+    # Granian does not run Django's checks, and a process with a missing or weak secret must not
+    # start.
     call_command("check", stdout=StringIO())
 except (ImproperlyConfigured, CommandError) as error:
     sys.exit(f"Error: {error}")
 
-# Nothing to do here: a request says itself where its URLs are, and there is no cache.
+# These handlers have nothing to do: no queries are logged, no request sets a URLconf, and there is
+# no cache.
 request_started.disconnect(reset_queries)
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)

@@ -15,12 +15,12 @@ from django.db import connection as database
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from config.delete_expired import sweep
+from config.delete_expired import delete_expired
 from stripe_connections.models import IdempotencyKey, StripeConnection
 from workspaces.models import Workspace
 
 KEPT = timedelta(hours=24)
-SWEEP_ROWS = 100
+DELETED_ROWS = 100
 
 
 class KeyReusedError(Exception):
@@ -78,7 +78,7 @@ class IdempotencyRecord:
             connection=connection,
         )
         # Last, because the rows stay locked.
-        sweep(expired, SWEEP_ROWS)
+        delete_expired(expired, DELETED_ROWS)
 
     def _body_fingerprint(self) -> str:
         # With SECRET_KEY, because a key can be removed from FERNET_KEYS within the 24 hours.

@@ -1,4 +1,4 @@
-"""Tenants, their workspaces, and who may do what in them."""
+"""Tenants, their workspaces, and the permissions of their members."""
 
 from django.apps import AppConfig
 

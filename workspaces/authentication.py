@@ -1,4 +1,4 @@
-"""Who is calling: from the bearer token to the user, and to the membership in the same query."""
+"""Authentication: from the bearer token to the user and the membership, with one query."""
 
 import re
 from functools import lru_cache
@@ -22,8 +22,8 @@ from workspaces.tokens import AccessToken
 
 BEARER_PARTS = 2
 _workspace_id = business_ids.pattern("ws").fullmatch
-# One statement for all that a call needs to know of its caller: Django's four would take four
-# round trips, and building the SQL of a join takes longer than sending it and reading the answer.
+# One statement for everything about the caller. The ORM would take four round trips, or spend more
+# time building the join than the database needs to execute it.
 CALLER = """
 SELECT m.id, m.role, u.id, u.password, u.username, w.id, w.biz_id, t.id, t.biz_id
 FROM workspaces_membership m
@@ -37,13 +37,13 @@ WHERE u.{column} = %s AND u.is_active AND w.biz_id = %s AND w.is_active
 class JWTAuthentication(BaseAuthentication):
     """`Authorization: Bearer <jwt>`.
 
-    `request.auth` is the caller's membership in the active workspace that the path names, or
-    None. Whatever is wrong with the token or its user gives one and the same 401.
+    `request.auth` is the caller's membership in the workspace of the path, or None if there is none
+    or the workspace is inactive. Every fault of the token or its user leads to the same 401.
     """
 
     def authenticate(self, request: Request) -> tuple[User, Membership | None] | None:
-        """The user and the membership; None where no bearer token was sent."""
-        # Not `request.headers`, which is made from all of them; the bytes as WSGI hands them over.
+        """The user and the membership; None if no bearer token was sent."""
+        # `request.headers` would copy all headers. WSGI decodes them as Latin-1 (PEP 3333).
         parts = request.META.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace").split()
         if not parts or parts[0].lower() != b"bearer":
             return None
@@ -68,7 +68,7 @@ class JWTAuthentication(BaseAuthentication):
 
 
 def load_user(token: Token) -> User:
-    """The active user that `token` names; a TokenError where there is none."""
+    """The active user of `token`; a TokenError if there is none."""
     named = {api_settings.USER_ID_FIELD: user_id(token)}
     user = User.objects.filter(is_active=True, **named).first()
     if user is None:
@@ -93,7 +93,7 @@ def find_membership(user_id: Any, workspace_id: str) -> Membership | None:
 
 
 def user_id(token: Token) -> Any:
-    """The value that `token` has for the user's id, fit to be looked up; else a TokenError."""
+    """The user ID in `token`, in the type of its column; a TokenError if it is not valid."""
     claim = token.get(api_settings.USER_ID_CLAIM)
     if not isinstance(claim, str | int) or isinstance(claim, bool):
         raise TokenError("Token names no user")
@@ -102,14 +102,14 @@ def user_id(token: Token) -> Any:
 
 @lru_cache(maxsize=1_000)
 def _clean_user_id(field: str, claim: str | int) -> Any:
-    """As the field has it. SQLite fails at a number beyond 64 bits, PostgreSQL at NUL."""
+    """The ID in the type of its column. SQLite fails with 65 bits, PostgreSQL with NUL."""
     if find_bad_character(str(claim)):
         raise TokenError("Token names no user")
     try:
         value = cast("Field[Any, Any]", User._meta.get_field(field)).clean(claim, None)
     except ValidationError:
         raise TokenError("Token names no user") from None
-    # Python reads the digits of any script, signs, and underscores between digits.
+    # Python accepts digits of any script, signs, and underscores between digits.
     if isinstance(value, int) and not re.fullmatch("[0-9]+", str(claim)):
         raise TokenError("Token names no user")
     return value

@@ -1,4 +1,4 @@
-"""Business ids: what the outside world calls a row, such as `ws_demo`."""
+"""Business IDs: the public identifiers of rows, such as `ws_demo`."""
 
 import re
 import secrets
@@ -12,12 +12,12 @@ from workspaces.constraints import length_between, starts_with
 
 MAX_LENGTH = 64
 ALPHABET = string.ascii_letters + string.digits
-# 24 of 62 characters are 142 random bits: never the same twice, so never reused.
+# 24 of 62 characters are 142 random bits, so an ID never occurs twice.
 RANDOM_LENGTH = 24
 
 
 def field(prefix: str) -> "models.CharField[str, str]":
-    """The column of a model's business ids, which it gives to new rows by itself."""
+    """The column of a model's business IDs, which generates those of new rows."""
     return models.CharField(
         "business ID",
         max_length=MAX_LENGTH,
@@ -28,21 +28,21 @@ def field(prefix: str) -> "models.CharField[str, str]":
 
 
 def generate(prefix: str) -> str:
-    """A new id: `prefix`, an underscore and 24 random letters and digits."""
+    """A new ID: `prefix`, an underscore and 24 random letters and digits."""
     return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))}"
 
 
 def is_well_formed(prefix: str, value: str) -> bool:
-    """Whether `value` can be an id of this kind."""
+    """Whether `value` can be an ID with this prefix."""
     return pattern(prefix).fullmatch(value) is not None
 
 
 def pattern(prefix: str) -> re.Pattern[str]:
-    """Ids of this kind: the prefix, then letters and digits (ASCII)."""
+    """The IDs with this prefix: the prefix, then letters and digits (ASCII)."""
     return re.compile(rf"{prefix}_[A-Za-z0-9]{{1,{MAX_LENGTH - 3}}}")
 
 
 def condition(prefix: str) -> Q:
-    """What a check constraint can hold of `is_well_formed`, for the column `biz_id`."""
+    """The part of `is_well_formed` that a check constraint can express."""
     start = f"{prefix}_"
     return starts_with("biz_id", start) & length_between("biz_id", len(start) + 1, MAX_LENGTH)

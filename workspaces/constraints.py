@@ -1,4 +1,4 @@
-"""Rules that the database itself holds, the same on PostgreSQL and SQLite."""
+"""Conditions of check constraints, the same on PostgreSQL and SQLite."""
 
 from django.db.models import F, Q, Value
 from django.db.models.functions import Left, Length, Lower
@@ -6,7 +6,7 @@ from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 
 
 def length_between(column: str, shortest: int, longest: int) -> Q:
-    """`column` is null or has so many characters (SQLite does not enforce varchar(n))."""
+    """`column` is null or its length is in the range (SQLite does not enforce varchar(n))."""
     return Q(GreaterThanOrEqual(Length(F(column)), shortest)) & Q(
         LessThanOrEqual(Length(F(column)), longest)
     )

@@ -13,7 +13,7 @@ MANAGE = "workspace:manage"
 
 
 class Role(models.TextChoices):
-    """What a member is in a workspace."""
+    """The role of a member in a workspace."""
 
     MANAGER = "manager", "Manager"
     VIEWER = "viewer", "Viewer"
@@ -27,7 +27,7 @@ ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
 
 
 class Tenant(models.Model):
-    """A customer of ours."""
+    """A customer."""
 
     biz_id = business_ids.field("tn")
     name = models.CharField(max_length=128)
@@ -43,13 +43,13 @@ class Tenant(models.Model):
 
 
 class Workspace(models.Model):
-    """A part of a tenant, with members and connections of its own."""
+    """A part of a tenant, with its members and connections."""
 
     biz_id = business_ids.field("ws")
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="workspaces")
     name = models.CharField(max_length=128)
     is_active = models.BooleanField(
-        default=True, help_text="Nobody reaches anything in an inactive workspace over the API."
+        default=True, help_text="The API refuses every call to an inactive workspace."
     )
 
     class Meta:
@@ -63,7 +63,7 @@ class Workspace(models.Model):
 
 
 class Membership(models.Model):
-    """A user's role in a workspace; without one, the user may do nothing there."""
+    """A user's role in a workspace. Without one, the user has no permission there."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
@@ -84,7 +84,7 @@ class Membership(models.Model):
 
 
 class CallCount(models.Model):
-    """How many calls somebody made in the current window; see `throttles.py`."""
+    """The number of calls that a caller made in the current window; see `throttles.py`."""
 
     key = models.CharField(max_length=128, primary_key=True)
     window_end = models.BigIntegerField(db_index=True, help_text="Seconds since the epoch.")

@@ -1,4 +1,4 @@
-"""What a caller may do in a workspace."""
+"""Permission classes for the workspace in the path."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from workspaces.models import MANAGE, READ, ROLE_PERMISSIONS, Membership
 
 
 class HasWorkspacePermission(BasePermission):
-    """The caller's role in the workspace of the path gives `permission`.
+    """The caller's role in the workspace of the path includes `permission`.
 
-    No membership, an inactive workspace and one that does not exist are all the same refusal, so
-    that nobody learns which workspaces exist.
+    The refusal is the same without a membership, in an inactive workspace, and in one that does not
+    exist, so that a caller cannot find out which workspaces exist.
     """
 
     permission: str

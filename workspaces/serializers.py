@@ -1,4 +1,4 @@
-"""Bodies of the token calls."""
+"""The bodies of the token calls."""
 
 from config.web_chain.serializers import StrictCharField, StrictSerializer
 
@@ -6,7 +6,7 @@ MAX_PASSWORD_LENGTH = 4096
 
 
 class CredentialsSerializer(StrictSerializer):
-    """`{"username", "password"}`, taken to the letter."""
+    """`{"username", "password"}`, verbatim."""
 
     username = StrictCharField(trim_whitespace=False)
     password = StrictCharField(trim_whitespace=False, max_length=MAX_PASSWORD_LENGTH)

@@ -1,4 +1,4 @@
-"""How often somebody may call: fixed windows, counted in the database for all processes."""
+"""Throttles with fixed windows, which are counted in the database for all processes."""
 
 import re
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from config.delete_expired import sweep
+from config.delete_expired import delete_expired
 from workspaces.models import CallCount
 
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PORTIONS = 100
-SWEEP_SECONDS = 600
-SWEEP_ROWS = 1_000
+DELETE_SECONDS = 600
+DELETED_ROWS = 1_000
 
-# One atomic statement: a count that is read and then written loses calls. Where the clocks of two
-# machines differ, the later window holds for both.
+# One atomic statement: a count that is read and then written loses calls. If the clocks of two
+# machines differ, the later window counts.
 TAKE = """
 INSERT INTO workspaces_callcount AS stored (key, window_end, calls) VALUES {rows}
 ON CONFLICT (key) DO UPDATE SET
@@ -37,7 +37,7 @@ RETURNING key, window_end, calls
 
 
 class Bucket(NamedTuple):
-    """What is counted together: at most `limit` calls in each window of `period` seconds."""
+    """Calls that are counted together: at most `limit` in each window of `period` seconds."""
 
     key: str
     limit: int
@@ -45,37 +45,37 @@ class Bucket(NamedTuple):
 
     @property
     def portion(self) -> int:
-        """How many calls a process takes at a time."""
+        """The number of calls that a process reserves at a time."""
         return max(1, self.limit // PORTIONS)
 
 
 class Lease:
-    """What this process may still give out of a bucket before the window ends."""
+    """The calls of a bucket that this process has reserved until the window ends."""
 
     def __init__(self, window_end: int) -> None:
         self.window_end = window_end
         self.remaining = 0
-        # Whether the shared count has nothing more to give.
+        # Whether the shared count has reached the limit.
         self.is_last = False
 
 
 class Counter:
     """The leases of one process, for all its threads.
 
-    A process takes calls from the shared count in portions of a hundredth of the limit, at least
-    one, and gives them out without asking the database again. Because a portion is counted before
-    any of it is given out, all processes on all machines together never exceed the limit.
+    A process reserves a hundredth of the limit at a time, at least one call, in the shared count,
+    and then needs no statement for these calls. Because calls are counted before they are admitted,
+    all processes on all machines together never exceed the limit.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._leases: dict[str, Lease] = {}
-        self._sweep_at = time() + SWEEP_SECONDS
+        self._delete_at = time() + DELETE_SECONDS
 
     def take(self, buckets: Sequence[Bucket]) -> float | None:
-        """Take one call out of each bucket, or none out of any.
+        """Take one call from each bucket, or from none.
 
-        Returns None where all had one, otherwise the seconds until they may have again.
+        Returns None if all had one, otherwise the seconds until they have one again.
         """
         while True:
             now = time()
@@ -91,7 +91,7 @@ class Counter:
             self._refill([bucket for bucket, _ in empty], now)
 
     def clear(self) -> None:
-        """Forget what was taken, as a new process."""
+        """Forget all leases, like a new process."""
         self._leases.clear()
 
     def _lease(self, bucket: Bucket, now: float) -> Lease:
@@ -101,7 +101,7 @@ class Counter:
         return lease
 
     def _refill(self, buckets: Sequence[Bucket], now: float) -> None:
-        """Take a portion for each bucket, before any transaction of the view's begins."""
+        """Reserve a portion of each bucket, before the view begins a transaction."""
         values = [v for b in buckets for v in (b.key, _window_end(b, now), b.portion)]
         with connection.cursor() as cursor:
             cursor.execute(_take_sql(len(buckets)), values)
@@ -109,29 +109,29 @@ class Counter:
         with self._lock:
             for bucket in buckets:
                 self._add(bucket, *taken[bucket.key])
-        if now > self._sweep_at:
-            self._sweep(now)
+        if now > self._delete_at:
+            self._delete_expired(now)
 
     def _add(self, bucket: Bucket, window_end: int, calls: int) -> None:
         lease = self._leases.get(bucket.key)
-        # Also an earlier one, where a machine with a fast clock has swept away the window that
-        # this one knows: what was taken must be given out, or it would be taken for ever.
+        # The window may also be an earlier one, if a machine with a fast clock has deleted the one
+        # that this process knows. The reserved calls must be used, or it would reserve forever.
         if lease is None or lease.window_end != window_end:
             lease = self._leases[bucket.key] = Lease(window_end)
         lease.remaining += min(bucket.portion, max(0, bucket.limit - calls + bucket.portion))
         lease.is_last = lease.is_last or calls >= bucket.limit
 
-    def _sweep(self, now: float) -> None:
-        """Forget windows that are over, here and in the database."""
-        self._sweep_at = now + SWEEP_SECONDS
+    def _delete_expired(self, now: float) -> None:
+        """Forget windows that have ended, here and in the database."""
+        self._delete_at = now + DELETE_SECONDS
         with self._lock:
             for key in [key for key, lease in self._leases.items() if lease.window_end <= now]:
                 del self._leases[key]
         with transaction.atomic():
-            swept = sweep(CallCount.objects.filter(window_end__lt=now), SWEEP_ROWS)
-        if swept == SWEEP_ROWS:
-            # Made-up user names may come faster than one sweep in ten minutes takes away.
-            self._sweep_at = now
+            deleted = delete_expired(CallCount.objects.filter(window_end__lt=now), DELETED_ROWS)
+        if deleted == DELETED_ROWS:
+            # Invented user names may add rows faster than this deletes them every ten minutes.
+            self._delete_at = now
 
 
 counter = Counter()
@@ -140,7 +140,7 @@ _decorated = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+").fullmatch
 
 
 def take(*counted: tuple[str, str]) -> float | None:
-    """Take a call for each scope of the rates and key; as `Counter.take`."""
+    """Take a call for each scope of the rates and key, like `Counter.take`."""
     buckets = [
         Bucket(f"{key}/{period}", limit, period)
         for scope, key in counted
@@ -150,12 +150,12 @@ def take(*counted: tuple[str, str]) -> float | None:
 
 
 class _Throttle(BaseThrottle):
-    """Asked after the permission and before the body is looked at."""
+    """Checked after the permission and before the body."""
 
     _wait: float | None = None
 
     def admit(self, *counted: tuple[str, str]) -> bool:
-        """Whether there is room for a call; `counted` has a scope of the rates and a key each."""
+        """Whether all of `counted`, each a scope of the rates and a key, have a call left."""
         self._wait = take(*counted)
         return self._wait is None
 
@@ -164,7 +164,7 @@ class _Throttle(BaseThrottle):
 
 
 class WorkspaceThrottle(_Throttle):
-    """By user, and by the workspace of the path."""
+    """Counts by user, and by the workspace of the path."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         return self.admit(
@@ -174,7 +174,7 @@ class WorkspaceThrottle(_Throttle):
 
 
 class AddressThrottle(_Throttle):
-    """By client address; NUM_PROXIES says how far X-Forwarded-For is to be believed."""
+    """Counts by client address; NUM_PROXIES is the number of trusted X-Forwarded-For entries."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         address = _digest("address", _customer(client_address(request) or ""))
@@ -182,10 +182,10 @@ class AddressThrottle(_Throttle):
 
 
 class LoginThrottle(AddressThrottle):
-    """By client address, and by the user name that is tried, wherever it is tried from."""
+    """Counts by client address, and by user name from all addresses."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        """The address counts first, because a body that cannot be read names nobody."""
+        """The address is counted first, because an invalid body has no user name."""
         if not super().allow_request(request, view):
             return False
         name = request.data.get("username") if isinstance(request.data, dict) else None
@@ -209,7 +209,7 @@ def client_address(request: Request | HttpRequest) -> str | None:
 
 
 def _customer(address: str) -> str:
-    """What one client has: with IPv6, a /64 at least (RFC 6177)."""
+    """The network of one client: with IPv6, it has at least a /64 (RFC 6177)."""
     try:
         return str(IPv6Network((address, 64), strict=False))
     except ValueError:
@@ -222,7 +222,7 @@ def _window_end(bucket: Bucket, now: float) -> int:
 
 @lru_cache(maxsize=16)
 def _rate(text: str | None) -> list[tuple[int, int]]:
-    """Calls and seconds of a rate such as 10/min; nothing where the limit is off."""
+    """Calls and seconds of a rate such as 10/min; empty if there is no limit."""
     if not text:
         return []
     limit, _, period = text.partition("/")
@@ -235,5 +235,5 @@ def _take_sql(count: int) -> str:
 
 
 def _digest(kind: str, text: str) -> str:
-    """A short and plain key for any text; keyed, because people type passwords as user names."""
+    """A digest of any text; keyed, because people type passwords as user names."""
     return salted_hmac(kind, text.encode(errors="surrogatepass"), algorithm="sha256").hexdigest()

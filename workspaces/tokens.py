@@ -1,4 +1,4 @@
-"""The tokens of simplejwt, made to fail as tokens fail: with a TokenError, whatever they hold."""
+"""simplejwt's tokens, which raise a TokenError for every malformed content."""
 
 import time
 from functools import lru_cache
@@ -13,7 +13,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
 
-from config.web_chain.exceptions import UnavailableError
+from config.web_chain.exceptions import WebError
 from config.web_chain.parsers import find_bad_character
 
 JWKS_TIMEOUT_SECONDS = 3
@@ -21,17 +21,17 @@ JWKS_TIMEOUT_SECONDS = 3
 JWKS_PAUSE_SECONDS = 10
 # The type of a key (RFC 7518, section 6.1), by the beginning of its algorithm's name.
 KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
-# What simplejwt's column for a token's id holds.
+# The length of simplejwt's column for a token's ID.
 MAX_ID_LENGTH = 255
-# So many tokens are remembered as verified, by a process.
+# The number of verified tokens that a process remembers.
 VERIFIED_TOKENS = 1_000
 
 
 class JWKSClient(jwt.PyJWKClient):
-    """PyJWT's client, which keeps the keys that it has while the endpoint is down.
+    """PyJWT's client, but it keeps the known keys while the endpoint is down.
 
-    An unknown key id is looked up afresh, so that the provider may roll its keys, but not more
-    often than every 10 seconds, so that made-up ids cause no flood of requests.
+    An unknown key ID leads to a new fetch, so that the provider can rotate its keys, but at most
+    every 10 seconds, so that invented IDs cause no flood of requests.
     """
 
     def __init__(self, url: str, algorithm: str) -> None:
@@ -42,11 +42,11 @@ class JWKSClient(jwt.PyJWKClient):
 
     @property
     def is_down(self) -> bool:
-        """Whether the last fetch failed, a moment ago."""
+        """Whether the last fetch failed within the last 10 seconds."""
         return time.monotonic() - self._failed_at < JWKS_PAUSE_SECONDS
 
     def fetch_data(self) -> Any:
-        """The endpoint's keys, or the last good ones; UnavailableError where there are none."""
+        """The endpoint's keys, or the last known ones; a 503 if there are none."""
         if not self.is_down:
             try:
                 data = super().fetch_data()
@@ -56,30 +56,30 @@ class JWKSClient(jwt.PyJWKClient):
                 self._last_good = data
                 return data
         if self._last_good is None:
-            raise UnavailableError
+            raise WebError(503)
         return self._last_good
 
     def get_signing_keys(self, refresh: bool = False) -> list[jwt.PyJWK]:
-        """The keys for JWT_ALGORITHM, because one key id may name keys of several algorithms."""
+        """The keys for JWT_ALGORITHM, because keys of several algorithms may have the same ID."""
         fitting = [
             key
             for key in self.get_jwk_set(refresh).keys
             if key.public_key_use in {"sig", None}
             and key.key_type == KEY_TYPES[self._algorithm[:2]]
         ]
-        # PyJWT guesses the algorithm of a key that declares none.
+        # PyJWT guesses the algorithm of a key that does not declare one.
         return sorted(fitting, key=lambda key: key.algorithm_name != self._algorithm)
 
     @staticmethod
     def match_kid(signing_keys: list[jwt.PyJWK], kid: str | None) -> jwt.PyJWK | None:
-        """The key with this id; the only key for a token that names none."""
+        """The key with this ID; for a token without one, the only key."""
         if kid is None:
             return signing_keys[0] if len(signing_keys) == 1 else None
         return jwt.PyJWKClient.match_kid(signing_keys, kid)
 
 
 class Backend(TokenBackend):
-    """simplejwt's backend, over `JWKSClient` where an identity provider has a JWKS endpoint."""
+    """simplejwt's backend, with `JWKSClient` if an identity provider has a JWKS endpoint."""
 
     def __init__(self, *, jwk_url: str | None, **options: Any) -> None:
         super().__init__(**options)
@@ -87,34 +87,33 @@ class Backend(TokenBackend):
         self._verified = lru_cache(VERIFIED_TOKENS)(super().decode)
 
     def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
-        """The claims of `token`, whose signature is verified when it is first seen.
+        """The claims of `token`; its signature is verified only the first time.
 
-        A client sends the same token for minutes, and to verify it takes a tenth of an update.
-        Time makes a token invalid in one way only, and that is looked at every time: it expires
-        (`check_exp`). The keys of an identity provider's endpoint may change, so its tokens are
-        verified anew.
+        A client sends the same token for minutes, and verifying it takes a tenth of an update.
+        Later, only its expiry can make it invalid, which `check_exp` checks every time. Tokens of
+        an identity provider with a JWKS endpoint are always verified, because its keys may change.
         """
         if self.jwks_client is None and verify:
             return dict(self._verified(token))
         return super().decode(token, verify)
 
     def get_verifying_key(self, token: Any) -> Any:
-        """The key that must have signed `token`; UnavailableError where that cannot be told."""
+        """The key that must have signed `token`; a 503 if the endpoint is down."""
         try:
             return super().get_verifying_key(token)
         except TokenBackendError:
             if isinstance(self.jwks_client, JWKSClient) and self.jwks_client.is_down:
-                raise UnavailableError from None
+                raise WebError(503) from None
             raise
 
 
 def issues_tokens() -> bool:
-    """Whether this service issues tokens itself, rather than an identity provider."""
+    """Whether this service issues the tokens, and not an identity provider."""
     return not (api_settings.VERIFYING_KEY or api_settings.JWK_URL)
 
 
 def backend() -> Backend:
-    """The backend for today's settings; one for each set of values."""
+    """The backend for the current settings; one for each set of values."""
     return _backend(
         algorithm=api_settings.ALGORITHM,
         signing_key=api_settings.SIGNING_KEY,
@@ -130,13 +129,13 @@ _backend = lru_cache(maxsize=8)(Backend)
 
 
 class _Token(tokens.Token):
-    """What both kinds of token share."""
+    """The base of both kinds of token."""
 
     def __init__(self, token: Any = None, verify: bool = True) -> None:
         try:
             super().__init__(token, verify)
-        # A claim of any type and size may reach PyJWT and the arithmetic with dates, and a
-        # deeply nested header or payload its JSON parser, before the signature is looked at.
+        # Before the signature is checked, PyJWT parses headers of any depth, and then claims of any
+        # type and size.
         except (
             jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError,
             OSError, RecursionError,
@@ -147,9 +146,9 @@ class _Token(tokens.Token):
         return backend()
 
     def verify_password_unchanged(self, user: User) -> None:
-        """Raise a TokenError where the user has changed the password since this token was issued.
+        """Raise a TokenError if the user has changed the password since this token was issued.
 
-        An identity provider knows nothing of passwords here, so its tokens are not asked.
+        Not for tokens of an identity provider, which does not know the passwords of this service.
         """
         if issues_tokens():
             stamp = self.get(api_settings.REVOKE_TOKEN_CLAIM)
@@ -158,10 +157,10 @@ class _Token(tokens.Token):
 
 
 class AccessToken(_Token, tokens.AccessToken):
-    """What a caller shows with every request."""
+    """The token that a caller sends with every request."""
 
     def verify(self) -> None:
-        """As simplejwt; an identity provider's token may lack simplejwt's own claims."""
+        """An identity provider's token may lack simplejwt's own claims."""
         if issues_tokens():
             super().verify()
         else:
@@ -171,25 +170,25 @@ class AccessToken(_Token, tokens.AccessToken):
 
 
 class RefreshToken(_Token, tokens.RefreshToken):
-    """What a caller trades for a new pair, once."""
+    """The token that a caller exchanges for a new pair, once."""
 
     access_token_class = AccessToken
 
     def verify(self) -> None:
-        """As simplejwt, once it is sure that the database can look for the token's id."""
+        """Refuse first an ID that the database cannot look up."""
         token_id = self.get(api_settings.JTI_CLAIM, "")
         if len(token_id) > MAX_ID_LENGTH or find_bad_character(token_id):
-            raise TokenError("Token has no id that could be stored")
+            raise TokenError("Token has an ID that cannot be stored")
         super().verify()
 
     @classmethod
     def for_user(cls, user: Any) -> Self:
-        """A new token; simplejwt would keep its text in the database, where a thief finds it."""
+        """A new token. simplejwt would store its text in the database."""
         token: Self = tokens.Token.for_user.__func__(cls, user)  # type: ignore[attr-defined]
         return token
 
     def spend(self, user: User) -> None:
-        """Make this token useless; a TokenError where it already is, also by a parallel request."""
+        """Invalidate this token; a TokenError if it is already, also by a parallel request."""
         outstanding, _ = OutstandingToken.objects.get_or_create(
             jti=self[api_settings.JTI_CLAIM],
             defaults={"user": user, "token": "", "expires_at": datetime_from_epoch(self["exp"])},

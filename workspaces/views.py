@@ -1,4 +1,4 @@
-"""Tokens for people who have a password here."""
+"""The token calls, for users who have a password in this service."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from rest_framework.viewsets import ViewSet
 from rest_framework_simplejwt.exceptions import TokenError
 
 from config.openapi.schema import answer
-from config.web_chain.exceptions import LoginFailedError
+from config.web_chain.exceptions import WebError
 from config.web_chain.parsers import json_object
 from workspaces.authentication import load_user
 from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
@@ -27,10 +27,10 @@ TOKEN_PAIR = answer("TokenPair")
 
 
 class TokenViewSet(ViewSet):
-    """Log in, and stay logged in.
+    """Issue a pair of tokens, for a password or for a refresh token.
 
-    Both calls answer `{"accessToken", "refreshToken", "expiresIn"}`, the last in seconds. They are
-    404 where an identity provider issues the tokens.
+    Both calls return `{"accessToken", "refreshToken", "expiresIn"}`, the last in seconds. They are
+    404 if an identity provider issues the tokens.
     """
 
     http_method_names = ["post"]
@@ -38,7 +38,7 @@ class TokenViewSet(ViewSet):
     permission_classes = (AllowAny,)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse where tokens are issued elsewhere, before anything is counted or checked."""
+        """404 if an identity provider issues the tokens, before anything is counted or checked."""
         if not issues_tokens():
             raise Http404
         super().initial(request, *args, **kwargs)
@@ -52,25 +52,25 @@ class TokenViewSet(ViewSet):
 
     @extend_schema(operation_id="obtain_token", request=CredentialsSerializer, responses=TOKEN_PAIR)
     def obtain(self, request: Request) -> Response:
-        """Trade a user name and a password for a pair of tokens.
+        """Exchange a user name and a password for a pair of tokens.
 
-        An unknown and an inactive user cost the same time as a wrong password: Django hashes the
-        given password for them too.
+        An unknown or inactive user takes the same time as a wrong password, because Django hashes
+        the given password for them, too.
         """
         serializer = CredentialsSerializer(data=json_object(request))
         serializer.is_valid(raise_exception=True)
-        # Not Django's `authenticate`: that asks the guard of the admin's login too, which would
-        # count these attempts a second time.
+        # Django's `authenticate` would also call django-axes, which would count these attempts a
+        # second time.
         user = ModelBackend().authenticate(request._request, **serializer.validated_data)
         if not isinstance(user, User):
-            raise LoginFailedError
+            raise WebError(401, "Invalid username or password")
         return _pair(user)
 
     @extend_schema(
         operation_id="refresh_token", request=RefreshTokenSerializer, responses=TOKEN_PAIR
     )
     def refresh(self, request: Request) -> Response:
-        """Trade a refresh token for a new pair; the old one is spent."""
+        """Exchange a refresh token for a new pair; the old one is no longer valid."""
         serializer = RefreshTokenSerializer(data=json_object(request))
         serializer.is_valid(raise_exception=True)
         try:

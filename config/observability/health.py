@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can serve."""
+"""Probes: whether this process is alive, and whether it can serve requests."""
 
 from threading import Lock
 from time import monotonic
@@ -17,12 +17,12 @@ CAN_WRITE = {"postgresql": "SHOW transaction_read_only", "sqlite": "PRAGMA user_
 
 
 def healthz(_: HttpRequest) -> HttpResponse:
-    """200 as long as this process answers at all."""
+    """200 if this process responds at all."""
     return JsonResponse({"status": "ok"})
 
 
 def readyz(_: HttpRequest) -> HttpResponse:
-    """200, or 503 with what fails: `database`, `migrations` or `keys`."""
+    """200, or 503 with the check that failed: `database`, `migrations` or `keys`."""
     failed = readiness.failed()
     if failed:
         return JsonResponse({"status": "unavailable", "failed": [failed]}, status=503)
@@ -30,7 +30,7 @@ def readyz(_: HttpRequest) -> HttpResponse:
 
 
 class Readiness:
-    """What the checks found, for a second: no number of probes can be a load to the database."""
+    """The result of the checks, cached for a second so that many probes cause no load."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -39,10 +39,10 @@ class Readiness:
         self._is_migrated = False
 
     def failed(self) -> str | None:
-        """The first check that fails, because each needs what the ones before it look at.
+        """The first check that fails, None if all succeed; each depends on those before it.
 
-        Whoever comes while somebody else is looking gets what was found before: a database that
-        does not answer keeps one thread waiting, and not one for every probe.
+        A probe that arrives during another one's checks gets the previous result: a database that
+        does not respond keeps one thread waiting, not one for each probe.
         """
         if monotonic() >= self._expires_at and self._lock.acquire(blocking=False):
             try:
@@ -60,7 +60,7 @@ class Readiness:
                     # A new session may be able to write.
                     connection.close()
                     return "database"
-            # Migrations that were applied stay so while this process lives.
+            # Applied migrations stay applied while this process is alive.
             self._is_migrated = self._is_migrated or _is_migrated()
             if not self._is_migrated:
                 return "migrations"

@@ -1,1 +1,1 @@
-"""The description of the API for machines, and its readable page."""
+"""The OpenAPI document and its page."""

@@ -1,4 +1,4 @@
-"""Where the description of the API is read, by machines and by people."""
+"""The OpenAPI document and its page."""
 
 import hashlib
 from functools import lru_cache
@@ -11,18 +11,18 @@ from django.shortcuts import render
 from django.views.decorators.http import condition, require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-# drf-spectacular fails where two threads begin at once.
-_making = Lock()
+# drf-spectacular fails if two threads generate at the same time.
+_lock = Lock()
 
 
 def document() -> bytes:
-    """The description as JSON, made once in each process."""
-    with _making:
-        return _made()
+    """The document as JSON, generated once in each process."""
+    with _lock:
+        return _generated()
 
 
 @lru_cache(maxsize=1)
-def _made() -> bytes:
+def _generated() -> bytes:
     generator: Any = SchemaGenerator(urlconf="config.urls")
     return orjson.dumps(generator.get_schema(request=None, public=True))
 
@@ -34,7 +34,7 @@ def _etag(_request: HttpRequest) -> str:
 @require_safe
 @condition(etag_func=_etag)
 def openapi_json(_request: HttpRequest) -> HttpResponse:
-    """The OpenAPI document. A cache asks every time whether it is still the one."""
+    """The OpenAPI document. A browser revalidates its copy each time."""
     return HttpResponse(
         document(), content_type="application/json", headers={"Cache-Control": "private, no-cache"}
     )
@@ -42,5 +42,5 @@ def openapi_json(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """The readable page, on which calls can be tried."""
+    """The page for people, which can also execute calls."""
     return render(request, "openapi/docs.html")

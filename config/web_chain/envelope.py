@@ -1,4 +1,4 @@
-"""The one shape of every answer under `/web/`.
+"""The envelope of every response under `/web/`.
 
     {"version", "timestamp", "success", "code", "message"}, then "data" or "errors"
 
@@ -16,7 +16,7 @@ from django.http import HttpResponse
 from rest_framework.renderers import BaseRenderer
 
 SUCCESS = "2000"
-# HTTP status -> (code, message); an error may bring a message of its own.
+# HTTP status -> (code, default message)
 ERRORS = {
     400: ("4000", "Invalid request"),
     401: ("4010", "Invalid or expired token"),
@@ -35,7 +35,7 @@ ERRORS = {
 
 
 class FieldError(TypedDict):
-    """What is wrong with one field; `field` is null for the body as a whole.
+    """An invalid field; `field` is null if the error concerns the whole body.
 
     `limit` and `prefixes` are the values in the message, so that a front end can translate it.
     """
@@ -55,14 +55,14 @@ def success(data: Any) -> dict[str, Any]:
 def failure(
     status: int, message: str | None = None, errors: Sequence[FieldError] | None = None
 ) -> dict[str, Any]:
-    """The envelope of an error; a status of 4xx or 5xx without a code of its own gets x00's."""
+    """The envelope of an error; a status that is not in ERRORS gets the code of 400 or 500."""
     code, default = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]
     body = _envelope(code, message or default, success=False)
     return body | {"errors": list(errors)} if errors else body
 
 
 def failure_response(status: int, **headers: str) -> HttpResponse:
-    """An error for what happens outside Django REST Framework."""
+    """An error response, for errors outside Django REST Framework."""
     return HttpResponse(
         orjson.dumps(failure(status)),
         status=status,
@@ -84,8 +84,8 @@ def _envelope(code: str, message: str, *, success: bool) -> dict[str, Any]:
 class EnvelopeRenderer(BaseRenderer):
     """JSON in the envelope.
 
-    A view returns bare data. An error is known by `response.exception`, which Django REST
-    Framework sets, and its body was made by `exception_handler`; nothing is guessed from keys.
+    A view returns bare data. For an error, Django REST Framework sets `response.exception`, and
+    `exception_handler` has already created the envelope.
     """
 
     media_type = "application/json"

@@ -1,4 +1,4 @@
-"""Turn what was raised into the envelope, and keep what it says to ourselves."""
+"""Converts exceptions to envelopes, without revealing their details."""
 
 import math
 from http import HTTPStatus
@@ -16,57 +16,32 @@ RETRY_AFTER_SECONDS = 1
 
 
 class WebError(exceptions.APIException):
-    """An error whose own message is shown, with a list of bad fields where there is one."""
+    """An error with a status, and its own message unless that of the envelope is enough."""
 
     errors: list[FieldError] | None = None
+
+    def __init__(
+        self, status: int, message: str | None = None, *, retry_after: int = RETRY_AFTER_SECONDS
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status
+        self.message = message
+        # In seconds, for a 503.
+        self.retry_after = retry_after
 
 
 class InvalidFieldsError(WebError):
     """A 400 that lists every bad field."""
 
-    status_code = 400
-    default_detail = "Invalid request"
-
     def __init__(self, errors: list[FieldError]) -> None:
-        super().__init__()
+        super().__init__(400)
         self.errors = errors
 
 
-class LoginFailedError(WebError):
-    """A 401 that is no matter of a token."""
-
-    status_code = 401
-    default_detail = "Invalid username or password"
-
-
-class NotFoundError(WebError):
-    """A 404 that says what was not found."""
-
-    status_code = 404
-
-
-class PreconditionFailedError(exceptions.APIException):
-    """A 412: `If-Match` does not match."""
-
-    status_code = 412
-
-
-class KeyReusedError(exceptions.APIException):
-    """A 422: the `Idempotency-Key` came with another body before."""
-
-    status_code = 422
-
-
-class UnavailableError(exceptions.APIException):
-    """A 503: something that this service needs is away for the moment."""
-
-    status_code = 503
-
-
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer for an exception that a view raised; None leaves it to the middleware, which logs it.
+    """The response to an exception of a view; None if the middleware has to log it.
 
-    Only our own messages are passed on, and the parser's, which is ours too.
+    Only messages of this project are shown: those of WebError, and those of its parser.
     """
     if isinstance(exc, Http404):
         exc = exceptions.NotFound()
@@ -76,7 +51,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if not isinstance(exc, exceptions.APIException):
         return None
     body = (
-        envelope.failure(exc.status_code, str(exc.detail), exc.errors)
+        envelope.failure(exc.status_code, exc.message, exc.errors)
         if isinstance(exc, WebError)
         else envelope.failure(exc.status_code)
     )
@@ -89,7 +64,7 @@ def _headers(exc: exceptions.APIException) -> dict[str, str]:
     if exc.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(getattr(exc, "retry_after", RETRY_AFTER_SECONDS))}
     if isinstance(exc, exceptions.Throttled):
-        # Set by Django REST Framework: seconds, or None where it cannot tell.
+        # Set by Django REST Framework: seconds, or None if unknown.
         wait: float | None = getattr(exc, "wait", None)
         return {"Retry-After": str(max(1, math.ceil(wait or 1)))}
     return {}
@@ -98,8 +73,8 @@ def _headers(exc: exceptions.APIException) -> dict[str, str]:
 class SilentReporterFilter(SafeExceptionReporterFilter):
     """Error pages and reports without local variables, request bodies, cookies or settings.
 
-    Django's own filter hides names that look secret, and nothing at all under DEBUG; a pasted key
-    can sit in any variable of any frame, and PORTAL_ACCESS_CODE looks harmless.
+    Django's own filter hides values whose names look secret, and none if DEBUG is on. But a key can
+    be in any variable, and PORTAL_ACCESS_CODE does not look secret.
     """
 
     def get_safe_settings(self) -> dict[str, Any]:

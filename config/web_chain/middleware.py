@@ -1,4 +1,4 @@
-"""What a request passes between the server and its view: the handler, and the chain of `/web/`."""
+"""The WSGI handler, and the middleware that handles `/web/`."""
 
 import hmac
 import logging
@@ -29,19 +29,19 @@ PREFIX = "/web/"
 MAX_CONTENT_TYPE_LENGTH = 256
 NO_QUERY = QueryDict()
 
-# Clients call the same few paths again and again. A longer one is no client's, and anybody could
-# fill the memory with such.
+# Clients use few different paths. Longer ones are not cached, because an attacker could fill the
+# memory with them.
 MAX_KNOWN_PATH = 256
 _known = lru_cache(maxsize=1_000)(resolve)
 
 
 class WebRequest(WSGIRequest):
-    """Django's request, which no Content-Type can break.
+    """Django's request, but a malformed Content-Type raises nothing.
 
-    Django reads the header while it makes the request, where no middleware can answer for an
-    error: of a charset that it cannot parse, and, with any charset, of a query of too many names.
-    Here a malformed one is no Content-Type, and a charset decides nothing: all of ours is UTF-8.
-    So is one that is long, because Python's parser takes minutes for a header that fits in one.
+    Django parses the header when it creates the request, where no middleware can handle an error:
+    an invalid charset, or, with any charset, too many names in the query. Here a malformed header
+    counts as missing, and the charset is ignored, because everything is UTF-8. A long header counts
+    as missing too, because Python's parser needs minutes for some of them.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ class WebRequest(WSGIRequest):
             self.content_type, self.content_params = parse_header_parameters(
                 header if len(header) <= MAX_CONTENT_TYPE_LENGTH else ""
             )
-        # A TypeError is what some numbered parameters are to the parser (RFC 2231, section 3).
+        # The parser raises TypeError for some numbered parameters (RFC 2231, section 3).
         except (TypeError, ValueError):
             self.content_type, self.content_params = "", {}
         # Django REST Framework would parse it again.
@@ -61,18 +61,17 @@ class WebRequest(WSGIRequest):
 class WebHandler(WSGIHandler):
     """Django's handler, with bodies in one piece, from the server to Django and back.
 
-    A request's body that came without Content-Length gets one, because Django takes a missing
-    length for 0. Where the server marks the end of the input (`wsgi.input_terminated`), reading is
-    safe; one byte over the limit is enough for a 413.
+    A chunked request body gets a Content-Length, because Django would read it as empty. It can be
+    read to its end if the server marks that (`wsgi.input_terminated`); one byte more than the limit
+    is enough for a 413.
 
-    An answer that is no stream is a list, which Granian sends at once; anything else it asks for
-    piece by piece, from another thread.
+    A response body that is not a stream is returned as a list, which Granian sends at once. It
+    reads any other iterable piece by piece, in another thread.
     """
 
     request_class = WebRequest
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        """The answer, in pieces."""
         if environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"):
             body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
             environ["wsgi.input"] = BytesIO(body)
@@ -81,11 +80,11 @@ class WebHandler(WSGIHandler):
         request_started.send(sender=type(self), environ=environ)
         response: Any = self.get_response(self.request_class(environ))
         cookies = [("Set-Cookie", c.output(header="")) for c in response.cookies.values()]
-        # Not `items`, which looks every header up again.
+        # `items` would look up every header again.
         headers = [*response.headers._store.values(), *cookies]
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         if response.streaming:
-            # Whichever thread makes the pieces, its connection is not for a next request.
+            # The thread that reads the stream serves no other request on its connections.
             response._resource_closers.append(connections.close_all)
         else:
             response.close()
@@ -93,10 +92,10 @@ class WebHandler(WSGIHandler):
 
 
 class WebChainMiddleware:
-    """Serve `/web/` from here, so that sessions, CSRF and the like are never in its way.
+    """Handle `/web/`, without the middleware that follows: sessions, CSRF and others.
 
-    Every answer is in the envelope, also to a bad host, an unknown path and a crash, which Django
-    REST Framework never sees.
+    Every response has the envelope, including those to a bad host, an unknown path and an unhandled
+    exception, which Django REST Framework does not handle.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -111,25 +110,25 @@ class WebChainMiddleware:
         return response
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """Portal, host, size of the body, route, view; then the envelope for what went wrong."""
+        """The response of the view, after portal, host and length; an envelope for any error."""
         try:
             if not portal_admits(request):
                 return failure_response(403)
             request.get_host()
             if body_length(request) > settings.MAX_BODY_BYTES:
                 return failure_response(413)
-            # A call that takes a query reads it by `parsers.query`. To anybody else it means
-            # nothing, and one of too many names would be an error wherever it is looked at.
+            # Calls with a query use `parsers.query`. The others ignore it, but a query with too
+            # many names would raise an exception wherever Django reads it.
             request.GET = NO_QUERY
             find = _known if len(request.path_info) <= MAX_KNOWN_PATH else resolve
             request.resolver_match = match = find(request.path_info, settings.ROOT_URLCONF)
             response: HttpResponse = match.func(request, *match.args, **match.kwargs)
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
-        except Exception as error:  # whatever it is, the answer is in the envelope
+        except Exception as error:  # every response has the envelope
             return self.answer_to(error)
 
     def answer_to(self, error: Exception) -> HttpResponse:
-        """The envelope for what Django REST Framework did not answer; a crash is logged."""
+        """The envelope for an exception that Django REST Framework did not handle."""
         if isinstance(error, Http404):
             return failure_response(404)
         if isinstance(error, SuspiciousOperation):  # a bad host or length, among others
@@ -142,25 +141,25 @@ class WebChainMiddleware:
 
 
 def body_length(request: HttpRequest) -> int:
-    """The declared length of the body; SuspiciousOperation where it is no length.
+    """The declared length of the body; SuspiciousOperation if it is not a number.
 
-    Django takes a malformed one for 0 and reads to the end, past every limit, at a negative one.
+    Django would take a malformed one as 0, and with a negative one read without a limit.
     """
     length = request.META.get("CONTENT_LENGTH") or "0"
-    # Python converts no more than 4,300 digits.
+    # Python does not convert more than 4,300 digits.
     if not re.fullmatch(r"[0-9]{1,4000}", length):
         raise SuspiciousOperation("Malformed Content-Length")
     return int(length)
 
 
 def portal_admits(request: HttpRequest) -> bool:
-    """Whether the request came through the portal, which adds one of the codes to it.
+    """Whether the request has one of the portal's codes, or none is configured.
 
-    Every code is compared, each in constant time; no code configured admits everybody.
+    Every code is compared, each in constant time.
     """
     if not settings.PORTAL_ACCESS_CODE:
         return True
-    # WSGI hands over a header's bytes as Latin-1 (PEP 3333).
+    # WSGI decodes headers as Latin-1 (PEP 3333).
     sent = request.META.get("HTTP_X_PORTAL_ACCESS_CODE", "").encode("latin-1", "replace")
     matches = [hmac.compare_digest(sent, code) for code in _codes(settings.PORTAL_ACCESS_CODE)]
     return any(matches)
@@ -168,5 +167,5 @@ def portal_admits(request: HttpRequest) -> bool:
 
 @lru_cache(maxsize=8)
 def _codes(setting: str) -> list[bytes]:
-    # An empty entry is no code: a stray comma must not admit a request without the header.
+    # Empty entries are dropped: a stray comma must not admit requests without the header.
     return [code.strip().encode() for code in setting.split(",") if code.strip()]

@@ -1,4 +1,4 @@
-"""Read a JSON body, and refuse what two readers could understand differently."""
+"""Strict parsing of JSON bodies and queries: nothing that two parsers could read differently."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.utils.mediatypes import _MediaType
 
 MAX_QUERY_NAMES = 20
-# Objects and lists in each other. What Python's parser takes differs from version to version.
+# Nested objects and lists. The limit of Python's parser differs between versions.
 MAX_DEPTH = 100
 BAD_TEXT = "Must not contain a NUL character or a lone surrogate."
 
@@ -73,14 +73,14 @@ class StrictJSONParser(BaseParser):
         try:
             return parse_json(text)
         except ValueError:
-            # The reason is not passed on: a parser quotes what it stumbled over.
+            # Without the parser's message, which quotes the body.
             raise ParseError("The body is not valid JSON.", "not_json") from None
 
 
 def require_json(media_type: str | None) -> None:
-    """Raise UnsupportedMediaType where `media_type` is not application/json in UTF-8.
+    """Raise UnsupportedMediaType if `media_type` is not application/json in UTF-8.
 
-    Django REST Framework's own comparison takes a wildcard for it.
+    Django REST Framework's own comparison would accept a wildcard.
     """
     if media_type == StrictJSONParser.media_type:
         return
@@ -91,9 +91,9 @@ def require_json(media_type: str | None) -> None:
 
 
 class Negotiation(DefaultContentNegotiation):
-    """`Accept` without its parameters: they decide nothing here, and some break the parser.
+    """Ignores the parameters of `Accept`, some of which raise exceptions in the parser.
 
-    The usual media types are recognised without a comparison, which would parse both sides.
+    The usual media types take a short cut, because a comparison would parse both sides.
     """
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
@@ -116,8 +116,8 @@ class Negotiation(DefaultContentNegotiation):
 def json_object(request: Request) -> dict[str, Any]:
     """The body of `request`, which must be a JSON object.
 
-    Django REST Framework skips an empty body without a look at its media type; here it is 415
-    or 400 like any other.
+    Django REST Framework does not parse an empty body. Here its media type is checked, too: it is
+    415 or 400 like any other invalid body.
     """
     data = request.data
     if int(request.META.get("CONTENT_LENGTH") or 0) == 0:
@@ -129,8 +129,8 @@ def json_object(request: Request) -> dict[str, Any]:
 
 
 def query(request: Request) -> dict[str, str]:
-    """The query of `request`: each name once, in UTF-8."""
-    # WSGI hands over a query's bytes as Latin-1 (PEP 3333).
+    """The query of `request`, in UTF-8; ParseError if a name occurs twice."""
+    # WSGI decodes the query as Latin-1 (PEP 3333).
     sent = request.META.get("QUERY_STRING", "").encode("latin-1", "replace")
     try:
         pairs = parse_qsl(

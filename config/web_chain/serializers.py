@@ -1,4 +1,4 @@
-"""Field rules that every JSON body under `/web/` obeys."""
+"""The base classes of all JSON bodies and queries under `/web/`."""
 
 import difflib
 import re
@@ -12,9 +12,9 @@ from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import InvalidFieldsError
 from config.web_chain.parsers import BAD_TEXT, find_bad_character, refuse_bad_text
 
-# So many unknown names are compared with the known ones; a comparison is slow.
+# The number of unknown names that get a suggestion, because comparing names is slow.
 MAX_SUGGESTIONS = 10
-# So many letters are taken for a part of a known name.
+# The shortest part of a known name that leads to a suggestion.
 MIN_PART_LENGTH = 4
 UNNAMED = "Unknown field (name withheld because it may contain a secret)."
 
@@ -27,10 +27,10 @@ _like_a_key = re.compile(
 
 
 class StrictCharField(serializers.CharField):
-    """A string and nothing else: never made from a number or a boolean, no NUL, no surrogate.
+    """A string without NUL and surrogates; a number or boolean is not converted, but refused.
 
-    `validator` is called with the trimmed value and raises Django's ValidationError with a code;
-    a value that is too long does not reach it.
+    `validator` is called with the trimmed value, unless that is too long, and raises Django's
+    ValidationError with a code.
     """
 
     def __init__(self, *, validator: Any = None, **kwargs: Any) -> None:
@@ -57,27 +57,27 @@ class StrictCharField(serializers.CharField):
 
 
 def too_long(unit: str, limit: int) -> ValidationError:
-    """The refusal of a value that has more than `limit` of the unit."""
+    """The error of a value with more than `limit` of the unit."""
     message = f"Must not be longer than {limit:,} {unit}."
     return ValidationError(message, code="max_length", params={"limit": limit})
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A JSON object whose every bad field is listed, unknown names included.
+    """A JSON object; the error lists every bad field, including unknown names.
 
-    `validated_data` holds what was sent and nothing else: an omitted field is not in it. A
-    required field is required also with `partial=True`, which Django REST Framework would drop.
+    `validated_data` contains only the fields that were sent. A required field stays required with
+    `partial=True`, unlike in Django REST Framework.
     """
 
-    # Names that may be sent and change nothing.
+    # Names that are accepted and ignored.
     ignored_names: ClassVar[frozenset[str]] = frozenset()
 
     def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
-        """Without what Django REST Framework has besides: every rule is a field's."""
+        """Without validators and other rules for the whole object: every rule is a field's."""
         return self.to_internal_value(data)
 
     def to_internal_value(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """What was sent, by source name; raises InvalidFieldsError."""
+        """The sent values, by source name; raises InvalidFieldsError."""
         errors: list[FieldError] = []
         values: dict[str, Any] = {}
         for name, field in self.fields.items():
@@ -117,17 +117,17 @@ class StrictSerializer(serializers.Serializer[Any]):
         known = {_folded(known): known for known in (*self.fields, *self.ignored_names)}
         sent = _folded(name)
         close = difflib.get_close_matches(sent, known, n=1)
-        # "name" is no close match of "connectionname".
+        # "name" is not a close match of "connectionname".
         close += [key for key in known if len(sent) >= MIN_PART_LENGTH and sent in key]
         return known[close[0]] if close else None
 
     def __repr__(self) -> str:
-        """Without the data, which Django REST Framework would print."""
+        """Without the data, which Django REST Framework would show."""
         return f"<{type(self).__name__}>"
 
 
 def _may_repeat(name: str) -> bool:
-    """Whether `name` is a plain identifier that cannot be a key, pasted in the wrong place."""
+    """Whether `name` is a plain identifier, and cannot be a key in the wrong place."""
     return _identifier(name) is not None and _like_a_key(name) is None
 
 

@@ -16,9 +16,6 @@ from config.openapi.schema import answer
 from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import (
     InvalidFieldsError,
-    KeyReusedError,
-    NotFoundError,
-    PreconditionFailedError,
     WebError,
 )
 from config.web_chain.parsers import json_object, query
@@ -51,6 +48,9 @@ from workspaces.permissions import CanManageWorkspace
 from workspaces.throttles import WorkspaceThrottle
 
 DEFAULT_PAGE = 50
+STRIPE_UNAVAILABLE = "Stripe did not say whether the key works, try again"
+# Every attempt counts: a caller that retries at once soon reaches the limit for an hour.
+RETRY_SECONDS = 60
 
 _entity_tag = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,18})"\s*').fullmatch
 
@@ -78,17 +78,17 @@ class StripeConnectionViewSet(ViewSet):
         """With the API's answer to what a service refuses, whichever call asked for it."""
         match exc:
             case services.ConnectionNotFoundError():
-                exc = ConnectionNotFoundError()
+                exc = WebError(404, "Stripe tenant connection not found")
             case services.VersionConflictError():
-                exc = PreconditionFailedError()
+                exc = WebError(412)
             case idempotency.KeyReusedError():
-                exc = KeyReusedError()
+                exc = WebError(422)
             case VerificationError():
                 name = {"api_key": "apiKey", "stripe_account_id": "stripeAccountId"}[exc.field]
                 error = FieldError(field=name, code=exc.code, message=exc.message)
                 exc = InvalidFieldsError([error])
             case VerificationUnavailableError():
-                exc = StripeUnavailableError(str(exc) or None)
+                exc = WebError(503, str(exc) or STRIPE_UNAVAILABLE, retry_after=RETRY_SECONDS)
             case TooManyAttemptsError():
                 exc = Throttled(exc.wait)
         return super().handle_exception(exc)
@@ -173,25 +173,10 @@ class StripeConnectionViewSet(ViewSet):
     def verify_connection(self, request: Request, workspace_id: str) -> Response:
         """Ask Stripe now whether the stored API key works; answers with what is known then."""
         if not settings.STRIPE_VERIFY:
-            raise NotFoundError("Asking Stripe is switched off")
+            raise WebError(404, "Verification is switched off")
         named = VERIFY.run_validation(json_object(request))["biz_id"]
         note_connection(named)
         return _shown(services.verify_connection(**_caller(request), biz_id=named))
-
-
-class ConnectionNotFoundError(NotFoundError):
-    """The workspace of the path has no such connection."""
-
-    default_detail = "Stripe tenant connection not found"
-
-
-class StripeUnavailableError(WebError):
-    """A 503: Stripe had to be asked, and could not be."""
-
-    status_code = 503
-    default_detail = "Stripe did not say whether the key works, try again"
-    # In seconds. Every try counts: whoever comes again at once is soon sent away for an hour.
-    retry_after = 60
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -223,7 +208,7 @@ def _found(request: Request, biz_id: str) -> StripeConnection:
     note_connection(biz_id)
     connection = queries.find_connection(_workspace(request), biz_id)
     if connection is None:
-        raise ConnectionNotFoundError
+        raise services.ConnectionNotFoundError
     return connection
 
 

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection, transaction
 
-from config.delete_expired import sweep
+from config.delete_expired import delete_expired
 from workspaces.models import CallCount
 
 PLANS = ("hashjoin", "mergejoin", "hashagg", "material", "memoize", "sort")
@@ -20,20 +20,20 @@ def rows(db):
 
 
 @pytest.mark.parametrize(("limit", "left"), [(3, 2), (5, 0), (9, 0)])
-def test_sweep_takes_no_more_than_it_may(rows, limit, left):
-    assert sweep(rows, limit) == 5 - left
+def test_no_more_rows_are_deleted_than_the_limit(rows, limit, left):
+    assert delete_expired(rows, limit) == 5 - left
 
     assert rows.count() == left
     assert CallCount.objects.filter(key="open").exists()
 
 
 @pytest.mark.only_on("postgresql", reason="SQLite has no such plans")
-def test_sweep_takes_no_more_whatever_the_plan(rows):
+def test_no_more_rows_are_deleted_whatever_the_plan(rows):
     with connection.cursor() as cursor:
         for way in PLANS:
             cursor.execute(f"SET LOCAL enable_{way} = off")
 
-    assert sweep(rows, 3) == 3
+    assert delete_expired(rows, 3) == 3
 
     assert rows.count() == 2
 
@@ -50,12 +50,12 @@ def other_session():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.only_on("postgresql", reason="SQLite locks the whole database")
-def test_sweep_leaves_what_somebody_has_locked(rows, other_session):
+def test_locked_rows_are_not_deleted(rows, other_session):
     with other_session.cursor() as cursor:
         cursor.execute("SELECT 1 FROM workspaces_callcount WHERE key = 'over-0' FOR UPDATE")
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '2s'")
-        assert sweep(rows, 5) == 4
+        assert delete_expired(rows, 5) == 4
 
     assert list(rows.values_list("key", flat=True)) == ["over-0"]

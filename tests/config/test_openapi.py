@@ -229,7 +229,7 @@ def test_page_has_nothing_inline_and_nothing_of_another_host(client):
 
 @pytest.mark.django_db
 def test_document_needs_no_query(client, django_assert_num_queries):
-    views._made.cache_clear()
+    views._generated.cache_clear()
 
     with django_assert_num_queries(0):
         client.get("/openapi.json", secure=True)
@@ -308,7 +308,7 @@ def test_document_is_made_once_for_all_who_ask_at_once(monkeypatch):
         return views.document()
 
     monkeypatch.setattr(views.SchemaGenerator, "get_schema", counted)
-    views._made.cache_clear()
+    views._generated.cache_clear()
     with ThreadPoolExecutor(8) as pool:
         answers = set(pool.map(ask, range(8)))
 

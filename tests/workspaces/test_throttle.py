@@ -243,7 +243,7 @@ def test_windows_that_are_over_are_swept_away(manager, connection, limits, later
     CallCount.objects.create(key="over", window_end=1, calls=1)
     CallCount.objects.create(key="open", window_end=throttles.time() + 3_600, calls=1)
     assert statuses(manager, 1) == [200]
-    later(throttles.SWEEP_SECONDS * 2)
+    later(throttles.DELETE_SECONDS * 2)
     assert statuses(manager, 1) == [200]
 
     keys = set(CallCount.objects.values_list("key", flat=True))
@@ -263,7 +263,7 @@ def test_sweep_while_another_call_is_being_counted_disturbs_neither(
     def sweep_meanwhile(execute, sql, *args):
         if "workspaces_callcount" in sql and not others:
             others.append("starts")
-            later(throttles.SWEEP_SECONDS * 2)
+            later(throttles.DELETE_SECONDS * 2)
             others.extend(statuses(colleague, 1))
         return execute(sql, *args)
 
@@ -278,9 +278,9 @@ def test_sweep_goes_on_while_there_is_much(manager, connection, limits, later):
     limits(user="1/s")
     CallCount.objects.bulk_create(
         CallCount(key=f"over-{number}", window_end=1, calls=1)
-        for number in range(throttles.SWEEP_ROWS + 9)
+        for number in range(throttles.DELETED_ROWS + 9)
     )
-    later(throttles.SWEEP_SECONDS * 2)
+    later(throttles.DELETE_SECONDS * 2)
     statuses(manager, 1)
     assert CallCount.objects.filter(key__startswith="over").count() == 9
     later(1)

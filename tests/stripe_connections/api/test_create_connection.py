@@ -15,7 +15,7 @@ from django.db import connection as database
 from django.db import connections
 from django.utils import timezone
 
-from stripe_connections.idempotency import SWEEP_ROWS, IdempotencyRecord
+from stripe_connections.idempotency import DELETED_ROWS, IdempotencyRecord
 from stripe_connections.models import IdempotencyKey, Status, StripeConnection
 from tests.conftest import (
     ApiClient,
@@ -289,7 +289,7 @@ def test_key_that_is_over_takes_another_body(manager):
 
 
 def test_creations_sweep_old_keys_a_few_at_a_time(manager, workspace, connection):
-    hours = [25] * (SWEEP_ROWS + 5) + [1] * 3
+    hours = [25] * (DELETED_ROWS + 5) + [1] * 3
     IdempotencyKey.objects.bulk_create(
         IdempotencyKey(
             workspace=workspace,

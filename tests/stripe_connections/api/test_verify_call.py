@@ -194,7 +194,7 @@ def test_key_of_an_organisation_needs_an_account(manager, connection, stripe):
 def test_call_is_404_where_asking_is_switched_off(manager, fake_stripe, assert_refused):
     body = assert_refused(verify(manager), 404, "4040")
 
-    assert body["message"] == "Asking Stripe is switched off"
+    assert body["message"] == "Verification is switched off"
     assert fake_stripe.requests == []
 
 
