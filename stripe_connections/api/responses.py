@@ -1,4 +1,4 @@
-"""The data of each answer; `openapi.yaml` describes it, and the tests compare the two."""
+"""The data of each response. `openapi.yaml` describes it, and the tests compare the two."""
 
 import re
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def connection_data(connection: StripeConnection) -> dict[str, Any]:
 
 
 def detail_data(connection: StripeConnection) -> dict[str, Any]:
-    """The eleven keys, and in `extra` what a settings page shows besides; hints, no secret."""
+    """The eleven keys, and `extra` for a settings page, with hints in place of secrets."""
     outcome = connection.outcome
     extra = {
         "version": connection.version,

@@ -27,7 +27,7 @@ class NumberField(StrictCharField):
 
     def run_validation(self, data: Any = empty) -> Any:
         text = super().run_validation(data) or ""
-        # Python converts no more than 4,300 digits, and those of any script.
+        # `int` accepts digits of any script, but not more than 4,300.
         number = int(text) if re.fullmatch("[0-9]{1,20}", text) else 0
         if not 1 <= number <= self.highest:
             message = f"Must be a number from 1 to {self.highest}."
@@ -36,7 +36,7 @@ class NumberField(StrictCharField):
 
 
 class PageSerializer(StrictSerializer):
-    """The query of a list of connections, by the names of `selectors.page_of_connections`."""
+    """The query of the list call: the arguments of `queries.page_of_connections`."""
 
     status = StatusField(required=False)
     search = StrictCharField(required=False, allow_blank=True, max_length=models.NAME_LENGTH)
@@ -45,20 +45,20 @@ class PageSerializer(StrictSerializer):
 
 
 class HistoryPageSerializer(StrictSerializer):
-    """The query of a connection's history, by the names of `history.page_of_history`."""
+    """The query of the history call: the arguments of `history.page_of_history`."""
 
     limit = NumberField(required=False, highest=MAX_PAGE)
     before = NumberField(required=False, highest=10**18)
 
 
 class VerifyConnectionSerializer(StrictSerializer):
-    """The verify call's body: which connection."""
+    """The body of the verify call: which connection."""
 
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
 
 
 class UpdateConnectionSerializer(VerifyConnectionSerializer, ConnectionSerializer):
-    """The update call's body: which connection, and what to change of it."""
+    """The body of the update call: which connection, and the changes."""
 
     ignored_names: ClassVar[frozenset[str]] = frozenset(
         {"bizId", "tenantBizId", "status", "statusName", "createdAt", "updatedAt", "extra"}
@@ -66,9 +66,9 @@ class UpdateConnectionSerializer(VerifyConnectionSerializer, ConnectionSerialize
 
 
 class CreateConnectionSerializer(UpdateConnectionSerializer):
-    """The create call's body: what an update may set, and a name in any case."""
+    """The body of the create call: the fields of an update; the name is required."""
 
-    connectionBizId = None  # type: ignore[assignment]  # takes the field away
+    connectionBizId = None  # type: ignore[assignment]  # removes the field
     connectionName = StrictCharField(
         source="connection_name",
         max_length=models.NAME_LENGTH,
@@ -77,9 +77,9 @@ class CreateConnectionSerializer(UpdateConnectionSerializer):
 
 
 class SentBackConnectionSerializer(UpdateConnectionSerializer):
-    """An object of list or detail, sent to the update call: `bizId` says which connection."""
+    """An object of list or detail as the body of the update call: `bizId` is the connection."""
 
     ignored_names = UpdateConnectionSerializer.ignored_names - {"bizId"}
 
-    connectionBizId = None  # type: ignore[assignment]  # takes the field away
+    connectionBizId = None  # type: ignore[assignment]  # removes the field
     bizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)

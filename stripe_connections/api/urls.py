@@ -1,4 +1,4 @@
-"""Paths under /web/v1/workspaces/<workspace_id>/, and what a call needs there."""
+"""Paths under /web/v1/workspaces/<workspace_id>/, and the permissions that they need."""
 
 from django.urls import path
 
@@ -12,7 +12,7 @@ urlpatterns = [
     path("stripe/connections/create", ViewSet.as_view({"post": "create_connection"})),
     path("stripe/connections/update", ViewSet.as_view({"post": "update_connection"})),
     path("stripe/connections/verify", ViewSet.as_view({"post": "verify_connection"})),
-    # After the words, which are no ids: those begin with "sc_".
+    # After the fixed paths. An ID begins with "sc_".
     path(
         "stripe/connections/<str:connection_biz_id>",
         ViewSet.as_view({"get": "get_connection"}, **READ),

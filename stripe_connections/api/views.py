@@ -54,8 +54,8 @@ RETRY_SECONDS = 60
 
 _entity_tag = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,18})"\s*').fullmatch
 
-# One of each for all requests: validating leaves nothing in a serializer, and Django REST
-# Framework copies every field for a new one, which takes a twentieth of an update's time.
+# Shared by all requests: `run_validation` stores nothing in a serializer, and Django REST Framework
+# would copy every field for a new one, which takes a twentieth of an update's time.
 UPDATE = UpdateConnectionSerializer(partial=True)
 SENT_BACK = SentBackConnectionSerializer(partial=True)
 CREATE = CreateConnectionSerializer()
@@ -67,7 +67,7 @@ VERIFY = VerifyConnectionSerializer()
 class StripeConnectionViewSet(ViewSet):
     """The Stripe connections of the workspace in the path.
 
-    A call needs `workspace:manage` where urls.py does not say otherwise.
+    A call needs `workspace:manage`, unless urls.py sets another permission.
     """
 
     http_method_names = ["get", "post"]
@@ -75,7 +75,7 @@ class StripeConnectionViewSet(ViewSet):
     throttle_classes = (WorkspaceThrottle,)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """With the API's answer to what a service refuses, whichever call asked for it."""
+        """Convert the exceptions of the services to those of the API, for every call."""
         match exc:
             case services.ConnectionNotFoundError():
                 exc = WebError(404, "Stripe tenant connection not found")
@@ -103,13 +103,13 @@ class StripeConnectionViewSet(ViewSet):
         responses=answer("StripeConnection"),
     )
     def update_connection(self, request: Request, workspace_id: str) -> Response:
-        """Change the given fields of a connection, and no other.
+        """Change the given fields of a connection, and no others.
 
-        Answers with the connection as it is now, its version in `ETag`. 404 where the workspace
-        has no such connection, 412 where `If-Match` does not match.
+        Returns the updated connection, with its version in `ETag`. 404 if the workspace has no such
+        connection, 412 if `If-Match` does not match.
         """
         body = json_object(request)
-        # Only list and detail show `extra`.
+        # Only the objects of list and detail contain `extra`.
         is_sent_back = "extra" in body and "bizId" in body and "connectionBizId" not in body
         changes = (SENT_BACK if is_sent_back else UPDATE).run_validation(body)
         named = changes.pop("biz_id")
@@ -128,7 +128,7 @@ class StripeConnectionViewSet(ViewSet):
         responses=answer("ConnectionDetail"),
     )
     def create_connection(self, request: Request, workspace_id: str) -> Response:
-        """Create a connection; with an `Idempotency-Key` once, however often it is asked for."""
+        """Create a connection; with an `Idempotency-Key` only once, even if repeated."""
         values = CREATE.run_validation(json_object(request))
         connection, is_replayed = services.create_connection_once(
             **_caller(request), values=values, key=idempotency_key(request)
@@ -155,12 +155,12 @@ class StripeConnectionViewSet(ViewSet):
     def get_connection(
         self, request: Request, workspace_id: str, connection_biz_id: str
     ) -> Response:
-        """One connection, its version in `ETag`."""
+        """One connection, with its version in `ETag`."""
         return _shown(_found(request, connection_biz_id))
 
     @extend_schema(operation_id="get_history", responses=answer("History"))
     def get_history(self, request: Request, workspace_id: str, connection_biz_id: str) -> Response:
-        """A page of what became of a connection, newest first."""
+        """A page of a connection's history, newest first."""
         page = {"limit": DEFAULT_PAGE} | HISTORY_PAGE.run_validation(query(request))
         connection = _found(request, connection_biz_id)
         return Response(history_data(history.page_of_history(connection, **page)))
@@ -171,7 +171,7 @@ class StripeConnectionViewSet(ViewSet):
         responses=answer("ConnectionDetail"),
     )
     def verify_connection(self, request: Request, workspace_id: str) -> Response:
-        """Ask Stripe now whether the stored API key works; answers with what is known then."""
+        """Verify the stored API key with Stripe now; returns the connection with the result."""
         if not settings.STRIPE_VERIFY:
             raise WebError(404, "Verification is switched off")
         named = VERIFY.run_validation(json_object(request))["biz_id"]
@@ -182,7 +182,7 @@ class StripeConnectionViewSet(ViewSet):
 def idempotency_key(request: Request) -> str | None:
     """The `Idempotency-Key`, verbatim; InvalidFieldsError if it is malformed.
 
-    A comma may come from the server, which joins two header lines with it.
+    A comma is refused because the server joins two header lines with one.
     """
     key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not re.fullmatch(r"[ -+\--~]{1,255}", key):
@@ -194,7 +194,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def _caller(request: Request) -> dict[str, Any]:
-    """What every service is told: in which `workspace`, and for whom (`actor`)."""
+    """The arguments of every service about the caller: `workspace` and `actor`."""
     membership = cast("Membership", request.auth)
     actor = Actor(membership.user, Source.API, request_id.get())
     return {"workspace": membership.workspace, "actor": actor}
@@ -217,10 +217,10 @@ def _shown(connection: StripeConnection) -> Response:
 
 
 def expected_versions(request: Request | HttpRequest) -> frozenset[int] | None:
-    """The versions that `If-Match` (RFC 9110, section 13.1.1) admits, None for any.
+    """The versions that `If-Match` (RFC 9110, section 13.1.1) allows, None for any.
 
-    A weak tag counts as the strong one, because a compressing proxy makes the one of the other;
-    what is no tag of ours matches nothing.
+    A weak tag counts like a strong one, because a compressing proxy weakens tags. Anything that is
+    not a tag of this service matches nothing.
     """
     header = request.META.get("HTTP_IF_MATCH")
     if header is None or header.strip() == "*":

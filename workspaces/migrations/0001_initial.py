@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('biz_id', models.CharField(default=functools.partial(workspaces.business_ids.generate, *('ws',), **{}), editable=False, max_length=64, unique=True, verbose_name='business ID')),
                 ('name', models.CharField(max_length=128)),
-                ('is_active', models.BooleanField(default=True, help_text='Nobody reaches anything in an inactive workspace over the API.')),
+                ('is_active', models.BooleanField(default=True, help_text='The API refuses every call to an inactive workspace.')),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='workspaces', to='workspaces.tenant')),
             ],
         ),
