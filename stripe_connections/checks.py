@@ -1,7 +1,7 @@
-"""What is wrong with the settings, said before the service answers anybody.
+"""System checks of the settings and of the stored secrets.
 
-A weak secret is an error without DEBUG and a warning with it; a missing or malformed one is an
-error always.
+A weak secret is an error, or a warning if DEBUG is on. A missing or malformed one is always an
+error.
 """
 
 import re
@@ -28,28 +28,28 @@ from workspaces.tokens import issues_tokens
 # RFC 7518, section 3.2: a key of HS256 has at least 256 bits.
 MIN_KEY_LENGTH = 32
 MIN_DIFFERENT_CHARACTERS = 10
-# Connections whose secrets are looked at when the service starts: some milliseconds.
+# The connections whose secrets are checked at the start, which takes a few milliseconds.
 SAMPLE_SIZE = 100
 SIGNING_ALGORITHMS = ("HS256", "HS384", "HS512")
 VERIFYING_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 
 _rate = re.compile(r"[1-9][0-9]{0,11}/(s|sec|second|m|min|minute|h|hour|d|day)").fullmatch
 
-# Of an address that is none, a question would only say that Stripe could not tell.
+# With a malformed address, every key would just be unverified.
 _host, _port = r"([A-Za-z0-9._-]+|\[[0-9a-f:.]+\])", "(:[1-9][0-9]{0,4})?/?"
 _any_base = re.compile(f"https?://{_host}{_port}").fullmatch
 _safe_base = re.compile(
     rf"(https://{_host}|http://(127\.0\.0\.1|localhost|\[::1\])){_port}"
 ).fullmatch
 
-# What Django can find the Host header of a request to be equal to.
+# What the Host header of a request can match.
 _allowed_host = re.compile(
     r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE
 ).fullmatch
 
-RANDOM_KEY = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(50))"'
+RANDOM_KEY = 'Create one with: python -c "import secrets; print(secrets.token_urlsafe(50))"'
 FERNET_KEY = (
-    'Make one with: python -c "from cryptography.fernet import Fernet; '
+    'Create one with: python -c "from cryptography.fernet import Fernet; '
     'print(Fernet.generate_key().decode())"'
 )
 
@@ -68,29 +68,29 @@ def check_allowed_hosts(**kwargs: Any) -> Iterator[CheckMessage]:
         if not _allowed_host(host):
             text = f"Entry {position} of ALLOWED_HOSTS is not a host name."
             hint = (
-                "Give names with commas between, without scheme, port, path or quotation marks: "
-                "connections.example.com, or .example.com with all names below it."
+                "Separate names by commas, without scheme, port, path or quotation marks: "
+                "connections.example.com, or .example.com for all of its subdomains."
             )
             yield _message(Error, "E013", text, hint)
 
 
 @register()
 def check_variables(**kwargs: Any) -> Iterator[CheckMessage]:
-    """W005: a variable that looks like a setting and is not read."""
+    """W005: an unknown variable that looks like a setting."""
     for name in settings.UNKNOWN_VARIABLES:
         text = f"{name} is not a setting of this service and has no effect."
-        yield _message(Warning, "W005", text, "docs/settings.md lists all of them.")
+        yield _message(Warning, "W005", text, "docs/settings.md lists all settings.")
 
 
 @register(Tags.database)
 def check_demo_people(
     databases: Collection[str] | None = None, **kwargs: Any
 ) -> Iterator[CheckMessage]:
-    """E014: demo people who can log in to a service that is not a demonstration."""
+    """E014: demo users who can log in without DEMO_PEOPLE."""
     if settings.DEMO_PEOPLE or DEFAULT_DB_ALIAS not in (databases or ()):
         return
     names = [username for username, *_ in load_demo.PEOPLE]
-    # While the database is away or has no tables, nothing is reported.
+    # Nothing is reported if the database is unreachable or has no tables.
     with suppress(DatabaseError):
         for user in User.objects.filter(username__in=names, is_active=True):
             text = f"The demo user {user} can log in with a password that load_demo prints."
@@ -100,7 +100,7 @@ def check_demo_people(
 
 @register(Tags.security)
 def check_fernet_keys(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E002: FERNET_KEYS; E003: the same key used for something else; E015: a key twice."""
+    """E002: FERNET_KEYS; E003: a key with another purpose; E015: a duplicate key."""
     keys = settings.FERNET_KEYS
     positions: dict[bytes, int] = {}
     if not keys:
@@ -110,10 +110,10 @@ def check_fernet_keys(**kwargs: Any) -> Iterator[CheckMessage]:
         try:
             first = positions.setdefault(key_bytes(key), position)
         except ValueError:
-            yield _message(Error, "E002", f"{name} is no Fernet key.", FERNET_KEY)
+            yield _message(Error, "E002", f"{name} is not a Fernet key.", FERNET_KEY)
         else:
             if first != position:
-                hint = "Remove one of them. The two base64 alphabets (+/ and -_) spell one key."
+                hint = "Remove one of them. The base64 alphabets with +/ and -_ are equivalent."
                 yield _message(Error, "E015", f"{name} is the same as key {first}.", hint)
             yield from _key("E002", name, key, FERNET_KEY)
     others = {"SECRET_KEY": settings.SECRET_KEY, "JWT_SIGNING_KEY": jwt_settings.SIGNING_KEY}
@@ -122,9 +122,9 @@ def check_fernet_keys(**kwargs: Any) -> Iterator[CheckMessage]:
             yield _message(
                 Error,
                 "E003",
-                f"FERNET_KEYS holds the value of {name}.",
-                "Who may sign must not be able to decrypt. Put a new key in front of FERNET_KEYS, "
-                f"or change {name}. {FERNET_KEY}",
+                f"FERNET_KEYS contains the value of {name}.",
+                "The key that signs must not decrypt. Add a new key at the beginning of "
+                f"FERNET_KEYS, or change {name}. {FERNET_KEY}",
             )
 
 
@@ -138,8 +138,8 @@ def check_tokens(**kwargs: Any) -> Iterator[CheckMessage]:
             Error,
             "E005",
             f"JWT_ALGORITHM must be one of {', '.join(algorithms)}.",
-            "With JWT_VERIFYING_KEY or JWT_JWK_URL an identity provider issues the tokens; "
-            "without, this service signs them with JWT_SIGNING_KEY.",
+            "With JWT_VERIFYING_KEY or JWT_JWK_URL, an identity provider issues the tokens. "
+            "Otherwise, this service signs them with JWT_SIGNING_KEY.",
         )
     elif issues:
         yield from _key("E004", "JWT_SIGNING_KEY", jwt_settings.SIGNING_KEY)
@@ -150,33 +150,37 @@ def check_tokens(**kwargs: Any) -> Iterator[CheckMessage]:
 def _check_identity_provider() -> Iterator[CheckMessage]:
     if url := jwt_settings.JWK_URL:
         if not re.match(r"https?://[^/]", url):
-            hint = "Give the https address of the identity provider's key set."
-            yield _message(Error, "E004", "JWT_JWK_URL is no http address.", hint)
+            hint = "Set it to the HTTPS address of the identity provider's key set."
+            yield _message(Error, "E004", "JWT_JWK_URL is not an HTTP address.", hint)
     else:
         try:
             load_pem_public_key(jwt_settings.VERIFYING_KEY.encode())
         except ValueError:
-            hint = "Give the identity provider's public key, from -----BEGIN to -----END."
-            yield _message(Error, "E004", "JWT_VERIFYING_KEY is no public key in PEM.", hint)
+            hint = "Set it to the identity provider's public key, from -----BEGIN to -----END."
+            yield _message(
+                Error, "E004", "JWT_VERIFYING_KEY is not a public key in PEM format.", hint
+            )
     if not (jwt_settings.AUDIENCE and jwt_settings.ISSUER):
-        hint = "A token that the identity provider issued for another service passes here."
+        hint = "A token that the identity provider issued for another service is accepted here."
         yield _message(Warning, "W002", "JWT_AUDIENCE or JWT_ISSUER is not set.", hint)
 
 
 @register(Tags.security)
 def check_portal_access_code(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E006: a PORTAL_ACCESS_CODE that admits nobody."""
+    """E006: a PORTAL_ACCESS_CODE with an empty entry."""
     code = settings.PORTAL_ACCESS_CODE
     if code and not all(part.strip() for part in code.split(",")):
-        hint = "Give one code, or several with commas between; leave it unset for none."
+        hint = (
+            "Set it to one code, or several separated by commas. Without a portal, do not set it."
+        )
         yield _message(Error, "E006", "PORTAL_ACCESS_CODE has an empty entry.", hint)
 
 
 @register(Tags.security, deploy=True)
 def check_portal_is_on(**kwargs: Any) -> Iterator[CheckMessage]:
-    """W001: no portal code."""
+    """W001: no PORTAL_ACCESS_CODE."""
     if not settings.PORTAL_ACCESS_CODE:
-        text = "PORTAL_ACCESS_CODE is not set: requests are served that passed by the portal."
+        text = "PORTAL_ACCESS_CODE is not set: requests that bypass the portal are accepted."
         yield _message(Warning, "W001", text, RANDOM_KEY)
 
 
@@ -189,54 +193,55 @@ def check_metrics_token(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register()
 def check_throttle_rates(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E007: a rate that is none."""
-    hint = "Write a number and a period, such as 10/min; periods are sec, min, hour, day."
+    """E007: a malformed rate."""
+    hint = "Use a number and a period, such as 10/min. Periods are sec, min, hour and day."
     for scope, rate in rest_settings.DEFAULT_THROTTLE_RATES.items():
         if rate and not _rate(str(rate)):
-            yield _message(Error, "E007", f"THROTTLE_{scope.upper()} is no rate.", hint)
+            yield _message(Error, "E007", f"THROTTLE_{scope.upper()} is not a rate.", hint)
 
 
 @register(Tags.security)
 def check_api_key_prefixes(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E008: an empty prefix, with which anything would be a key."""
+    """E008: a malformed prefix. With an empty one, any text would be a key."""
     prefixes = settings.STRIPE_API_KEY_PREFIXES
     if not (prefixes and all(re.fullmatch(r"[A-Za-z0-9]+_", prefix) for prefix in prefixes)):
-        text = "STRIPE_API_KEY_PREFIXES holds something that is no prefix."
-        hint = "Letters or digits and an underscore, with commas between: sk_,rk_"
+        text = "STRIPE_API_KEY_PREFIXES has a malformed prefix."
+        hint = "Prefixes are letters or digits and an underscore, separated by commas: sk_,rk_"
         yield _message(Error, "E008", text, hint)
 
 
 @register(Tags.security)
 def check_stripe(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E012: a STRIPE_API_BASE that keys must not be sent to; W004: a setting without effect."""
+    """E012: an unsafe STRIPE_API_BASE; W004: STRIPE_VERIFY_REQUIRED without effect."""
     is_address = _any_base if settings.DEBUG else _safe_base
     if not is_address(settings.STRIPE_API_BASE):
         text = "STRIPE_API_BASE is not the https address of a host."
-        hint = "Keys are sent there. Leave it unset for https://api.stripe.com."
+        hint = "Keys are sent to it. If it is not set, it is https://api.stripe.com."
         yield _message(Error, "E012", text, hint)
     if settings.STRIPE_VERIFY_REQUIRED and not settings.STRIPE_VERIFY:
-        text = "STRIPE_VERIFY_REQUIRED is on and STRIPE_VERIFY is not: nobody asks Stripe."
-        yield _message(Warning, "W004", text, "Switch STRIPE_VERIFY on, or the other one off.")
+        text = "STRIPE_VERIFY_REQUIRED has no effect, because STRIPE_VERIFY is off."
+        yield _message(
+            Warning, "W004", text, "Turn STRIPE_VERIFY on or STRIPE_VERIFY_REQUIRED off."
+        )
 
 
 @register(Tags.security)
 def check_user_id_field(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E009: a JWT_USER_ID_FIELD that could name two users at once, or none."""
+    """E009: a JWT_USER_ID_FIELD that does not identify one user."""
     unique = [field.name for field in User._meta.fields if field.unique]
     if jwt_settings.USER_ID_FIELD not in unique:
         text = f"JWT_USER_ID_FIELD must be one of {', '.join(unique)}."
-        yield _message(Error, "E009", text, "A token must name one user and no other.")
+        yield _message(Error, "E009", text, "A token must identify exactly one user.")
 
 
 @register(Tags.database)
 def check_stored_secrets(
     databases: Collection[str] | None = None, **kwargs: Any
 ) -> Iterator[CheckMessage]:
-    """E010, W003: stored secrets that no key reads; I001: some under a retired key.
+    """E010, W003: secrets that no key can decrypt; I001: secrets under a retired key.
 
-    A sample, so that a service with the wrong keys says so when it starts and not at the first
-    payment. While the database is away, or before migration 0008 has bound the secrets to their
-    rows, nothing is said.
+    A sample is enough to notice the wrong keys when the service starts. Nothing is reported if the
+    database is unreachable, or before migration 0008 has bound the secrets to their rows.
     """
     if DEFAULT_DB_ALIAS not in (databases or ()) or not settings.FERNET_KEYS:
         return
@@ -250,20 +255,20 @@ def check_stored_secrets(
     figures = f"({census.figures}, of a sample)"
     broken = sum(census.secrets[kind] for kind in BROKEN)
     if broken:
-        # One damaged row must not keep the service from starting.
+        # A single damaged row must not prevent the start.
         is_all = broken + census.secrets["empty"] == census.secrets.total()
         kind, number, words = (Error, "E010", "any") if is_all else (Warning, "W003", "all")
-        text = f"FERNET_KEYS cannot read {words} of the stored secrets {figures}."
-        hint = "Are these the keys that encrypted them? census_secrets counts all of them."
+        text = f"FERNET_KEYS cannot decrypt {words} of the stored secrets {figures}."
+        hint = "Check that these keys encrypted them. census_secrets counts all secrets."
         yield _message(kind, number, text, hint)
     if census.retired_in_use:
         text = f"A retired key is still needed {figures}."
-        hint = "rotate_secrets --apply brings every secret under the first key."
+        hint = "rotate_secrets --apply encrypts every secret under the first key."
         yield _message(Info, "I001", text, hint)
 
 
 def _key(number: str, name: str, key: str, hint: str = RANDOM_KEY) -> Iterator[CheckMessage]:
-    """What is wrong with a key that must be there and hard to guess."""
+    """A key that is missing or easy to guess."""
     if not key:
         yield _message(Error, number, f"{name} is not set.", hint)
     elif len(key) < MIN_KEY_LENGTH or len(set(key)) < MIN_DIFFERENT_CHARACTERS:

@@ -1,4 +1,4 @@
-"""Which key of the ring each stored secret is under."""
+"""Counts the stored secrets by the key of FERNET_KEYS that they are encrypted under."""
 
 from collections import Counter
 from itertools import chain
@@ -8,25 +8,25 @@ from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from stripe_connections.secrets.fields import Secret
 from stripe_connections.secrets.keyring import keyring
 
-# Version 0x80 and a time of eight bytes, the first ones zero, as every Fernet token begins.
+# Every Fernet token begins with the version 0x80 and a time whose first bytes are zero.
 TOKEN_START = b"gAAAA"
 MAX_EXAMPLES = 20
-# What is read of a connection to count its secrets.
+# The columns to read.
 COUNTED = ("pk", "workspace_id", "biz_id", *SECRET_FIELDS)
 BROKEN = ("unreadable", "plaintext")
 
 
 class Census:
-    """Counts of secrets: "key 1" for the first key and so on, and what is under none."""
+    """The number of secrets under "key 1" (the first key), "key 2" and so on, and of others."""
 
     def __init__(self) -> None:
         self._keys = [f"key {number}" for number in range(1, len(keyring().keys) + 1)]
         self.secrets = Counter(dict.fromkeys((*self._keys, *BROKEN, "empty"), 0))
-        # Of each kind that somebody must look after, the first few connections.
+        # The first connections of each kind that needs attention.
         self.examples: dict[str, list[str]] = {}
 
     def count(self, row: Any) -> bool:
-        """Count the secrets of a row of COUNTED; whether each is empty or under the first key."""
+        """Count the secrets of a row; returns whether each is empty or under the first key."""
         kinds = [self._kind(getattr(row, name), row) for name in SECRET_FIELDS]
         self.secrets.update(kinds)
         bad = {*kinds}.difference(self._keys[:1], ("empty",))
@@ -46,7 +46,7 @@ class Census:
 
     @property
     def retired_in_use(self) -> list[str]:
-        """The retired keys that a secret still needs."""
+        """The retired keys that are still needed."""
         return [key for key in self._keys[1:] if self.secrets[key]]
 
     @property
@@ -56,12 +56,11 @@ class Census:
 
     @property
     def figures(self) -> str:
-        """Every count in one line."""
         return ", ".join(f"{kind}: {count}" for kind, count in self.secrets.items())
 
 
 def count_unreadable() -> int:
-    """The number of stored secrets that no key of the ring can read."""
+    """The number of stored secrets that no key of FERNET_KEYS can decrypt."""
     census = Census()
     for row in StripeConnection.objects.values_list(*COUNTED, named=True).iterator():
         census.count(row)

@@ -1,4 +1,4 @@
-"""What a command reports: rows, progress and counts, for people or for machines."""
+"""The output of a command: rows, progress and counts, as text or JSON."""
 
 import json
 import time
@@ -10,22 +10,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 OUTCOMES = ("changed", "unchanged", "skipped", "failed")
-# The changed rows that people see unless they ask for all; failed rows are always reported.
+# Changed rows in a text, unless all are requested. Failed rows are always reported.
 MAX_SHOWN = 20
 
 
 class OutputClosedError(Exception):
-    """Nobody reads the output any more, or it cannot be written."""
+    """The reader of the output has gone, or the output cannot be written."""
 
 
 class Report:
-    """Reports each row that is worth a line, the progress, and the counts.
+    """Writes rows, progress and counts.
 
-    As JSON it is one object on one line, at the end: `rows`, then the counts. With a `verbosity`
-    of 0 changed rows are only counted, with 1 people see the first of them, with 2 all.
+    JSON is one object on one line, at the end: `rows`, then the counts. Changed rows are only
+    counted with a `verbosity` of 0; a text has the first of them with 1, and all with 2.
 
-    A closed output is noticed when it is written to, and stops the command at the next `advance`,
-    so never between the rows of a transaction.
+    If the output is closed, the command stops at the next `advance`, never between the rows of a
+    transaction.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Report:
         self.counts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self._out, self._err, self._is_json = out, err, is_json
         self._most_shown = 0 if verbosity == 0 else MAX_SHOWN if verbosity == 1 else None
-        # What prevents further output.
+        # Why the output cannot be written.
         self.problem = ""
         self._rows: list[dict[str, Any]] = []
         self._started = time.monotonic()
@@ -43,16 +43,12 @@ class Report:
         self._bar = Progress(*columns, console=console, transient=True, disable=not err.isatty())
 
     def start(self, total: int) -> None:
-        """Show the progress towards `total`: a bar on a terminal, else a line for each tenth."""
+        """Show progress up to `total`: a bar on a terminal, otherwise a line for every tenth."""
         self._bar.add_task("", total=total)
         self._bar.start()
 
-    def stop(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
-
     def advance(self, count: int) -> None:
-        """Report that `count` more rows are done; OutputClosedError."""
+        """Add `count` rows to the progress; OutputClosedError."""
         (task,) = self._bar.tasks
         tenths = task.percentage // 10
         self._bar.advance(task.id, count)
@@ -62,38 +58,38 @@ class Report:
             raise OutputClosedError
 
     def row(self, outcome: str, biz_id: str | None, text: str = "", **details: Any) -> None:
-        """Count a row as `outcome` and, if there is a `text`, report it.
+        """Count a row as `outcome` and report it, unless its `text` is empty.
 
-        `details` are for the JSON and must hold what the text says.
+        `details` are for the JSON, and must contain everything that the text says.
         """
         self.counts[outcome] += 1
         if text and (outcome == "failed" or self._is_shown(self.counts[outcome])):
-            self.tell(
+            self.entry(
                 f"{outcome}  {biz_id or '-'}  {text}", outcome=outcome, bizId=biz_id, **details
             )
 
     def _is_shown(self, number: int) -> bool:
         most = self._most_shown
         if most and number == most + 1:
-            self.say("…  (--verbosity 2 shows every row)")
+            self.text("…  (--verbosity 2 shows every row)")
         return most is None or number <= most or (self._is_json and most > 0)
 
     def fail(self, biz_id: str | None, error: str, line: int | None = None) -> None:
-        """Count a row as failed, and say why; `line` is a file's."""
+        """Report a row as failed; `line` is its line in a file."""
         if line is None:
             self.row("failed", biz_id, error, error=error)
         else:
             self.row("failed", biz_id, f"line {line}: {error}", line=line, error=error)
 
-    def tell(self, text: str, **details: Any) -> None:
-        """A line for people, or `details` as an entry of `rows`."""
+    def entry(self, text: str, **details: Any) -> None:
+        """A line of text, or in JSON an entry of `rows` with these `details`."""
         if self._is_json:
             self._rows.append(details)
         else:
-            self.say(text)
+            self.text(text)
 
-    def say(self, text: str) -> None:
-        """A line for people."""
+    def text(self, text: str) -> None:
+        """A line of text, omitted from JSON."""
         if self._is_json:
             return
         if self._out.isatty() and not self._bar.disable:
@@ -102,15 +98,15 @@ class Report:
             self._write(text)
 
     def discard(self) -> None:
-        """Count as skipped what was reported as changed or unchanged: nothing is kept of it."""
-        self.say("Nothing is written.")
+        """Count changed and unchanged rows as skipped, because the transaction is rolled back."""
+        self.text("Nothing is written.")
         self.counts["skipped"] += self.counts["changed"] + self.counts["unchanged"]
         self.counts["changed"] = self.counts["unchanged"] = 0
         self._rows = [row for row in self._rows if row.get("outcome") == "failed"]
 
     def close(self, *, is_applied: bool | None, **figures: Any) -> None:
-        """The summary; `is_applied` is None for a command that only reads."""
-        self.stop()
+        """Write the summary; `is_applied` is None for a command that only reads."""
+        self._bar.stop()
         seconds = round(time.monotonic() - self._started, 2)
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
         if self._is_json:

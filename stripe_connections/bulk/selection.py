@@ -1,4 +1,4 @@
-"""Which connections a command works on, and in which batches."""
+"""Selects the connections that a command works on, and divides them into batches."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ from workspaces.models import Tenant, Workspace
 
 BLOCK_BYTES = 2**20
 SELECTORS = ("tenant", "workspace", "endpoint_host", "account", "status", "mode", "ids")
-# Of the options that can be given more than once: what their values are compared with.
+# What the values of an option that can be repeated are compared with.
 LOOKUPS = {
     "tenant": "workspace__tenant__biz_id__in",
     "workspace": "workspace__biz_id__in",
@@ -33,7 +33,7 @@ LOOKUPS = {
 
 
 def add_selection_arguments(parser: ArgumentParser) -> None:
-    """How rows are picked: what is given more than once is any of them, different ones are all."""
+    """Rows must match all of the options, and any of the values of a repeated one."""
     group = parser.add_argument_group("which connections (default: all)")
     for option, metavar, text in (
         ("--tenant", "tn_…", "of this tenant"),
@@ -47,12 +47,12 @@ def add_selection_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--status", type=str.upper, choices=Status.names)
     group.add_argument("--mode", choices=Mode.values, help="what the API key is for")
     group.add_argument(
-        "--ids", metavar="FILE", help="business ids, one a line; - is standard input"
+        "--ids", metavar="FILE", help="business IDs, one per line; - is standard input"
     )
 
 
 def selected(options: dict[str, Any]) -> StripeConnectionQuerySet:
-    """What the options pick, except by `--ids`; CommandError for an unknown tenant or workspace."""
+    """What the options select, without `--ids`; CommandError for an unknown tenant or workspace."""
     _must_exist(Tenant, options["tenant"])
     _must_exist(Workspace, options["workspace"])
     connections: StripeConnectionQuerySet = StripeConnection.objects.all()
@@ -92,7 +92,7 @@ def batches(
         picked = _keys(connections, ids)
         for biz_id in ids:
             if biz_id not in known:
-                report.fail(biz_id, "There is no such connection.")
+                report.fail(biz_id, "The connection does not exist.")
             elif biz_id not in picked:
                 report.row("skipped", biz_id)
         report.advance(len(ids) - len(picked))
@@ -114,9 +114,9 @@ def _keys(connections: StripeConnectionQuerySet, ids: list[str]) -> dict[str, in
 
 
 def host_pattern(*hosts: str) -> str:
-    """A pattern for URLs on one of `hosts`, which is its first group.
+    """A pattern for URLs on one of `hosts`; the host is its first group.
 
-    A name with other letters than ASCII is found however it is spelled there.
+    Internationalized names are found in both spellings, with Unicode letters and in Punycode.
     """
     spellings = {spelling for host in hosts for spelling in _spellings(host)}
     alternatives = "|".join(re.escape(spelling) for spelling in sorted(spellings))
@@ -132,17 +132,17 @@ def _spellings(host: str) -> set[str]:
 
 
 def read_ids(path: str) -> list[str]:
-    """The business ids in a file, one a line, each once; CommandError where it cannot be read."""
+    """The business IDs in a file, without repetitions; CommandError if it cannot be read."""
     with open_input(path) as file:
         try:
             lines = [line.strip() for line in file.read().decode("utf-8-sig").splitlines()]
         except UnicodeDecodeError:
-            raise CommandError("The business ids are not UTF-8.") from None
+            raise CommandError("The business IDs are not UTF-8.") from None
     return list(dict.fromkeys(line for line in lines if line))
 
 
 def open_input(path: str) -> AbstractContextManager[IO[bytes]]:
-    """A file, or standard input for `-`; CommandError if it cannot be read."""
+    """Open a file, or standard input for `-`; CommandError if it cannot be read."""
     if path == "-":
         return nullcontext(standard_input().buffer)
     try:
@@ -152,7 +152,7 @@ def open_input(path: str) -> AbstractContextManager[IO[bytes]]:
 
 
 def count_lines(file: IO[bytes]) -> int:
-    """The lines of a file, which is then read from its start again; 0 for a pipe."""
+    """The number of lines of a file, which is then rewound; 0 for a pipe."""
     if not file.seekable():
         return 0
     start = file.tell()

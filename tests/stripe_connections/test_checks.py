@@ -227,7 +227,7 @@ def test_rate_that_is_none_stops_the_start(name):
     ended = start(*SERVER, **{name: "600 per minute"})
 
     assert ended.returncode == 1
-    assert f"(stripe_connections.E007) {name} is no rate." in ended.stderr
+    assert f"(stripe_connections.E007) {name} is not a rate." in ended.stderr
 
 
 def test_signing_key_must_not_be_able_to_decrypt(found):

@@ -30,14 +30,14 @@ class Command(command.BulkCommand):
             report.advance(len(pks))
         for kind, count in census.secrets.items():
             examples = ", ".join(census.examples.get(kind, ()))
-            report.say(f"{kind:10}  {count:9}{f'  such as {examples}' if examples else ''}")
-        # Of a part of the connections nothing follows for the key.
+            report.text(f"{kind:10}  {count:9}{f'  such as {examples}' if examples else ''}")
+        # A selection of connections does not show which keys are unused.
         is_whole = not any(options[name] for name in selection.SELECTORS)
         droppable = census.droppable if is_whole else []
         for key in census.retired_in_use:
-            report.say(f"{key} is still needed: run rotate_secrets --apply.")
+            report.text(f"{key} is still needed. Run rotate_secrets --apply.")
         for key in droppable:
-            report.say(f"{key} can be dropped from FERNET_KEYS.")
+            report.text(f"{key} can be removed from FERNET_KEYS.")
         return {
             "secrets": dict(census.secrets),
             "examples": census.examples,

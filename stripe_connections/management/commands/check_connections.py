@@ -11,11 +11,9 @@ Examples:
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import CheckConstraint
-from rich.console import Console
-from rich.table import Column, Table
 
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit.records import Actor
@@ -27,7 +25,7 @@ from stripe_connections.secrets.fields import Secret, UndecryptableSecretError
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
-# What is wrong: field, code, message.
+# Field, code and message.
 Finding = tuple[str, str, str]
 
 
@@ -35,18 +33,13 @@ class Command(command.BulkCommand):
     only_reads = True
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
-        is_table = options["format"] == "text" and self.stdout.isatty()
-        table = Table(Column("Connection", overflow="fold"), "Field", "Code", "Message")
         for pks in selection.batches(selection.selected(options), options, report):
             broken = _constraint_breakers(pks)
             for connection in StripeConnection.objects.filter(pk__in=pks).with_secrets():
                 biz_id = connection.biz_id
                 findings = [*broken[connection.pk], *_wrong_values(connection)]
                 for field, code, message in findings:
-                    if is_table:
-                        table.add_row(biz_id, field, code, message)
-                        continue
-                    report.tell(
+                    report.entry(
                         f"{biz_id}  {field or '-'}  {code}  {message}",
                         bizId=biz_id,
                         field=field or None,
@@ -55,25 +48,22 @@ class Command(command.BulkCommand):
                     )
                 report.row("failed" if findings else "unchanged", biz_id)
             report.advance(len(pks))
-        if table.row_count:
-            report.stop()
-            Console(file=cast("Any", self.stdout)).print(table)
 
 
 def _constraint_breakers(pks: list[int]) -> dict[int, list[Finding]]:
-    """By primary key; a database restored without its constraints, or altered, may hold some."""
+    """By primary key. A database that was altered, or restored without constraints, has some."""
     found: dict[int, list[Finding]] = defaultdict(list)
     connections = StripeConnection.objects.filter(pk__in=pks)
     for constraint in StripeConnection._meta.constraints:
         if isinstance(constraint, CheckConstraint):
-            message = f"The constraint {constraint.name} does not hold."
+            message = f"The constraint {constraint.name} is violated."
             for pk in connections.exclude(constraint.condition).values_list("pk", flat=True):
                 found[pk].append(("", "constraint", message))
     return found
 
 
 def _wrong_values(connection: StripeConnection) -> Iterator[Finding]:
-    """What does not belong to its secret, and what the API would refuse today."""
+    """Hints and fingerprints that do not match their secrets, and values that the API refuses."""
     values = {}
     for column, name in API_NAMES.items():
         if column not in SECRET_FIELDS:
@@ -85,14 +75,14 @@ def _wrong_values(connection: StripeConnection) -> Iterator[Finding]:
         try:
             secret = values[name] = stored.reveal(connection)
         except UndecryptableSecretError:
-            yield name, "undecryptable", "No key of FERNET_KEYS can read it in this row."
+            yield name, "undecryptable", "No key of FERNET_KEYS can decrypt it in this row."
             continue
         if getattr(connection, f"{column}_hint") != hint_of(secret):
-            yield name, "hint", "The hint is not the secret's."
+            yield name, "hint", "The hint does not match the secret."
         expected = keyring().fingerprints(secret)[stored.position(connection) or 0]
         if getattr(connection, f"{column}_fingerprint") != expected:
-            yield name, "fingerprint", "The fingerprint is not the secret's under the same key."
-    # Here a number, and its constraint has been checked.
+            yield name, "fingerprint", "The fingerprint does not match the secret."
+    # The serializer expects a name. A constraint checks the stored number.
     del values["status"]
     try:
         ChangesSerializer().to_internal_value(values)

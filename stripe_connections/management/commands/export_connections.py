@@ -23,7 +23,7 @@ from stripe_connections.bulk import command, file_formats, selection
 from stripe_connections.models import StripeConnection
 
 BYTE_ORDER_MARK = "\ufeff"
-# 128 and the number of SIGPIPE, as a shell reports any program that it ended.
+# As a shell reports a program that was ended by SIGPIPE: 128 and the number of the signal.
 BROKEN_PIPE = 141
 
 
@@ -39,12 +39,11 @@ class Command(command.PlainCommand):
         parser.add_argument(
             "--bom",
             action=BooleanOptionalAction,
-            help="begin a CSV file with a byte-order mark, without which Excel misreads every "
-            "letter outside ASCII (default: if standard output is a file)",
+            help="begin CSV with a byte-order mark, which Excel needs for letters outside ASCII "
+            "(default: if standard output is a file)",
         )
 
     def handle(self, **options: Any) -> None:
-        """Select once, and write each row as it comes."""
         connections = selection.selected(options)
         if options["ids"]:
             connections = connections.filter(biz_id__in=selection.read_ids(options["ids"]))
@@ -58,7 +57,7 @@ class Command(command.PlainCommand):
                 self.stdout.writelines(chain(mark, lines(map(file_formats.exported, rows))))
                 self.stdout.flush()
         except BrokenPipeError:
-            # The reader has seen enough, as in `export_connections | head`.
+            # The reader has ended, as in `export_connections | head`.
             command.abandon_output()
             sys.exit(BROKEN_PIPE)
         except OSError as error:

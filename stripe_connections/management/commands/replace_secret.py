@@ -38,34 +38,36 @@ class Command(command.BulkCommand):
             )
         Pipeline.add_mode_argument(parser)
         parser.add_argument(
-            "--deactivate", action="store_true", help="set the status INACTIVE; takes no new secret"
+            "--deactivate",
+            action="store_true",
+            help="set the status to INACTIVE instead of replacing the secret",
         )
         parser.add_argument(
-            "--if-any", action="store_true", help="succeed also if no connection has the secret"
+            "--if-any", action="store_true", help="exit with 0 if no connection has the secret"
         )
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         old = _secret("old", "the secret to look for", options)
         column = "webhook_secret" if old.startswith("whsec_") else "api_key"
-        # A mistyped value would be found nowhere, which reads as if nobody had the secret.
+        # No connection has a mistyped secret, which would look as if it were not stored anywhere.
         validated({API_NAMES[column]: old})
         new: dict[str, Any] = {"status": Status.INACTIVE}
         if not options["deactivate"]:
             secret = _secret("new", "the new secret", options)
             if secret == old:
-                raise CommandError("The new secret is the old one.")
+                raise CommandError("The new secret is the same as the old one.")
             new = validated({API_NAMES[column]: secret})
         fingerprints = keyring().fingerprints(old)
 
         def wanted(connection: StripeConnection) -> dict[str, Any] | None:
-            # Looked at again, because somebody may have replaced it meanwhile.
+            # Checked again, because the secret may have been replaced in the meantime.
             return new if getattr(connection, f"{column}_fingerprint") in fingerprints else None
 
         holders = selection.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})
         if unreadable := census.count_unreadable():
             self.stderr.write(
-                f"Warning: {unreadable} stored secrets cannot be read with FERNET_KEYS, so they "
-                "are not searched. census_secrets names them."
+                f"Warning: {unreadable} stored secrets cannot be decrypted with FERNET_KEYS, so "
+                "they are not searched. census_secrets lists them."
             )
         if not (holders.exists() or options["if_any"]):
             raise CommandError("No connection has this secret.")
@@ -74,7 +76,7 @@ class Command(command.BulkCommand):
 
 
 def _secret(which: str, what: str, options: dict[str, Any]) -> str:
-    """From the file or the variable that the options name, else from standard input."""
+    """Read a secret from the file or variable in the options, or from standard input."""
     if path := options[f"{which}_file"]:
         with selection.open_input(path) as file:
             text = file.readline(MAX_BYTES).decode("utf-8-sig", "replace")
@@ -85,5 +87,5 @@ def _secret(which: str, what: str, options: dict[str, Any]) -> str:
     else:
         text = selection.standard_input().readline(MAX_BYTES)
     if not text.strip():
-        raise CommandError(f"There is no value for {what}.")
+        raise CommandError(f"No value for {what}.")
     return text.strip()

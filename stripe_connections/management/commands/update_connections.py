@@ -45,7 +45,7 @@ class Command(command.BulkCommand):
         values = _values(options)
         hosts = dict(_pair(text) for text in options["rewrite_host"])
         if not (values or hosts):
-            raise CommandError("Say what to change: --set, --set-null or --rewrite-host.")
+            raise CommandError("Give at least one of --set, --set-null and --rewrite-host.")
         connections = selection.selected(options)
         if not values:
             pattern = selection.host_pattern(*hosts)
@@ -66,7 +66,7 @@ def _values(options: dict[str, Any]) -> dict[str, Any]:
         values[name] = value
     if secret := [name for name in SECRET_NAMES if name in values]:
         raise CommandError(
-            f"{secret[0]} on a command line would be seen by others: use replace_secret."
+            f"{secret[0]} on a command line could be seen by others. Use replace_secret."
         )
     return validated(values)
 
@@ -74,13 +74,13 @@ def _values(options: dict[str, Any]) -> dict[str, Any]:
 def _pair(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not (name and separator):
-        # Not repeated: somebody may have typed a key.
-        raise CommandError("--set and --rewrite-host take two texts with = between them.")
+        # The text is not quoted, because it may contain a key.
+        raise CommandError("--set and --rewrite-host need two texts separated by =.")
     return name, value
 
 
 def _rewritten(connection: StripeConnection, hosts: dict[str, str]) -> dict[str, Any]:
-    """The endpoint on its new host, checked; nothing where it is on none of `hosts`."""
+    """The endpoint on its new host, or nothing if it is not on any of `hosts`; RefusedError."""
     endpoint = connection.partner_endpoint or ""
     for old, new in hosts.items():
         if found := re.match(selection.host_pattern(old), endpoint, re.IGNORECASE):

@@ -73,10 +73,10 @@ class Command(command.BulkCommand):
             selection.batches(selection.selected(options), options, report), planner_of(wanted)
         )
         if not options["apply"]:
-            report.say(f"Requests to Stripe: {report.counts['unchanged']}.")
+            report.text(f"Requests to Stripe: {report.counts['unchanged']}.")
             return {"toVerify": report.counts["unchanged"]}
         counts = pipeline.outcomes
-        report.say(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+        report.text(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
         return {"outcomes": dict(counts)}
 
 

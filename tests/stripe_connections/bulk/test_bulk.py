@@ -104,7 +104,7 @@ def test_bad_selection_is_refused(rows, arguments, problem):
 
 
 def test_ids_that_are_not_utf8_are_refused(rows):
-    assert run(*RENAME, "--ids", "-", stdin=b"\xff").problem == "The business ids are not UTF-8."
+    assert run(*RENAME, "--ids", "-", stdin=b"\xff").problem == "The business IDs are not UTF-8."
 
 
 @pytest.mark.parametrize("size", ["1", "3", "4", "1000"])
@@ -163,7 +163,7 @@ def test_people_see_the_first_rows_and_the_counts(workspace, make_connection, ve
 def test_every_failure_is_reported(rows):
     result = run(*RENAME, "--verbosity", "0", "--ids", "-", "--format", "text", stdin="sc_none")
 
-    assert "failed  sc_none  There is no such connection." in result.out
+    assert "failed  sc_none  The connection does not exist." in result.out
 
 
 class ClosedOut(io.StringIO):

@@ -47,7 +47,7 @@ def test_retired_key_can_be_dropped_after_rotation(connection, new_key):
     result = run("census_secrets", "--format", "text")
 
     assert result.code == 0
-    assert "key 2 can be dropped from FERNET_KEYS." in result.out
+    assert "key 2 can be removed from FERNET_KEYS." in result.out
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_log_has_a_line_for_each_finding(connection):
 
     first, last = result.out.splitlines()
     assert first == (
-        "sc_abc123  apiKey  undecryptable  No key of FERNET_KEYS can read it in this row."
+        "sc_abc123  apiKey  undecryptable  No key of FERNET_KEYS can decrypt it in this row."
     )
     assert last.startswith("0 changed, 0 unchanged, 0 skipped, 1 failed in ")
 

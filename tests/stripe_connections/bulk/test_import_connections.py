@@ -279,8 +279,8 @@ BAD = [
     ({**GOOD, "partnerEndpoint": "https://10.0.0.1/"}, "The host must be public"),
     ({**GOOD, "configJson": "[]"}, "configJson: "),
     ({**GOOD, "status": 7}, "status: Must be INACTIVE or ACTIVE."),
-    ({**GOOD, "apikey": "x"}, "1 of the names are none of"),
-    ([1], "It is not a JSON object"),
+    ({**GOOD, "apikey": "x"}, "1 unknown columns"),
+    ([1], "The line is not a JSON object"),
 ]
 
 
@@ -309,27 +309,31 @@ def test_good_rows_are_imported_with_keep_going(connection):
 @pytest.mark.parametrize(
     ("text", "line", "error"),
     [
-        (b"workspaceId,bizId\nws_demo,sc_\xff", 2, "It is not UTF-8."),
-        ("workspaceId,bizId\nws_demo".encode("utf-16"), 1, "It is not UTF-8."),
-        (b'workspaceId,bizId\nws_demo,"sc_abc123"x', 2, "It is not valid CSV."),
-        (b'workspaceId,bizId\nws_demo,"sc_abc123', 2, "It is not valid CSV."),
-        (b"workspaceId,bizId\n\nws_demo,sc_abc123,x", 3, "It has 3 cells, and the header has 2."),
-        (b"workspaceId,bizId,bizId", 1, "A column is there twice."),
-        (b"workspaceId,apikey", 1, "1 of the names are none of"),
-        (b"workspaceId," + b"x" * 300_000, 1, "It is longer than 262144 bytes."),
+        (b"workspaceId,bizId\nws_demo,sc_\xff", 2, "The line is not UTF-8."),
+        ("workspaceId,bizId\nws_demo".encode("utf-16"), 1, "The line is not UTF-8."),
+        (b'workspaceId,bizId\nws_demo,"sc_abc123"x', 2, "The line is not valid CSV."),
+        (b'workspaceId,bizId\nws_demo,"sc_abc123', 2, "The line is not valid CSV."),
+        (
+            b"workspaceId,bizId\n\nws_demo,sc_abc123,x",
+            3,
+            "The row has 3 cells, and the header has 2.",
+        ),
+        (b"workspaceId,bizId,bizId", 1, "A column occurs twice."),
+        (b"workspaceId,apikey", 1, "1 unknown columns"),
+        (b"workspaceId," + b"x" * 300_000, 1, "The line is longer than 262144 bytes."),
         (b"", 1, "The file is empty."),
         (b"\n \n", 1, "The file is empty."),
         (b'[{"workspaceId": "ws_demo"}]', 1, "This is a JSON array. Write one object on each line"),
-        (b"workspaceId,bizId\rws_demo,sc_abc123\r", 1, "The lines end with CR alone."),
+        (b"workspaceId,bizId\rws_demo,sc_abc123\r", 1, "The lines end with CR only."),
         (
             b"workspaceId,bizId\r" + b"ws_demo,sc_abc123\r" * 50_000,
             1,
-            "The lines end with CR alone",
+            "The lines end with CR only",
         ),
-        (b'{"workspaceId"', 1, "It is not valid JSON."),
-        (b'{"bizId": "sc_a", "bizId": "sc_b"}', 1, "It is not valid JSON."),
-        (b'{"a": ' * 30_000, 1, "It is not valid JSON."),
-        (b'workspaceId,bizId\nws_demo,"' + b"x\n" * 200_000, 65_538, "It is not valid CSV."),
+        (b'{"workspaceId"', 1, "The line is not valid JSON."),
+        (b'{"bizId": "sc_a", "bizId": "sc_b"}', 1, "The line is not valid JSON."),
+        (b'{"a": ' * 30_000, 1, "The line is not valid JSON."),
+        (b'workspaceId,bizId\nws_demo,"' + b"x\n" * 200_000, 65_538, "The line is not valid CSV."),
     ],
     ids=[str(n) for n in range(17)],
 )
@@ -363,7 +367,7 @@ def test_endless_line_is_not_read_to_its_end(connection):
         with pytest.raises(Exception, match="1 failed"):
             call_command("import_connections", "-", "--format", "json", stdout=out)
 
-    assert "It is longer than 262144 bytes." in out.getvalue()
+    assert "The line is longer than 262144 bytes." in out.getvalue()
 
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])

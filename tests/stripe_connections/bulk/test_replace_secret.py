@@ -149,7 +149,7 @@ def test_secrets_that_cannot_be_searched_are_a_warning(both, bystander):
     result = run("replace_secret", "--deactivate", stdin=LEAKED)
 
     assert result.counts == (2, 0, 0, 0)
-    assert "Warning: 1 stored secrets cannot be read" in result.err
+    assert "Warning: 1 stored secrets cannot be decrypted" in result.err
 
 
 def test_no_warning_if_every_secret_can_be_searched(both, bystander):
@@ -166,9 +166,9 @@ def test_unreadable_secret_is_replaced_too(connection, settings):
 @pytest.mark.parametrize(
     ("stdin", "problem"),
     [
-        ("", "There is no value for the secret to look for."),
-        (LEAKED, "There is no value for the new secret."),
-        (f"{LEAKED}\n{LEAKED}", "The new secret is the old one."),
+        ("", "No value for the secret to look for."),
+        (LEAKED, "No value for the new secret."),
+        (f"{LEAKED}\n{LEAKED}", "The new secret is the same as the old one."),
         (f"{LEAKED}\nwhsec_{'a' * 20}", "This is a webhook signing secret"),
         (f"{LEAKED}\n{'•' * 12}", "apiKey: "),
     ],

@@ -79,7 +79,7 @@ def test_secret_on_the_command_line_is_refused(connection, stored, name):
     result = run("update_connections", "--apply", "--set", f"{name}={secret}")
 
     assert (
-        result.problem == f"{name} on a command line would be seen by others: use replace_secret."
+        result.problem == f"{name} on a command line could be seen by others. Use replace_secret."
     )
     assert stored(connection) == before
 
