@@ -40,11 +40,11 @@ WSGI_APPLICATION = "config.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -60,6 +60,8 @@ INSTALLED_APPS = [
     "config.openapi",
     "workspaces",
     "stripe_connections",
+    # Last, so that the templates of the apps above take the place of its own.
+    "django.contrib.admin",
 ]
 MIDDLEWARE = [
     "config.observability.requests.ObservabilityMiddleware",

@@ -22,7 +22,7 @@ class StripeConnectionsConfig(AppConfig):
     """Connections, their admin and their checks."""
 
     name = "stripe_connections"
-    verbose_name = "Connections"
+    verbose_name = "Stripe"
 
     def ready(self) -> None:
         """Register the checks, and import Stripe's library before the first request needs it."""

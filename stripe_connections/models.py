@@ -189,6 +189,7 @@ class StripeConnection(models.Model):
     objects = StripeConnectionManager()
 
     class Meta:
+        verbose_name = "connection"
         permissions: ClassVar = [("replace_secrets", "Can replace the secrets of a connection")]
         indexes: ClassVar = [
             models.Index("workspace", "id", name="connection_of_workspace"),

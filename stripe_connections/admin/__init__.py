@@ -1,4 +1,4 @@
-"""Staff find and mend connections in Django's admin, which looks for its pages here."""
+"""The admin pages for connections and their audit; Django imports this package."""
 
 from stripe_connections.admin import audit, connections
 

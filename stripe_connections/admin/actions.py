@@ -1,4 +1,4 @@
-"""What staff do to several connections at once, from the list."""
+"""Actions for the connections that are selected in the list."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -25,12 +25,12 @@ from stripe_connections.stripe_api.verification import (
     VerificationUnavailableError,
 )
 
-# What one action changes; a command changes more.
+# The most that one action changes; commands have no limit.
 MAX_AT_ONCE = 500
-# What an action comes to, as it is told.
+# The results that an action counts.
 CHANGED = ("done", "unchanged", "failed")
 VERIFIED = ("verified", "restricted", "rejected", "failed")
-# A request to Stripe takes up to six seconds, and the proxy in front waits for 30.
+# A request to Stripe can take six seconds, and the proxy waits for 30.
 MAX_VERIFIED = 20
 VERIFYING_SECONDS = 15
 
@@ -39,7 +39,6 @@ VERIFYING_SECONDS = 15
 def activate(
     staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
 ) -> HttpResponse | None:
-    """Put them into use."""
     return _set_status(staff, request, queryset, Status.ACTIVE, "activate")
 
 
@@ -47,13 +46,12 @@ def activate(
 def deactivate(
     staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
 ) -> HttpResponse | None:
-    """Take them out of use; nothing is lost."""
     return _set_status(staff, request, queryset, Status.INACTIVE, "deactivate")
 
 
 @admin.action(description="Verify with Stripe", permissions=["change"])
 def verify(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-    """Verify the stored key of each."""
+    """Verify the stored keys, in VERIFYING_SECONDS at most."""
     end = monotonic() + VERIFYING_SECONDS
 
     def step(connection: StripeConnection) -> str:
@@ -70,7 +68,7 @@ def verify(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) ->
 
 @admin.action(description="Re-encrypt under the current key", permissions=["change"])
 def reencrypt(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-    """Bring their secrets under the first of FERNET_KEYS."""
+    """Encrypt the secrets again under the first of FERNET_KEYS."""
 
     def step(connection: StripeConnection) -> str:
         is_changed = services.reencrypt_connection(
@@ -85,11 +83,11 @@ def reencrypt(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any])
 def export(
     _staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
 ) -> StreamingHttpResponse:
-    """A file of them, without their secrets."""
-    keys = list(queryset.values_list("pk", flat=True))
+    """Download the connections, without their secrets."""
+    count = queryset.count()
     rows = queryset.select_related("workspace__tenant").iterator(chunk_size=1_000)
-    records.record_export(len(keys), actor_of(request))
-    messages.success(request, _summary(Counter(done=len(keys)), CHANGED, []))
+    records.record_export(count, actor_of(request))
+    messages.success(request, f"{count} exported.")
     return StreamingHttpResponse(
         csv_lines(map(exported, rows)),
         content_type="text/csv; charset=utf-8",
@@ -100,7 +98,7 @@ def export(
 def _set_status(
     staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any], status: Status, verb: str
 ) -> HttpResponse | None:
-    """Ask first, with a list of what will be touched; then do it."""
+    """List what will change and ask for confirmation; with it, change the status."""
 
     def step(connection: StripeConnection) -> str:
         if connection.status == status:
@@ -120,8 +118,8 @@ def _set_status(
     context = {
         "title": f"{verb.capitalize()} connections",
         "verb": verb,
-        "touched": [row for row in rows if row.status != status],
-        "untouched": [row for row in rows if row.status == status],
+        "changing": [row for row in rows if row.status != status],
+        "unchanged": [row for row in rows if row.status == status],
         "rows": rows,
     }
     return page(staff, request, "confirm_status", context) if rows else None
@@ -130,7 +128,7 @@ def _set_status(
 def _few(
     request: HttpRequest, queryset: QuerySet[StripeConnection], most: int
 ) -> list[StripeConnection]:
-    """What was chosen; nothing, and a message, where that is too much for one request."""
+    """The selected connections; an error message and none if they are more than `most`."""
     rows = list(queryset.select_related("workspace__tenant")[: most + 1])
     if len(rows) <= most:
         return rows
@@ -142,25 +140,27 @@ def _apply(
     request: HttpRequest,
     rows: list[StripeConnection],
     step: Callable[[StripeConnection], str],
-    words: tuple[str, ...] = CHANGED,
+    results: tuple[str, ...] = CHANGED,
 ) -> None:
-    """Do `step` for each, which says in one of `words` what it came to; then say how it went."""
+    """Do `step`, which returns one of `results`, for each row; report how many had which."""
     counts: Counter[str] = Counter()
-    named: list[str] = []
+    problems: list[str] = []
     for connection in rows:
-        word, reason = _done(step, connection)
-        counts[word] += 1
-        if reason:
-            named.append(f"{connection.biz_id} ({reason})")
+        result, problem = _done(step, connection)
+        counts[result] += 1
+        if problem:
+            problems.append(f"{connection.biz_id} ({problem})")
     if rows:
-        level = messages.WARNING if named else messages.SUCCESS
-        messages.add_message(request, level, _summary(counts, words, named))
+        summary = ", ".join(f"{counts[result]} {result}" for result in results)
+        details = f": {', '.join(problems)}" if problems else ""
+        level = messages.WARNING if problems else messages.SUCCESS
+        messages.add_message(request, level, f"{summary}{details}.")
 
 
 def _done(step: Callable[[StripeConnection], str], connection: StripeConnection) -> tuple[str, str]:
-    """What a step came to, in a word, and why its connection is to be named, if it is."""
+    """The result of a step, and the problem with the connection if there is one."""
     try:
-        word = step(connection)
+        result = step(connection)
     except UndecryptableSecretError:
         return "failed", "a secret is unreadable"
     except VerificationError as error:
@@ -171,9 +171,4 @@ def _done(step: Callable[[StripeConnection], str], connection: StripeConnection)
         return "failed", "too many requests"
     except (services.ConnectionNotFoundError, DatabaseError):
         return "failed", "try again"
-    return word, word if word == Verification.REJECTED else ""
-
-
-def _summary(counts: Counter[str], words: tuple[str, ...], named: list[str]) -> str:
-    text = ", ".join(f"{counts[word]} {word}" for word in words)
-    return f"{text}: {', '.join(named)}." if named else f"{text}."
+    return result, result if result == Verification.REJECTED else ""

@@ -1,5 +1,6 @@
-"""Who changed what, over all connections; nobody can change it."""
+"""The audit of all connections, which nobody can change."""
 
+from datetime import datetime
 from typing import Any
 
 from auditlog.models import LogEntry
@@ -16,15 +17,25 @@ from stripe_connections.admin import listing
 from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 
-# The library's own page would show less and allow more.
+# django-auditlog's page shows less and allows more.
 admin.site.unregister(LogEntry)
 
 
-@admin.register(LogEntry)
-class HistoryAdmin(admin.ModelAdmin):
-    """The audit of all connections, for reading."""
+class AuditRecord(LogEntry):
+    """A LogEntry under the name that the pages show."""
 
-    list_display = ("moment", "connection", "person", "source", "what", "request_id")
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = "record"
+        verbose_name_plural = "audit"
+
+
+@admin.register(AuditRecord)
+class AuditAdmin(admin.ModelAdmin):
+    """The list of all records; a single record has no page."""
+
+    list_display = ("time", "connection", "user", "source", "changes", "request_id")
     list_display_links = None
     list_filter = (listing.PersonFilter, listing.DayFilter, listing.FieldFilter)
     list_per_page = list_max_show_all = 50
@@ -46,7 +57,7 @@ class HistoryAdmin(admin.ModelAdmin):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Those who see connections; single records have no page of their own."""
+        """Whether the user may view connections; false for a single record."""
         return obj is None and request.user.has_perm("stripe_connections.view_stripeconnection")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -61,9 +72,8 @@ class HistoryAdmin(admin.ModelAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in {"person", "day", "field"}
 
-    @admin.display(description="when (UTC)")
-    def moment(self, record: LogEntry) -> str:
-        return listing.minute(record.timestamp)
+    def time(self, record: LogEntry) -> datetime:
+        return Entry.of(record).time
 
     def connection(self, record: LogEntry) -> str | SafeString:
         if record.object_id is None:
@@ -71,7 +81,7 @@ class HistoryAdmin(admin.ModelAdmin):
         url = reverse("admin:stripe_connections_stripeconnection_change", args=[record.object_id])
         return format_html('<a href="{}">{}</a>', url, record.object_repr)
 
-    def person(self, record: LogEntry) -> str:
+    def user(self, record: LogEntry) -> str:
         return Entry.of(record).username
 
     @admin.display(description="from")
@@ -82,7 +92,7 @@ class HistoryAdmin(admin.ModelAdmin):
     def request_id(self, record: LogEntry) -> str:
         return Entry.of(record).request_id
 
-    def what(self, record: LogEntry) -> SafeString:
+    def changes(self, record: LogEntry) -> SafeString:
         return render_to_string(
             "admin/stripe_connections/changes.html", {"entry": Entry.of(record)}
         )

@@ -1,9 +1,10 @@
-"""Staff find and mend connections.
+"""The list and the form of connections, and the pages that belong to them.
 
-Nothing here reads a secret: lists and forms show hints, fingerprints and dates, and every write
-goes through `services.py`. A key is verified before any transaction begins.
+Nothing here reads a secret: lists and forms show hints, fingerprints and dates. `services.py`
+writes every change. A key is verified before a transaction begins.
 """
 
+from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
@@ -13,15 +14,13 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.forms import Media, ModelForm
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseRedirect,
-)
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
+from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
@@ -43,45 +42,44 @@ from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply, Verification
 from stripe_connections.stripe_api.verification import TooManyAttemptsError
 
-MAX_HOLDERS = 200
+MAX_FOUND = 200
 UNVERIFIED = "The key could not be checked, so it is saved as unverified."
+# What a form shows and nobody can type.
 STORED = ("mode", "stored_outcome", "stored_api_key", "stored_webhook_secret")
-SHOWN_OF_STRIPE = ("stripe_account_id", *STORED)
-ABOUT_STRIPE = (
-    "stripe_account_id", "mode", "stored_outcome", "stored_api_key", "api_key", "allow_mode_change",
-    "stored_webhook_secret", "webhook_secret",
+RECORD = ("version", "created_at", "updated_at")
+# Inputs for those who may replace secrets.
+SECRET_INPUTS = ("retype", *SECRET_FIELDS, "keep_api_key", "keep_webhook_secret")
+FIELDSETS = (
+    (None, (
+        "form_id", "seen_version", "retype", "biz_id", "workspace", "connection_name",
+        "connection_description", "status",
+    )),
+    ("Stripe", (
+        "stripe_account_id", "mode", "stored_outcome", "stored_api_key", "api_key",
+        "allow_mode_change", "keep_api_key", "stored_webhook_secret", "webhook_secret",
+        "keep_webhook_secret",
+    )),
+    ("Callbacks", ("partner_endpoint", "config_json")),
+    ("Record", RECORD),
 )  # fmt: skip
-DATES = ("version", "created_at", "updated_at")
-FILTERS = frozenset({"status__exact", "mode", "verification", "webhook", "tenant", "workspace"})
+FILTERS = {"status__exact", "mode", "verification__exact", "webhook", "tenant", "workspace"}
 
 
 @admin.register(StripeConnection)
 class StripeConnectionAdmin(admin.ModelAdmin):
-    """Connections: find, look, change, add; never delete, and never read a secret."""
+    """Connections can be found, viewed, added and changed, but not deleted."""
 
     form = ConnectionForm
+    # A narrow screen shows the first columns.
     list_display = (
-        "biz_id",
-        "connection_name",
-        "tenant",
-        "workspace_name",
-        "stripe_account_id",
-        "mode",
-        "state",
-        "key_hint",
-        "outcome",
-        "replaced",
-        "updated",
-    )
-    list_display_links = ("biz_id", "connection_name")
+        "connection_name", "state", "mode", "outcome", "biz_id", "tenant", "workspace_name",
+        "stripe_account_id", "key_hint", "replaced", "updated",
+    )  # fmt: skip
+    list_display_links = ("connection_name", "biz_id")
     list_filter = (
-        "status",
-        listing.ModeFilter,
-        listing.VerificationFilter,
-        listing.WebhookSecretFilter,
-        listing.TenantFilter,
-        listing.WorkspaceFilter,
-    )
+        "status", listing.ModeFilter, "verification", listing.WebhookSecretFilter,
+        listing.TenantFilter, listing.WorkspaceFilter,
+    )  # fmt: skip
     list_select_related = ("workspace__tenant",)
     list_per_page = list_max_show_all = 50
     sortable_by = ("biz_id", "connection_name", "updated")
@@ -89,7 +87,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     paginator = listing.BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    # Django wants names to show the input; `search` does the searching.
+    # Django shows the input only if this is set; `search` does the searching.
     search_fields = ("biz_id",)
     search_help_text = (
         "The beginning of a name, of an endpoint's host, of an account ID or of the business ID "
@@ -97,14 +95,10 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     )
     autocomplete_fields = ("workspace",)
     actions = (
-        actions.activate,
-        actions.deactivate,
-        actions.verify,
-        actions.reencrypt,
-        actions.export,
-    )
+        actions.activate, actions.deactivate, actions.verify, actions.reencrypt, actions.export,
+    )  # fmt: skip
 
-    # ── What is shown ─────────────────────────────────────────────────────────────────────────
+    # ── Columns and fields ───────────────────────────────────────────────────────────────────────
     def tenant(self, connection: StripeConnection) -> str:
         return connection.workspace.tenant.name
 
@@ -124,27 +118,29 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     @admin.display(description="key hint", empty_value="-")
     def key_hint(self, connection: StripeConnection) -> SafeString | None:
-        unreadable = filter(connection.is_unreadable, SECRET_FIELDS)
-        marks = format_html_join(
-            "",
-            ' <span class="badge unreadable">{} unreadable</span>',
-            ((history.field_label(name),) for name in unreadable),
-        )
         hint = connection.api_key_hint
-        return format_html("<code>{}</code>{}", hint or "-", marks) if hint or marks else None
+        return format_html("<code>{}</code>", hint) if hint else None
 
     @admin.display(description="verification")
     def outcome(self, connection: StripeConnection) -> SafeString:
         found = connection.outcome
         facts = {
-            "verified {} UTC": listing.minute(found.at),
+            "verified {}": localize(found.at),
             "belongs to {}": found.account_id,
             "lacks {}": found.missing_permission,
             "{}": found.explanation,
         }
         hover = ", ".join(text.format(fact) for text, fact in facts.items() if fact)
-        badge = '<span class="badge {0}" title="{1}">{0}</span>'
-        return format_html(badge, found.verification, hover)
+        badge = '<span class="badge {0}" title="{1}">{0}</span>{2}'
+        marks = format_html_join(
+            "",
+            ' <span class="badge unreadable">{} unreadable</span>',
+            (
+                (history.field_label(name),)
+                for name in filter(connection.is_unreadable, SECRET_FIELDS)
+            ),
+        )
+        return format_html(badge, found.verification, hover, marks)
 
     @admin.display(description="verification")
     def stored_outcome(self, connection: StripeConnection) -> str:
@@ -153,12 +149,12 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         )
 
     @admin.display(description="key replaced", empty_value="-")
-    def replaced(self, connection: StripeConnection) -> str:
-        return listing.minute(connection.api_key_replaced_at).partition(" ")[0]
+    def replaced(self, connection: StripeConnection) -> datetime | None:
+        return connection.api_key_replaced_at
 
     @admin.display(ordering="updated_at")
-    def updated(self, connection: StripeConnection) -> str:
-        return listing.minute(connection.updated_at)
+    def updated(self, connection: StripeConnection) -> datetime:
+        return connection.updated_at
 
     @admin.display(description="stored API key")
     def stored_api_key(self, connection: StripeConnection) -> str:
@@ -169,37 +165,30 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         return _stored(connection, "webhook_secret")
 
     def get_fieldsets(self, request: HttpRequest, obj: StripeConnection | None = None) -> Any:
-        """With inputs for secrets only for those who may replace them."""
-        may_change = obj is None or self.has_change_permission(request, obj)
-        may_replace = may_change and self.has_replace_secrets_permission(request)
-        inputs = {*SECRET_FIELDS, "allow_mode_change"} if may_replace else set()
-        about = ("workspace", "connection_name", "connection_description", "status")
-        callbacks = ("partner_endpoint", "config_json")
+        """FIELDSETS without what a new connection lacks and what the user may not type."""
+        hidden: set[str] = {"form_id"}
         if obj is None:
-            secrets = [name for name in SECRET_FIELDS if name in inputs]
-            names = ("form_id", *about, "stripe_account_id", *secrets, *callbacks)
-            return [(None, {"fields": names})]
-        stripe = [name for name in ABOUT_STRIPE if name in inputs.union(SHOWN_OF_STRIPE)]
-        first = ("seen_version", "biz_id") if may_change else ("biz_id",)
-        return [
-            (None, {"fields": (*first, *about)}),
-            ("Stripe", {"fields": stripe}),
-            ("Callbacks", {"fields": callbacks}),
-            ("Record", {"fields": DATES}),
-        ]
+            hidden = {"seen_version", "biz_id", "allow_mode_change", *STORED, *RECORD}
+        may_change = obj is None or self.has_change_permission(request, obj)
+        if not may_change:
+            hidden.add("seen_version")
+        if not (may_change and self.has_replace_secrets_permission(request)):
+            hidden.update(SECRET_INPUTS, {"allow_mode_change"})
+        shown = [(title, [n for n in names if n not in hidden]) for title, names in FIELDSETS]
+        return [(title, {"fields": names}) for title, names in shown if names]
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: StripeConnection | None = None
     ) -> tuple[str, ...]:
-        return ("biz_id", "workspace", *STORED, *DATES) if obj else ()
+        return ("biz_id", "workspace", *STORED, *RECORD) if obj else ()
 
-    # ── Who may do what ───────────────────────────────────────────────────────────────────────
+    # ── Permissions ───────────────────────────────────────────────────────────────────────
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: a connection is deactivated."""
+        """Nobody may; a connection can be deactivated."""
         return False
 
     def has_replace_secrets_permission(self, request: HttpRequest) -> bool:
-        """Whether the person may type new secrets."""
+        """Whether the user may type new secrets."""
         return request.user.has_perm("stripe_connections.replace_secrets")
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -210,7 +199,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         return actions
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Nothing from the address bar but the filters; a secret is none."""
+        """Only the filters, so that an address cannot filter by a secret."""
         return lookup in FILTERS
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────
@@ -222,10 +211,11 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> StripeConnection | None:
         """Locked while a form is saved, so that nobody changes the row after the form's check."""
-        queryset = _called(object_id).with_secrets()
-        if request.method == "POST":
-            queryset = queryset.for_update(services.lock_timeout())
-        return queryset.first()
+        found: StripeConnection | None = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST":
+            return found
+        rows: StripeConnectionQuerySet = StripeConnection.objects.filter(pk=found.pk)
+        return rows.with_secrets().for_update(services.lock_timeout()).first()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -237,9 +227,9 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """The form; a secret in what is posted needs the permission for it.
+        """The form; posting a secret requires the permission to replace secrets.
 
-        A key is verified here, because Django opens a transaction in the method called last.
+        Verifies a new key here, because Django opens a transaction in the method called last.
         """
         posted = any(request.POST.get(name) for name in SECRET_FIELDS)
         if posted and not self.has_replace_secrets_permission(request):
@@ -249,7 +239,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         return super().changeform_view(request, object_id, *args, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """The class of the form, which is created for this request, with Stripe's reply."""
+        """The form class, which Django creates for each request, with Stripe's reply."""
         form: Any = super().get_form(request, obj, *args, **kwargs)
         form.reply = getattr(request, "reply", form.reply)
         return form
@@ -257,8 +247,8 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     def _verified(
         self, request: HttpRequest, object_id: str | None
     ) -> Reply | TooManyAttemptsError:
-        """What Stripe says about the new key or account that is posted, if it could be saved."""
-        connection = _called(object_id).first() if object_id else None
+        """Stripe's reply about a posted key or account, if the form is valid and may be saved."""
+        connection = super().get_object(request, object_id) if object_id else None
         if connection:
             may_save = self.has_change_permission(request, connection)
         else:
@@ -281,9 +271,9 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     def save_model(
         self, request: HttpRequest, obj: StripeConnection, form: ModelForm, change: Any
     ) -> None:
-        """Through the door; `obj` becomes what was saved, without a secret being loaded."""
+        """Save with the service layer; `obj` takes over the saved values but no secret."""
         assert isinstance(form, ConnectionForm)  # for the type checker
-        # In a valid form it is one.
+        # A valid form has no TooManyAttemptsError.
         reply = cast("Reply", form.reply)
         if change:
             saved = services.update_connection(
@@ -308,7 +298,27 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             messages.warning(request, f"{UNVERIFIED} {saved.outcome.explanation}")
         obj.__dict__.update(saved.__dict__)
 
-    # ── Further pages ─────────────────────────────────────────────────────────────────────────
+    def response_change(self, request: HttpRequest, obj: StripeConnection) -> HttpResponse:
+        """The next page, with a message of its own if the form changed nothing."""
+        if request.POST.get("seen_version") != str(obj.version):
+            return super().response_change(request, obj)
+        messages.info(request, f"Nothing was changed in {obj}.")
+        if "_continue" in request.POST:
+            return HttpResponseRedirect(request.get_full_path())
+        if "_addanother" in request.POST:
+            return redirect("admin:stripe_connections_stripeconnection_add")
+        return self.response_post_save_change(request, obj)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Run an action; "Select all" means the listed connections, as their number says."""
+        if request.POST.get("select_across") == "1":
+            listed = queryset.values_list("pk", flat=True)[: listing.MAX_LISTED]
+            queryset = queryset.filter(pk__in=list(listed))
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    # ── Other pages ─────────────────────────────────────────────────────────────────────────
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.find_by_key)
         name = "stripe_connections_stripeconnection_find_by_key"
@@ -316,7 +326,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     @property
     def media(self) -> Media:
-        """With our style sheet, and what the filters by tenant and workspace need."""
+        """The style sheet, and the scripts of the filters by tenant and workspace."""
         workspace = StripeConnection._meta.get_field("workspace")
         picker: Media = AutocompleteSelect(workspace, self.admin_site).media
         return super().media + picker + listing.STYLE
@@ -324,56 +334,47 @@ class StripeConnectionAdmin(admin.ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list; a secret that was typed into its search is sent to the page made for it."""
+        """The list; a secret in the search redirects to the page for secrets."""
         typed = request.GET.get("q", "").strip()
         if typed.startswith(("whsec_", *settings.STRIPE_API_KEY_PREFIXES)):
             messages.warning(
                 request,
-                "That looked like a secret, which must not stand in an address. Paste it here.",
+                "That looked like a secret, which must not appear in an address. Paste it here.",
             )
-            return HttpResponseRedirect(
-                reverse("admin:stripe_connections_stripeconnection_find_by_key")
-            )
+            return redirect("admin:stripe_connections_stripeconnection_find_by_key")
         context = {"max_listed": listing.MAX_LISTED} | (extra_context or {})
         return super().changelist_view(request, context)
 
     def find_by_key(self, request: HttpRequest) -> HttpResponse:
-        """Who holds a leaked key; it comes in the body and is in no answer, URL or log."""
+        """The connections that have a leaked key, which never gets into a page, URL or log."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         form = LeakedKeyForm(request.POST or None)
         context = {"title": "Find by key", "form": form}
         if form.is_valid():
-            holders = StripeConnection.objects.holding(form.cleaned_data["secret"])
-            found = holders.select_related("workspace__tenant").order_by("pk")
-            context |= {"searched": True, "found": found[:MAX_HOLDERS]}
+            found = StripeConnection.objects.holding(form.cleaned_data["secret"])
+            found = found.select_related("workspace__tenant").order_by("pk")[:MAX_FOUND]
+            context |= {"searched": True, "found": found}
         return page(self, request, "find_by_key", context)
 
     @method_decorator(require_safe)
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The audit of one connection, in the place of Django's, which knows nothing of it."""
+        """The audit of one connection, instead of Django's log of its admin."""
         response = super().history_view(request, object_id, extra_context)
-        if not isinstance(response, TemplateResponse):
-            return response
-        connection = (response.context_data or {})["object"]
-        records = history.records().filter(object_id=connection.pk)
-        shown = Paginator(records, self.list_per_page).get_page(request.GET.get("p"))
-        context = {
-            "title": f"History of {connection}",
-            "object": connection,
-            "entries": [Entry.of(record) for record in shown],
-            "page": shown,
-        }
-        return page(self, request, "history", context)
-
-
-def _called(object_id: str) -> StripeConnectionQuerySet:
-    """The connection of the key that an address ends with, if there is one."""
-    connections: StripeConnectionQuerySet = StripeConnection.objects.all()
-    is_key = object_id.isdecimal() and len(object_id) <= listing.MAX_DIGITS
-    return connections.filter(pk=object_id) if is_key else connections.none()
+        # Otherwise a redirect, because there is no such connection.
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            connection = response.context_data["object"]
+            records = history.records().filter(object_id=connection.pk)
+            shown = Paginator(records, self.list_per_page).get_page(request.GET.get("p"))
+            response.context_data |= {
+                "title": f"History of {connection}",
+                "entries": [Entry.of(record) for record in shown],
+                "page": shown,
+                "media": self.media,
+            }
+        return response
 
 
 def _stored(connection: StripeConnection, name: str) -> str:

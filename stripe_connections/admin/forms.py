@@ -1,4 +1,4 @@
-"""What staff type: the same rules, and the same words about them, as in the update call."""
+"""The forms of the admin, with the rules and messages of the API's update call."""
 
 import json
 import math
@@ -26,24 +26,24 @@ from stripe_connections.validation.serializers import API_NAMES, ChangesSerializ
 
 CONFLICT = (
     "This connection was changed after you opened it, so nothing was saved. What you typed is "
-    "still here, except for secrets; what you left alone shows the values of now. Look at the "
-    "changes above, then save again."
+    "still here, except for secrets; the other inputs show the current values. Check the changes "
+    "above, then save again."
 )
 TOO_MANY = "Too many requests to Stripe for this workspace or about this key. Nothing was saved."
-UNAVAILABLE = "The key could not be checked, so nothing was saved. A secret must be typed again."
-CONFIRM = "Type it again and tick the box below if this is meant."
+UNAVAILABLE = "The key could not be checked, so nothing was saved."
+CONFIRM = "If this is intended, type it again and tick the box below."
 STORED_IS_REJECTED = (
     "Stripe rejects the stored API key, so the account cannot be checked: type a new key with it."
 )
 REQUIRED = ("connection_name",)
-AGAIN = "Type it again: what was typed is never shown."
+AGAIN = "It was not saved, and a page never shows a secret: type it again or tick the box below."
 KEEP = "Leave empty to keep the stored one."
 
 
 class TextField(forms.CharField):
-    """A text as it was typed; the form has it judged, together with the others.
+    """The text as it was typed; the form validates all of them together.
 
-    Without the carriage returns that a browser adds to every line of a text area.
+    Removes the carriage returns that a browser adds to the lines of a text area.
     """
 
     def __init__(self, label: str, widget: forms.Widget, **kwargs: Any) -> None:
@@ -71,33 +71,40 @@ def _secret() -> forms.PasswordInput:
     return forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
 
 
+def _hidden_box(label: str) -> forms.BooleanField:
+    return forms.BooleanField(label=label, required=False, widget=forms.HiddenInput)
+
+
 class ConnectionForm(forms.ModelForm):
     """A connection to change or to add; `services.py` saves it.
 
-    `reply` is what Stripe said about a new key or account.
+    `reply` is Stripe's reply about a new key or account.
     """
 
     reply: Reply | TooManyAttemptsError = Reply()
 
-    # The version that is shown: whoever saves has seen this one.
+    # The version that the form shows.
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
     form_id = forms.CharField(widget=forms.HiddenInput, required=False)
+    # Names of the secrets that were typed before an error, so that an empty input is a mistake.
+    retype = forms.CharField(widget=forms.HiddenInput, required=False)
     connection_name = TextField("Name", _line())
     connection_description = TextField("Description", _area(3), empty_value=None)
     stripe_account_id = TextField("Stripe account ID", _line(), empty_value=None)
     api_key = TextField("New API key", _secret(), help_text=KEEP)
-    # Hidden until somebody has typed such a key.
-    allow_mode_change = forms.BooleanField(
-        label="Live and test are swapped on purpose", required=False, widget=forms.HiddenInput
-    )
+    # These boxes are hidden until they are needed.
+    allow_mode_change = _hidden_box("Live and test are swapped on purpose")
+    keep_api_key = _hidden_box("Keep the stored API key")
     webhook_secret = TextField("New webhook secret", _secret(), help_text=KEEP)
+    keep_webhook_secret = _hidden_box("Keep the stored webhook secret")
     partner_endpoint = TextField("Partner endpoint", _line("vLargeTextField"), empty_value=None)
     config_json = TextField("Configuration", _area(8), empty_value=None)
 
     class Meta:
         model = StripeConnection
-        fields: ClassVar = ["workspace", "status"]  # besides those above; the admin says which
-        # The initial value of a field is read from the instance, and reading these decrypts.
+        # In addition to the fields above; the admin chooses among them.
+        fields: ClassVar = ["workspace", "status"]
+        # Initial values are read from the instance, which must not happen for secrets.
         exclude: ClassVar = [*SECRET_FIELDS]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -108,11 +115,12 @@ class ConnectionForm(forms.ModelForm):
         if self.instance.pk is None:
             for name in self.fields.keys() & {*SECRET_FIELDS}:
                 self.fields[name].help_text = ""
+                self.fields[f"keep_{name}"].label = "Save without this secret"
 
     def clean(self) -> dict[str, Any]:
-        """Judge what was changed, and refuse to save over what somebody else changed meanwhile."""
+        """Validate the changes, and refuse to overwrite what somebody else changed meanwhile."""
         data = super().clean() or self.cleaned_data
-        self.changes = self._judged()
+        self.changes = self._validated()
         if settings.STRIPE_VERIFY:
             self._apply_reply()
         seen = data.get("seen_version")
@@ -120,22 +128,22 @@ class ConnectionForm(forms.ModelForm):
             records = history.records_since(self.instance, seen or 0)
             self.conflict = [Entry.of(record) for record in records]
             self._keep_what_was_typed(
-                # Read from the newest to the oldest: what is left are the oldest's values.
+                # Newest first, so that the oldest values remain.
                 {name: old for record in records for name, (old, _) in record.changes.items()}
             )
             raise ValidationError(CONFLICT, code="conflict")
         return data
 
     def creation_key(self) -> str | None:
-        """The same whenever this form is posted with the same values."""
+        """The idempotency key: the same if this form is posted again with the same values."""
         form_id = self.cleaned_data.get("form_id")
         values = json.dumps(self.changes, sort_keys=True)
         return f"{form_id} {keyring().fingerprint(values)}" if form_id else None
 
     def _is_stored(self) -> bool:
-        """Whether this form was saved already: by a double click, for one.
+        """Whether this form was already saved, for example by the first half of a double click.
 
-        A secret that was typed is compared by its fingerprint.
+        A typed secret is compared by its fingerprint.
         """
         stored = all(
             name in SECRET_FIELDS
@@ -148,14 +156,14 @@ class ConnectionForm(forms.ModelForm):
             return True
         return False
 
-    def _judged(self) -> dict[str, Any]:
-        """What was changed, as the update call would take it; what it refuses is an error.
+    def _validated(self) -> dict[str, Any]:
+        """The changed fields, validated by the rules of the update call.
 
-        What was not changed is not judged: staff can mend one thing in a row that has another one
-        which today's rules refuse. An input that was emptied is null where the call takes null.
+        Unchanged fields are not validated, so that staff can correct one value in a row in which
+        another one breaks a newer rule. An emptied input is null if the call accepts null.
         """
-        judged = {*self.changed_data} if self.instance.pk else {*self.changed_data, *REQUIRED}
-        names = [name for name in API_NAMES if name in judged & self.cleaned_data.keys()]
+        typed = {*self.changed_data} if self.instance.pk else {*self.changed_data, *REQUIRED}
+        names = [name for name in API_NAMES if name in typed & self.cleaned_data.keys()]
         values = {API_NAMES[name]: self.cleaned_data[name] for name in names}
         if "status" in values:
             values["status"] = Status(values["status"]).name
@@ -166,18 +174,18 @@ class ConnectionForm(forms.ModelForm):
             for entry in error.errors or ():
                 self.add_error(rules.fields[str(entry["field"])].source, entry["message"])
             return {}
-        # Trimmed, a value may be the stored one. Of a secret nobody knows.
+        # A trimmed value can equal the stored one. Secrets have no initial value.
         return {name: v for name, v in changes.items() if v != self.initial.get(name)}
 
     @property
     def is_mode_confirmed(self) -> bool:
-        """Whether a live key may take a test key's place, and the other way round."""
+        """Whether a live key may replace a test key, or the other way round."""
         return bool(self.cleaned_data.get("allow_mode_change"))
 
     def _apply_reply(self) -> None:
-        """Refuse what Stripe's reply rules out, and ask for a confirmation of a new mode."""
+        """Add an error if Stripe's reply or the key's mode forbids the change."""
         if self.is_mode_confirmed:
-            self._show_confirmation()
+            self._show_box("allow_mode_change")
         if isinstance(self.reply, TooManyAttemptsError):
             minutes = math.ceil(self.reply.wait / 60)
             self.add_error(None, f"{TOO_MANY} Try again in {minutes} min.")
@@ -193,30 +201,50 @@ class ConnectionForm(forms.ModelForm):
 
     def _refuse(self, error: VerificationError) -> None:
         if error.code == "mode_mismatch":
-            self._show_confirmation()
+            self._show_box("allow_mode_change")
             self.add_error(error.field, f"{error.message} {CONFIRM}")
         elif error.field == "api_key" and "api_key" not in self.changes:
-            # The stored key was verified, and there may be no input for another.
+            # Stripe rejected the stored key, and the user may have no input for a new one.
             self.add_error("stripe_account_id", STORED_IS_REJECTED)
         else:
             self.add_error(error.field, error.message)
 
-    def _show_confirmation(self) -> None:
-        self.fields["allow_mode_change"].widget = forms.CheckboxInput()
+    def _show_box(self, name: str) -> None:
+        self.fields[name].widget = forms.CheckboxInput()
 
     def _post_clean(self) -> None:
-        """Leave the instance alone: the rules have been applied, and the door does the rest.
+        """Ask for typed secrets again after an error, because the next page shows them empty.
 
-        An input that the next page has to show empty must not pass for one that was left empty.
+        Replaces Django's method, which would write into the instance; `services.py` saves.
         """
-        for name in self.fields.keys() & {*SECRET_FIELDS}:
-            if self.errors and self.data.get(name):
-                # The bound field has read the other's text already.
-                self[name].help_text = f"{AGAIN} {self[name].help_text}".strip()
+        secrets = [name for name in SECRET_FIELDS if name in self.fields]
+        missing = [
+            name
+            for name in secrets
+            if name in str(self.data.get("retype")).split()
+            and not self.data.get(name)
+            and not self.cleaned_data.get(f"keep_{name}")
+        ]
+        if not (self.errors or missing):
+            return
+        lost = [name for name in secrets if name in missing or self.data.get(name)]
+        for name in lost:
+            self._show_box(f"keep_{name}")
+            if name not in self.errors:
+                self.add_error(name, AGAIN)
+        self._redisplay()["retype"] = " ".join(lost)
+        for name in self.errors.keys() & self.fields.keys():
+            # The browser focuses the first of them.
+            self.fields[name].widget.attrs["autofocus"] = True
+
+    def _redisplay(self) -> QueryDict:
+        """The posted values, which can be changed for the page that shows them again."""
+        self.data = data = cast("QueryDict", self.data).copy()
+        return data
 
     def _keep_what_was_typed(self, before: dict[str, Any]) -> None:
-        """Show the values of now in the inputs that still hold the ones `before` the conflict."""
-        self.data = data = cast("QueryDict", self.data).copy()
+        """Show the current value in each input that still has its value from `before`."""
+        data = self._redisplay()
         data["seen_version"] = str(self.instance.version)
         for name, old in before.items():
             field = self.fields.get(name)
@@ -226,10 +254,10 @@ class ConnectionForm(forms.ModelForm):
 
 
 class LeakedKeyForm(forms.Form):
-    """A key or signing secret that was found somewhere."""
+    """A leaked key or signing secret to search for."""
 
     secret = forms.CharField(
         label="Key or signing secret",
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "class": "vTextField"}),
-        help_text="The whole of it. It is compared by its fingerprint and kept nowhere.",
+        help_text="The complete secret. It is compared by its fingerprint and not stored.",
     )

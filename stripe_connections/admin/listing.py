@@ -1,4 +1,4 @@
-"""Lists of the admin that stay quick however long the table is."""
+"""Filters and pages for the admin's lists; their cost does not grow with the table."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,7 +21,6 @@ from stripe_connections.models import (
     StripeConnection,
     in_mode,
 )
-from stripe_connections.stripe_api.replies import Verification
 from workspaces.models import Workspace
 
 MAX_LISTED = 1_000
@@ -30,15 +29,10 @@ MAX_DIGITS = 18
 STYLE = forms.Media(css={"all": ["stripe_connections/admin.css"]})
 
 
-def minute(moment: datetime | None) -> str:
-    """In UTC, to the minute; nothing for None."""
-    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
-
-
 class BoundedPaginator(Paginator):
-    """Pages of the first 1,000: who looks for more, searches.
+    """Pages of the first MAX_LISTED rows.
 
-    Counting a whole table reads all of it, and so does a page far behind.
+    Counting all rows reads the whole table, and so does a page near its end.
     """
 
     @cached_property
@@ -47,9 +41,9 @@ class BoundedPaginator(Paginator):
 
 
 class ChoiceFilter(admin.SimpleListFilter):
-    """A filter with few values; a value that is none of them filters nothing."""
+    """A filter with a few values; any other value filters nothing."""
 
-    # From value to its label and to what it lets through.
+    # From a value to its label and the condition for the rows.
     conditions: dict[str, tuple[str, Q]]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -61,21 +55,14 @@ class ChoiceFilter(admin.SimpleListFilter):
 
 
 class ModeFilter(ChoiceFilter):
-    """By what the prefix of the API key says."""
+    """Filters by the mode of the API key."""
 
     title = parameter_name = "mode"
     conditions = {mode.value: (mode.label, in_mode(mode)) for mode in Mode}
 
 
-class VerificationFilter(ChoiceFilter):
-    """By what Stripe said of the API key."""
-
-    title = parameter_name = "verification"
-    conditions = {name.value: (name.label, Q(verification=name)) for name in Verification}
-
-
 class WebhookSecretFilter(ChoiceFilter):
-    """By whether there is a webhook signing secret."""
+    """Filters by whether a webhook signing secret is stored."""
 
     title = "webhook secret"
     parameter_name = "webhook"
@@ -86,7 +73,7 @@ class WebhookSecretFilter(ChoiceFilter):
 
 
 class FieldFilter(ChoiceFilter):
-    """By a field that was changed, in the audit."""
+    """Filters the audit by a changed field."""
 
     title = parameter_name = "field"
     conditions = {
@@ -96,18 +83,18 @@ class FieldFilter(ChoiceFilter):
 
 
 class InputFilter(admin.SimpleListFilter):
-    """A filter with an input instead of links: there are too many values for links."""
+    """A filter with an input, for values that are too many for links."""
 
     template = "admin/input_filter.html"
     input_type = "text"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         self.site = model_admin.admin_site
-        # A filter without any choice is not shown.
+        # Django hides a filter without choices.
         return [("", "")]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """One "choice": the input, and what the other filters and the search are set to."""
+        """A single choice: the input and the other parameters of the list."""
         name = str(self.parameter_name)
         attrs = {"id": f"filter-{name}", "aria-label": f"By {self.title}"}
         yield {
@@ -117,12 +104,11 @@ class InputFilter(admin.SimpleListFilter):
         }
 
     def widget(self) -> forms.Widget:
-        """The input."""
         return forms.TextInput(attrs={"type": self.input_type})
 
 
 class RelatedFilter(InputFilter):
-    """By a related row, which is found by typing; `relation` leads to its key from our model."""
+    """Filters by a related row, which is found by typing; `relation` is the lookup of its key."""
 
     relation: str
     remote_field: Any
@@ -134,9 +120,9 @@ class RelatedFilter(InputFilter):
     def widget(self) -> forms.Widget:
         rows = self.remote_field.related_model.objects.all()
         picker = AutocompleteSelect(self.remote_field, self.site)
-        # The field makes a copy that has its choices, of which the chosen one is shown.
-        filled: forms.Widget = forms.ModelChoiceField(rows, widget=picker).widget
-        return filled
+        # The field copies the widget and adds the choices, so that the chosen row is shown.
+        widget: forms.Widget = forms.ModelChoiceField(rows, widget=picker).widget
+        return widget
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
@@ -144,7 +130,7 @@ class RelatedFilter(InputFilter):
 
 
 class TenantFilter(RelatedFilter):
-    """By tenant."""
+    """Filters by tenant."""
 
     title = parameter_name = "tenant"
     relation = "workspace__tenant_id"
@@ -152,7 +138,7 @@ class TenantFilter(RelatedFilter):
 
 
 class WorkspaceFilter(RelatedFilter):
-    """By workspace."""
+    """Filters by workspace."""
 
     title = parameter_name = "workspace"
     relation = "workspace_id"
@@ -160,7 +146,7 @@ class WorkspaceFilter(RelatedFilter):
 
 
 class PersonFilter(InputFilter):
-    """By the name of the user who made the change."""
+    """Filters the audit by user name."""
 
     title = parameter_name = "person"
 
@@ -169,13 +155,13 @@ class PersonFilter(InputFilter):
         if not name or "\0" in name:
             return queryset
         user = User.objects.filter(username=name).first()
-        # The key has an index; only a user who is gone must be looked for by the kept name.
-        who = {"actor": user} if user else {"additional_data__username": name}
-        return queryset.filter(**who)
+        # The actor has an index. The records of a deleted user only have the name.
+        condition = {"actor": user} if user else {"additional_data__username": name}
+        return queryset.filter(**condition)
 
 
 class DayFilter(InputFilter):
-    """By day, from midnight to midnight UTC."""
+    """Filters the audit by day, from midnight to midnight UTC."""
 
     title = parameter_name = "day"
     input_type = "date"

@@ -1,4 +1,4 @@
-"""What the pages of connections share."""
+"""Helpers that the admin's pages share."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ from stripe_connections.audit.records import Actor, Source
 def page(
     staff: ModelAdmin, request: HttpRequest, name: str, context: dict[str, Any]
 ) -> TemplateResponse:
-    """A page of our own, in the admin's frame."""
-    frame = {**staff.admin_site.each_context(request), "opts": staff.opts, "media": staff.media}
-    return TemplateResponse(request, f"admin/stripe_connections/{name}.html", frame | context)
+    """A page from the template `name`, in the admin's layout."""
+    layout = {**staff.admin_site.each_context(request), "opts": staff.opts, "media": staff.media}
+    return TemplateResponse(request, f"admin/stripe_connections/{name}.html", layout | context)
 
 
 def interrupted(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer for a form whose CSRF token does not match, for example after another login."""
+    """The response if a CSRF token does not match, for example after a login in another tab."""
     return render(request, "admin/stripe_connections/interrupted.html", status=403)
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Who asks for a change."""
-    assert request.user.is_authenticated  # the admin lets nobody else in
+    """The user as the actor of a change."""
+    assert request.user.is_authenticated  # The admin requires a login.
     return Actor(request.user, Source.ADMIN, request_id.get())

@@ -64,7 +64,7 @@ def etag(connection: StripeConnection) -> dict[str, str]:
 def _entry_data(entry: history.Entry) -> dict[str, Any]:
     return {
         "number": entry.number,
-        "at": _utc(entry.moment),
+        "at": _utc(entry.time),
         "action": entry.action,
         "actor": entry.username or None,
         "source": entry.source,

@@ -47,7 +47,7 @@ class Change:
 class Entry:
     """One record: who did what, when, and where the change came from."""
 
-    moment: datetime
+    time: datetime
     username: str
     source: str
     request_id: str
@@ -62,7 +62,7 @@ class Entry:
         """The entry of a record; `number` 1 is the oldest of its connection."""
         data = record.additional_data or {}
         return cls(
-            moment=record.timestamp,
+            time=record.timestamp,
             username=data.get("username") or "",
             source=data.get("source") or "",
             request_id=record.cid or "",

@@ -1,5 +1,5 @@
-// What staff typed survives a session that ends: it stays in this tab, without secrets, until a
-// page appears that does not interrupt the form.
+// Keeps what staff typed if their session ends: it stays in this tab, without secrets, until a page
+// appears that does not interrupt the form.
 "use strict";
 {
   const KEY = "stripe-connections-draft";

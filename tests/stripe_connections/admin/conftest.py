@@ -13,7 +13,7 @@ from tests.conftest import set_columns
 LIST = "/admin/stripe_connections/stripeconnection/"
 ADD = f"{LIST}add/"
 FIND = f"{LIST}find-by-key/"
-AUDIT = "/admin/auditlog/logentry/"
+AUDIT = "/admin/stripe_connections/auditrecord/"
 EDITING = (
     "add_stripeconnection",
     "change_stripeconnection",

@@ -36,7 +36,9 @@ def exported(staff):
 @pytest.mark.parametrize(
     ("action", "status"), [("activate", Status.ACTIVE), ("deactivate", Status.INACTIVE)]
 )
-def test_status_is_changed_through_the_door(staff, connection, inactive, stored, action, status):
+def test_status_is_changed_through_the_service_layer(
+    staff, connection, inactive, stored, action, status
+):
     response = staff.act(action, connection, inactive, confirmed="yes")
 
     record = LogEntry.objects.get()
@@ -143,7 +145,7 @@ def test_export_is_recorded_and_counted(staff, exported, connection, inactive):
     record = LogEntry.objects.get()
     assert (record.action, record.object_repr) == (LogEntry.Action.ACCESS, "2 connections")
     assert record.additional_data == {"source": "admin", "username": "staff"}
-    assert messages(staff.get(LIST)) == ["2 done, 0 unchanged, 0 failed."]
+    assert messages(staff.get(LIST)) == ["2 exported."]
 
 
 def test_export_of_everything_found_is_not_cut_to_a_page(exported, workspace, staff):
@@ -154,6 +156,21 @@ def test_export_of_everything_found_is_not_cut_to_a_page(exported, workspace, st
     _, rows = exported(select_across="1", _selected_action=[1])
 
     assert len(rows) == 120
+
+
+def test_all_that_are_selected_are_as_many_as_the_list_says(staff, exported, workspace):
+    StripeConnection.objects.bulk_create(
+        StripeConnection(workspace=workspace, connection_name=f"Number {n:04}")
+        for n in range(1_010)
+    )
+
+    page = staff.get(LIST, {"o": "1"})
+    _, rows = exported(select_across="1", _selected_action=[1])
+
+    assert "Select all 1000 connections" in text(page)
+    assert len(rows) == 1_000
+    assert messages(staff.get(LIST)) == ["1000 exported."]
+    assert {row["connectionName"] for row in rows} == {f"Number {n:04}" for n in range(10, 1_010)}
 
 
 def test_export_decrypts_nothing(exported, connection, monkeypatch):

@@ -156,7 +156,7 @@ def test_conflict_keeps_what_was_typed_and_what_the_other_one_saved(open_as, com
     mine.get_by_label("Description:").fill("Typed by me")
     save(mine)
 
-    expect(mine.get_by_text("Somebody was faster")).to_be_visible()
+    expect(mine.get_by_text("Somebody else changed this connection")).to_be_visible()
     expect(mine.get_by_role("row").nth(1)).to_contain_text("By the other one")
     expect(mine.get_by_label("Description:")).to_have_value("Typed by me")
     expect(mine.get_by_label("Name:")).to_have_value("By the other one")
@@ -190,8 +190,58 @@ def test_leaked_key_leaves_no_trace_in_the_address(open_as):
     page.get_by_label("Key or signing secret").fill(secret)
     page.get_by_role("button", name="Find").click()
 
-    expect(page.get_by_text("No connection holds it.")).to_be_visible()
+    expect(page.get_by_text("No connection has this secret.")).to_be_visible()
     assert secret not in page.url + page.content()
+
+
+def test_first_error_has_the_focus(open_as):
+    page = open_as("demo-staff")
+    find(page, "sc_abc123")
+    page.get_by_label("Partner endpoint").fill("http://partner.example.com")
+    page.get_by_label("Stripe account ID").fill("nonsense")
+
+    save(page)
+
+    expect(page.get_by_label("Stripe account ID")).to_be_focused()
+
+
+def test_first_error_of_a_new_connection_has_the_focus(open_as):
+    page = open_as("demo-staff")
+    page.goto("/admin/stripe_connections/stripeconnection/add/")
+    page.get_by_label("Name:").fill("New")
+    page.get_by_label("Partner endpoint").fill("http://partner.example.com")
+
+    save(page)
+
+    expect(page.get_by_label("Partner endpoint")).to_be_focused()
+
+
+@pytest.fixture
+def phone(open_as):
+    """A page that is as wide as a phone."""
+    page = open_as("demo-staff")
+    page.set_viewport_size({"width": 390, "height": 800})
+    return page
+
+
+def test_phone_shows_name_status_mode_and_problem(phone):
+    phone.goto("/admin/stripe_connections/stripeconnection/?q=sc_abc123")
+
+    for column in ("connection_name", "state", "mode", "outcome"):
+        box = phone.locator(f"#result_list tbody .field-{column}").first.bounding_box()
+        assert box["x"] + box["width"] <= 390
+
+
+def test_history_fits_on_a_phone(phone):
+    find(phone, "sc_abc123")
+    phone.get_by_label("Name:").fill(f"Name {uuid.uuid4().hex}")
+    save(phone)
+    phone.get_by_role("link", name="History").click()
+
+    expect(phone.locator(".audit tbody tr").first).to_be_visible()
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    results = phone.locator(".results")
+    assert results.evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
 def test_policy_stops_a_script_in_the_page(open_as, complaints):
@@ -213,7 +263,7 @@ def test_view_only_person_changes_nothing(open_as, site):
 
     expect(page.get_by_role("button", name=re.compile("Save"))).to_have_count(0)
     expect(page.locator("input[type=password]")).to_have_count(0)
-    expect(page.get_by_role("link", name="Add stripe connection")).to_have_count(0)
+    expect(page.get_by_role("link", name="Add connection")).to_have_count(0)
     cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
     answer = page.request.post(
         page.url,

@@ -37,7 +37,7 @@ def test_page_says_who_changed_what(staff, connection, opened, meanwhile):
     page = text(staff.post(change_url(connection), opened | {"connection_name": "By staff"}))
 
     connection.refresh_from_db()
-    assert "Somebody was faster" in page
+    assert "Somebody else changed this connection" in page
     assert "manager" in page
     assert "By the customer" in page
     assert f"replaced {connection.api_key_hint}" in page
@@ -52,6 +52,7 @@ def test_what_was_typed_is_kept_and_never_the_secrets(staff, connection, opened,
     values = {bound.name: bound.value() for bound in response.context["adminform"].form}
     assert values["connection_name"] == "By staff"
     assert values["connection_description"] == "Typed"
+    assert list(response.context["adminform"].form.errors) == ["__all__", "api_key"]
     assert secret not in text(response)
 
 
@@ -93,7 +94,7 @@ def test_oldest_value_decides_whether_something_was_typed(staff, connection, ope
 def test_bad_value_and_conflict_are_both_told(staff, connection, opened, meanwhile):
     page = text(staff.post(change_url(connection), opened | {"config_json": "["}))
 
-    assert "Somebody was faster" in page
+    assert "Somebody else changed this connection" in page
     assert "Must be valid JSON." in page
 
 

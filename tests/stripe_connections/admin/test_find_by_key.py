@@ -32,7 +32,7 @@ def test_holder_is_found_under_an_older_key(staff, leaked, settings):
 def test_nobody_holds_another_key(staff, leaked):
     page = text(staff.post(FIND, {"secret": random_api_key()}))
 
-    assert "No connection holds it." in page
+    assert "No connection has this secret." in page
     assert "sc_abc123" not in page
 
 

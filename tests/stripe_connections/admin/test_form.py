@@ -11,7 +11,7 @@ from pytest_django.asserts import assertContains
 
 from stripe_connections.models import Status, StripeConnection
 from tests.conftest import plain, random_api_key, random_webhook_secret
-from tests.stripe_connections.admin.conftest import ADD, LIST, change_url, text
+from tests.stripe_connections.admin.conftest import ADD, LIST, change_url, messages, text
 
 # Name in the API, name in the form, and what is wrong.
 BAD = [
@@ -114,6 +114,22 @@ def test_empty_secrets_and_untouched_fields_write_nothing(staff, connection, sto
     assert not LogEntry.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("button", "next_page"), [("_save", LIST), ("_continue", ""), ("_addanother", ADD)]
+)
+def test_saving_without_a_change_says_so(staff, connection, button, next_page):
+    response = staff.save(change_url(connection), **{button: "x"})
+
+    assert response["Location"] == (next_page or change_url(connection))
+    assert messages(staff.get(LIST)) == ["Nothing was changed in Stripe Connection (sc_abc123)."]
+
+
+def test_saving_a_change_does_not_say_that_there_was_none(staff, connection):
+    staff.save(change_url(connection), connection_name="New")
+
+    assert "was changed successfully" in messages(staff.get(LIST))[0]
+
+
 def test_line_ends_of_the_browser_are_no_change(staff, workspace, make_connection, stored):
     config = '{\n"a":\r\n1}'
     connection = make_connection(workspace, config_json=config, connection_description="a\nb")
@@ -183,18 +199,20 @@ def test_secret_that_the_page_forgets_is_asked_for_again(staff, connection, stor
 
     response = staff.save(change_url(connection), **typed)
 
-    keep = "Leave empty to keep the stored one."
-    assertContains(response, f">Type it again: what was typed is never shown. {keep}<", 1)
-    assertContains(response, keep, 2)
+    form = response.context["adminform"].form
+    assert list(form.errors) == ["stripe_account_id", "api_key"]
+    assertContains(response, "a page never shows a secret: type it again", 1)
     assert stored(connection) == before
 
 
 def test_page_to_add_asks_for_the_secret_again(staff, workspace):
-    typed = {"workspace": workspace.pk, "connection_name": "", "webhook_secret": "whsec_x"}
+    secret = random_webhook_secret()
+    typed = {"workspace": workspace.pk, "connection_name": "", "webhook_secret": secret}
 
     response = staff.post(ADD, typed)
 
-    assertContains(response, "Type it again: what was typed is never shown.", 1)
+    assertContains(response, "a page never shows a secret: type it again", 1)
+    assertContains(response, "Save without this secret", 1)
 
 
 def test_refused_secret_is_not_shown_again(staff, connection):

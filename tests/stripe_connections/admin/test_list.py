@@ -1,5 +1,8 @@
 """The list of connections: what it shows, finds and filters, and what it costs."""
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
@@ -10,9 +13,17 @@ from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import Status, StripeConnection
 from tests.conftest import random_api_key
-from tests.stripe_connections.admin.conftest import AUDIT, FIND, LIST, StaffClient
+from tests.stripe_connections.admin.conftest import (
+    AUDIT,
+    FIND,
+    LIST,
+    StaffClient,
+    change_url,
+    history_url,
+)
 
 ACTOR = Actor(None, Source.COMMAND)
+TIME = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def listed(client: StaffClient, **query):
@@ -36,6 +47,51 @@ def test_list_shows_what_staff_ask_for(staff, connection):
         "Active", connection.api_key_hint,
     ):  # fmt: skip
         assert shown in page
+
+
+@pytest.mark.parametrize(
+    ("url", "title"),
+    [
+        (LIST, "Connections"),
+        (AUDIT, "Audit"),
+        ("/admin/workspaces/tenant/", "Tenants"),
+        ("/admin/workspaces/workspace/", "Workspaces"),
+        ("/admin/auth/user/", "Users"),
+    ],
+)
+def test_list_is_called_what_it_lists(superuser, connection, url, title):
+    page = superuser.get(url).getvalue().decode()
+
+    assert f"<title>{title} | Stripe Connections</title>" in page
+    assert f"<h1>{title}</h1>" in page
+
+
+def test_front_page_names_the_lists(superuser):
+    page = superuser.get("/admin/").getvalue().decode()
+
+    assert ">Connections</a>" in page
+    assert ">Audit</a>" in page
+
+
+def test_list_begins_with_name_status_mode_and_problems(staff, connection):
+    page = staff.get(LIST).getvalue().decode()
+
+    columns = re.findall(r'<t[hd] class="field-(\w+)', page)
+    assert columns[:4] == ["connection_name", "state", "mode", "outcome"]
+
+
+@pytest.mark.parametrize("page", ["list", "form", "history", "audit"])
+def test_dates_have_one_format_with_the_time_zone(staff, connection, page):
+    StripeConnection.objects.update(
+        created_at=TIME, updated_at=TIME, api_key_replaced_at=TIME, webhook_secret_replaced_at=TIME
+    )
+    staff.save(change_url(connection), connection_name="New")
+    urls = {"list": LIST, "form": change_url(connection), "audit": AUDIT}
+
+    shown = staff.get(urls.get(page, history_url(connection))).getvalue().decode()
+
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", shown)
+    assert re.findall(r"\d{4}-\d\d-\d\d(?! \d\d:\d\d:\d\d UTC)|[ap]\.m\.|noon", shown) == []
 
 
 def test_list_has_every_column_and_the_replacement_date(staff, connection):
