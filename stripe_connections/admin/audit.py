@@ -37,7 +37,7 @@ class AuditAdmin(admin.ModelAdmin):
 
     list_display = ("time", "connection", "user", "source", "changes", "request_id")
     list_display_links = None
-    list_filter = (listing.PersonFilter, listing.DayFilter, listing.FieldFilter)
+    list_filter = (listing.UserFilter, listing.DayFilter, listing.FieldFilter)
     list_per_page = list_max_show_all = 50
     sortable_by = ()
     ordering = ("-pk",)
@@ -70,7 +70,7 @@ class AuditAdmin(admin.ModelAdmin):
         return False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup in {"person", "day", "field"}
+        return lookup in {"user", "day", "field"}
 
     def time(self, record: LogEntry) -> datetime:
         return Entry.of(record).time

@@ -145,10 +145,10 @@ class WorkspaceFilter(RelatedFilter):
     remote_field = StripeConnection._meta.get_field("workspace")
 
 
-class PersonFilter(InputFilter):
+class UserFilter(InputFilter):
     """Filters the audit by user name."""
 
-    title = parameter_name = "person"
+    title = parameter_name = "user"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         name = self.value()

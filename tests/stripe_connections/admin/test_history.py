@@ -98,7 +98,7 @@ def test_name_of_a_deleted_user_is_still_told(staff, life):
     User.objects.get(username="manager").delete()
 
     assert [entry.username for entry in entries(staff, life)] == ["", "staff", "manager"]
-    assert records(staff, person="manager") == [2]
+    assert records(staff, user="manager") == [2]
 
 
 def test_markup_in_values_is_text(staff, connection):
@@ -112,14 +112,14 @@ def test_markup_in_values_is_text(staff, connection):
     ("query", "expected"),
     [
         ({}, [4, 3, 2]),
-        ({"person": "staff"}, [3]),
-        ({"person": "manager"}, [2]),
-        ({"person": "stranger"}, []),
-        ({"person": "\0"}, [4, 3, 2]),
+        ({"user": "staff"}, [3]),
+        ({"user": "manager"}, [2]),
+        ({"user": "stranger"}, []),
+        ({"user": "\0"}, [4, 3, 2]),
         ({"field": "api_key"}, [2]),
         ({"field": "status"}, [3]),
         ({"field": "version"}, [4, 3, 2]),
-        ({"person": "staff", "field": "status"}, [3]),
+        ({"user": "staff", "field": "status"}, [3]),
         ({"day": "2001-01-01"}, []),
         ({"day": "yesterday"}, [4, 3, 2]),
         ({"day": "9999-12-31"}, [4, 3, 2]),
