@@ -35,7 +35,7 @@ class AuditRecord(LogEntry):
 class AuditAdmin(admin.ModelAdmin):
     """The list of all records; a single record has no page."""
 
-    list_display = ("time", "connection", "user", "source", "changes", "request_id")
+    list_display = ("time", "connection", "user", "source", "changed", "request_id")
     list_display_links = None
     list_filter = (listing.UserFilter, listing.DayFilter, listing.FieldFilter)
     list_per_page = list_max_show_all = 50
@@ -92,7 +92,8 @@ class AuditAdmin(admin.ModelAdmin):
     def request_id(self, record: LogEntry) -> str:
         return Entry.of(record).request_id
 
-    def changes(self, record: LogEntry) -> SafeString:
+    @admin.display(description="changes")
+    def changed(self, record: LogEntry) -> SafeString:
         return render_to_string(
             "admin/stripe_connections/changes.html", {"entry": Entry.of(record)}
         )

@@ -212,7 +212,7 @@ def test_page_to_add_asks_for_the_secret_again(staff, workspace):
     response = staff.post(ADD, typed)
 
     assertContains(response, "a page never shows a secret: type it again", 1)
-    assertContains(response, "Save without this secret", 1)
+    assertContains(response, 'type="checkbox" name="keep_', 1)
 
 
 def test_refused_secret_is_not_shown_again(staff, connection):

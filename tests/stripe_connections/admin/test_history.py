@@ -74,6 +74,13 @@ def test_history_shows_it_on_the_page(staff, life):
         assert shown in page
 
 
+def test_all_history_shows_changes_in_words(staff, life):
+    page = text(staff.get(AUDIT))
+
+    for shown in ("Stripe account ID", "Active", "Inactive", f"replaced {life.api_key_hint}"):
+        assert f">{shown}<" in page
+
+
 def test_history_of_another_connection_is_not_in_it(staff, life, workspace, make_connection):
     assert entries(staff, make_connection(workspace)) == []
 
