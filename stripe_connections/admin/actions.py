@@ -49,7 +49,7 @@ def deactivate(
     return _set_status(staff, request, queryset, Status.INACTIVE, "deactivate")
 
 
-@admin.action(description="Verify with Stripe", permissions=["change"])
+@admin.action(description="Verify with Stripe", permissions=["verify"])
 def verify(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
     """Verify the stored keys, in VERIFYING_SECONDS at most."""
     end = monotonic() + VERIFYING_SECONDS
@@ -163,9 +163,7 @@ def _done(step: Callable[[StripeConnection], str], connection: StripeConnection)
         result = step(connection)
     except UndecryptableSecretError:
         return "failed", "a secret is unreadable"
-    except VerificationError as error:
-        return "failed", error.message.rstrip(".")
-    except VerificationUnavailableError as error:
+    except (VerificationError, VerificationUnavailableError) as error:
         return "failed", str(error).rstrip(".")
     except TooManyAttemptsError:
         return "failed", "too many requests"

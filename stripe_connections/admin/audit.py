@@ -6,7 +6,6 @@ from typing import Any
 from auditlog.models import LogEntry
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.forms import Media
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -32,23 +31,14 @@ class AuditRecord(LogEntry):
 
 
 @admin.register(AuditRecord)
-class AuditAdmin(admin.ModelAdmin):
+class AuditAdmin(listing.BoundedListAdmin):
     """The list of all records; a single record has no page."""
 
     list_display = ("time", "connection", "user", "source", "changed", "request_id")
     list_display_links = None
     list_filter = (listing.UserFilter, listing.DayFilter, listing.FieldFilter)
-    list_per_page = list_max_show_all = 50
     sortable_by = ()
-    ordering = ("-pk",)
-    paginator = listing.BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     actions = None
-
-    @property
-    def media(self) -> Media:
-        return super().media + listing.STYLE
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
         return history.records()
@@ -60,14 +50,10 @@ class AuditAdmin(admin.ModelAdmin):
         """Whether the user may view connections; false for a single record."""
         return obj is None and request.user.has_perm("stripe_connections.view_stripeconnection")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_change_permission = has_delete_permission = has_add_permission
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in {"user", "day", "field"}

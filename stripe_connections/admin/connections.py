@@ -28,7 +28,7 @@ from django.views.decorators.http import require_safe
 from stripe_connections import services
 from stripe_connections.admin import actions, listing
 from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
-from stripe_connections.admin.pages import actor_of, page
+from stripe_connections.admin.pages import actor_of, badge, page
 from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 from stripe_connections.models import (
@@ -66,7 +66,7 @@ FILTERS = {"status__exact", "mode", "verification__exact", "webhook", "tenant", 
 
 
 @admin.register(StripeConnection)
-class StripeConnectionAdmin(admin.ModelAdmin):
+class StripeConnectionAdmin(listing.BoundedListAdmin):
     """Connections can be found, viewed, added and changed, but not deleted."""
 
     form = ConnectionForm
@@ -81,12 +81,7 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         listing.TenantFilter, listing.WorkspaceFilter,
     )  # fmt: skip
     list_select_related = ("workspace__tenant",)
-    list_per_page = list_max_show_all = 50
     sortable_by = ("biz_id", "connection_name", "updated")
-    ordering = ("-pk",)
-    paginator = listing.BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     # Django shows the input only if this is set; `search` does the searching.
     search_fields = ("biz_id",)
     search_help_text = (
@@ -108,13 +103,11 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     @admin.display(empty_value="-")
     def mode(self, connection: StripeConnection) -> SafeString | None:
-        mode = connection.mode
-        return format_html('<span class="badge {}">{}</span>', mode, mode) if mode else None
+        return badge(connection.mode) if connection.mode else None
 
     @admin.display(description="status")
     def state(self, connection: StripeConnection) -> SafeString:
-        label = Status(connection.status).label
-        return format_html('<span class="badge {}">{}</span>', label.lower(), label)
+        return badge(Status(connection.status).label)
 
     @admin.display(description="key hint", empty_value="-")
     def key_hint(self, connection: StripeConnection) -> SafeString | None:
@@ -131,16 +124,13 @@ class StripeConnectionAdmin(admin.ModelAdmin):
             "{}": found.explanation,
         }
         hover = ", ".join(text.format(fact) for text, fact in facts.items() if fact)
-        badge = '<span class="badge {0}" title="{1}">{0}</span>{2}'
+        unreadable = filter(connection.is_unreadable, SECRET_FIELDS)
         marks = format_html_join(
             "",
             ' <span class="badge unreadable">{} unreadable</span>',
-            (
-                (history.field_label(name),)
-                for name in filter(connection.is_unreadable, SECRET_FIELDS)
-            ),
+            ((history.field_label(name),) for name in unreadable),
         )
-        return format_html(badge, found.verification, hover, marks)
+        return badge(found.verification, hover) + marks
 
     @admin.display(description="verification")
     def stored_outcome(self, connection: StripeConnection) -> str:
@@ -191,12 +181,9 @@ class StripeConnectionAdmin(admin.ModelAdmin):
         """Whether the user may type new secrets."""
         return request.user.has_perm("stripe_connections.replace_secrets")
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without "verify" if STRIPE_VERIFY is off."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if not settings.STRIPE_VERIFY:
-            actions.pop("verify", None)
-        return actions
+    def has_verify_permission(self, request: HttpRequest) -> bool:
+        """Whether the action "Verify with Stripe" is shown."""
+        return settings.STRIPE_VERIFY and self.has_change_permission(request)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only the filters, so that an address cannot filter by a secret."""
@@ -326,10 +313,10 @@ class StripeConnectionAdmin(admin.ModelAdmin):
 
     @property
     def media(self) -> Media:
-        """The style sheet, and the scripts of the filters by tenant and workspace."""
+        """Also what the filters by tenant and workspace need."""
         workspace = StripeConnection._meta.get_field("workspace")
         picker: Media = AutocompleteSelect(workspace, self.admin_site).media
-        return super().media + picker + listing.STYLE
+        return super().media + picker
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

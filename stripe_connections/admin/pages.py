@@ -6,6 +6,8 @@ from django.contrib.admin import ModelAdmin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from config.observability.requests import request_id
 from stripe_connections.audit.records import Actor, Source
@@ -17,6 +19,12 @@ def page(
     """A page from the template `name`, in the admin's layout."""
     layout = {**staff.admin_site.each_context(request), "opts": staff.opts, "media": staff.media}
     return TemplateResponse(request, f"admin/stripe_connections/{name}.html", layout | context)
+
+
+def badge(text: str, hover: str = "") -> SafeString:
+    """A word in a coloured frame."""
+    html = '<span class="badge {}" title="{}">{}</span>'
+    return format_html(html, text.lower(), hover, text)
 
 
 def interrupted(request: HttpRequest, reason: str = "") -> HttpResponse:
