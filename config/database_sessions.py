@@ -6,6 +6,7 @@ last two cases, so stale sessions are detected by their errors.
 """
 
 import re
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -97,6 +98,9 @@ class _Sessions:
         self.databases: list[BaseDatabaseWrapper] = []
 
     def __del__(self) -> None:
+        # When Python itself ends, the operating system closes them, and Django is half gone.
+        if sys.is_finalizing():
+            return
         for database in self.databases:
             database.close()
 

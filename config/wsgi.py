@@ -13,8 +13,7 @@ from django.core.handlers.base import reset_urlconf
 from django.core.management import CommandError, call_command
 from django.core.signals import request_finished, request_started
 from django.db import reset_queries
-
-from config.web_chain.middleware import WebHandler
+from django.utils.module_loading import import_string
 
 
 def _end_with_server() -> None:
@@ -41,4 +40,5 @@ except (ImproperlyConfigured, CommandError) as error:
 request_started.disconnect(reset_queries)
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)
-application = WebHandler()
+# Imported last, because its modules read the settings.
+application = import_string("config.web_chain.middleware.WebHandler")()

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.core.management import call_command
 
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.secrets.columns import secret_columns
 from stripe_connections.secrets.keyring import keyring
 from tests.conftest import plain, plain_secrets, set_columns
 
@@ -108,8 +109,8 @@ def test_unreadable_secret_is_left_and_counted(three, secrets, migrated_back, st
 
 def test_secret_that_is_bound_already_is_left(three, secrets, migrated_back, stored, caplog):
     connection = three[2]
-    connection.replace_secret("api_key", secrets[2][0])
-    connection.save()
+    bound = secret_columns(connection.workspace_id, "sc_2", "api_key", secrets[2][0])
+    set_columns(connection, api_key=bound["api_key"])
     before = stored(connection)["api_key"]
     migrate_forward()
 
@@ -117,8 +118,9 @@ def test_secret_that_is_bound_already_is_left(three, secrets, migrated_back, sto
     assert "cannot be read" not in caplog.text
 
 
-def test_empty_secrets_stay_empty(workspace, migrated_back):
-    empty = StripeConnection.objects.create(workspace=workspace, connection_name="Empty")
+def test_empty_secrets_stay_empty(three, secrets, migrated_back):
+    columns = ("api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at")
+    set_columns(three[1], **dict.fromkeys(columns))
     migrate_forward()
 
-    assert plain_secrets(empty) == (None, None)
+    assert plain_secrets(now(three)[1]) == (None, secrets[1][1])

@@ -21,7 +21,7 @@ PLANTED = [
     {"apiKey": f"{KEY}****"},
     {"apiKey": f"{KEY}\0"},
     {"apiKey": f"{KEY}\ud800"},
-    {"apiKey": KEY * 20},
+    {"apiKey": KEY * 60},
     {"apiKey": [KEY]},
     {"apiKey": {KEY: KEY}},
     {"webhookSecret": KEY},
