@@ -114,7 +114,7 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
         )
 
 
-class StripeConnectionManager(models.Manager.from_queryset(StripeConnectionQuerySet)):  # type: ignore[misc]  # made at run time
+class StripeConnectionManager(models.Manager.from_queryset(StripeConnectionQuerySet)):  # type: ignore[misc]  # created at run time
     """Defers the secrets, which few callers need."""
 
     def get_queryset(self) -> StripeConnectionQuerySet:

@@ -181,7 +181,7 @@ def test_filter_by_tenant_is_found_by_typing(open_as, complaints):
     assert stopped_by_the_policy(complaints) == []
 
 
-def test_leaked_key_leaves_no_trace_in_the_address(open_as):
+def test_leaked_key_is_not_in_the_address(open_as):
     page = open_as("demo-staff")
     secret = random_api_key()
 

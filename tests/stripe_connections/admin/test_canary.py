@@ -91,7 +91,7 @@ def test_canary(superuser, support, planted, workspace, pages, canaries, caplog,
     assert [secret for secret in canaries if secret[:-4] in said] == []
 
 
-def test_canary_where_stripe_is_asked(
+def test_canary_if_keys_are_verified(
     superuser, planted, workspace, pages, canaries, caplog, stripe
 ):
     caplog.set_level(logging.DEBUG)

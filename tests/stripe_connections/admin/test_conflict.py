@@ -91,7 +91,7 @@ def test_oldest_value_decides_whether_something_was_typed(staff, connection, ope
     assert values["status"] == "0"
 
 
-def test_bad_value_and_conflict_are_both_told(staff, connection, opened, meanwhile):
+def test_bad_value_and_conflict_are_both_shown(staff, connection, opened, meanwhile):
     page = text(staff.post(change_url(connection), opened | {"config_json": "["}))
 
     assert "Somebody else changed this connection" in page

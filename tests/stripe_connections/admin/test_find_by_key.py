@@ -29,7 +29,7 @@ def test_holder_is_found_under_an_older_key(staff, leaked, settings):
     assert "sc_abc123" in text(staff.post(FIND, {"secret": plain(leaked, "api_key")}))
 
 
-def test_nobody_holds_another_key(staff, leaked):
+def test_unknown_key_is_not_found(staff, leaked):
     page = text(staff.post(FIND, {"secret": random_api_key()}))
 
     assert "No connection has this secret." in page

@@ -144,7 +144,7 @@ def test_line_ends_of_the_browser_are_no_change(staff, workspace, make_connectio
     assert stored(connection) == before
 
 
-def test_empty_description_stays_empty_and_is_not_made_null(
+def test_empty_description_stays_empty_and_does_not_become_null(
     staff, workspace, make_connection, stored
 ):
     connection = make_connection(workspace, connection_description="")
@@ -165,7 +165,7 @@ def test_stored_value_that_rules_refuse_today_does_not_block_another_change(
     assert stored(connection)["connection_name"] == "New"
 
 
-def test_change_is_recorded_as_made_in_the_admin(staff, connection):
+def test_change_is_recorded_with_the_admin_as_its_source(staff, connection):
     staff.save(change_url(connection), connection_name="New")
 
     record = LogEntry.objects.get()
@@ -235,7 +235,7 @@ def test_what_is_read_only_cannot_be_posted(staff, connection, other_workspace, 
     assert stored(connection) == before
 
 
-def test_unreadable_secret_is_marked_and_mended_by_typing_it_again(staff, connection, damage):
+def test_unreadable_secret_is_marked_and_can_be_typed_again(staff, connection, damage):
     damage(connection)
     secret = random_api_key()
     page = text(staff.get(change_url(connection)))
@@ -351,7 +351,7 @@ def test_connection_that_is_not_there_leads_back(staff, connection, key):
     assert staff.get(f"{LIST}{key}/history/").status_code == 302
 
 
-def test_row_that_somebody_holds_is_not_saved_and_the_page_says_so(staff, connection, stored):
+def test_locked_row_is_not_saved_and_the_page_says_so(staff, connection, stored):
     before = stored(connection)
     form = staff.form(change_url(connection))
 

@@ -37,7 +37,7 @@ def records(client, **query):
     return [record.additional_data["version"] for record in response.context["cl"].result_list]
 
 
-def test_history_tells_who_from_where_and_what_newest_first(staff, life):
+def test_history_shows_user_source_and_changes_newest_first(staff, life):
     told = [
         (entry.version, entry.username, entry.source, entry.request_id)
         for entry in entries(staff, life)
@@ -50,7 +50,7 @@ def test_history_tells_who_from_where_and_what_newest_first(staff, life):
     ]
 
 
-def test_history_tells_old_and_new_values(staff, life):
+def test_history_shows_old_and_new_values(staff, life):
     told = {
         change.label: (change.old_text, change.new_text)
         for entry in entries(staff, life)
@@ -101,7 +101,7 @@ def test_long_history_has_pages(staff, connection, workspace):
     assert '<a href="?p=2">Older</a>' in text(first)
 
 
-def test_name_of_a_deleted_user_is_still_told(staff, life):
+def test_name_of_a_deleted_user_is_still_shown(staff, life):
     User.objects.get(username="manager").delete()
 
     assert [entry.username for entry in entries(staff, life)] == ["", "staff", "manager"]

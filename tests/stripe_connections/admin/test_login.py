@@ -69,7 +69,7 @@ def test_login_opens_again_after_a_while(person, guess, monkeypatch):
     assert log_in(**person).status_code == 302
 
 
-def test_names_are_not_told_apart(person):
+def test_unknown_and_known_names_get_the_same_page(person):
     wrong, unknown = log_in(), log_in(username="nobody")
 
     assert wrong.context["errors"] == unknown.context["errors"]

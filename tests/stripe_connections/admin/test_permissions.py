@@ -110,7 +110,7 @@ def test_inputs_of_secrets_are_there_with_it(staff, connection):
     assert text(staff.get(change_url(connection))).count('type="password"') == 2
 
 
-def test_replacing_secrets_alone_is_no_permission_to_change(make_staff, connection, stored):
+def test_permission_to_replace_secrets_does_not_include_change(make_staff, connection, stored):
     viewer = make_staff("odd", "view_stripeconnection", "replace_secrets")
     before = stored(connection)
 

@@ -114,7 +114,7 @@ class TestList:
     def test_outcome_is_filtered_by(self, staff, one_of_each, outcome):
         assert listed(staff, verification__exact=outcome) == [f"sc_{outcome}"]
 
-    def test_connection_that_nobody_asked_about_is_unverified(self, staff, connection):
+    def test_connection_is_unverified_before_its_first_verification(self, staff, connection):
         assert 'class="badge unverified" title=""' in text(staff.get(LIST))
         assert listed(staff, verification__exact="unverified") == ["sc_abc123"]
 
@@ -127,7 +127,7 @@ class TestList:
 
 
 class TestShownInForm:
-    def test_outcome_is_told_in_full(self, support, connection):
+    def test_outcome_is_shown_in_full(self, support, connection):
         columns = {"verification_account_id": STORED, "missing_permission": PERMISSION}
         say(connection, "restricted", **columns)
 
@@ -151,13 +151,13 @@ class TestShownInForm:
 
         assert told in text(staff.get(change_url(connection)))
 
-    def test_key_that_nobody_asked_about_has_no_date(self, staff, connection):
+    def test_key_without_a_verification_has_no_date(self, staff, connection):
         page = text(staff.get(change_url(connection)))
 
         assert "badge unverified" in page
         assert "Verified 2" not in page
 
-    def test_key_that_stripe_could_not_tell_of_has_one(self, staff, connection):
+    def test_key_without_a_reply_has_a_date_and_a_cause(self, staff, connection):
         say(connection, "unverified", verification_cause="unreachable")
 
         page = text(staff.get(change_url(connection)))
@@ -177,7 +177,7 @@ class TestShownInForm:
 
 
 class TestChange:
-    def test_new_key_is_asked_about_once_and_saved(self, staff, connection, stripe):
+    def test_new_key_is_verified_once_and_saved(self, staff, connection, stripe):
         key = random_api_key()
 
         response = staff.save(change_url(connection), api_key=f" {key} ")
@@ -189,7 +189,7 @@ class TestChange:
         assert record.changes["verification"] == ["unverified", "verified"]
         assert record.additional_data["source"] == "admin"
 
-    def test_new_account_is_asked_about_with_the_stored_key(self, colleague, connection, stripe):
+    def test_new_account_is_verified_with_the_stored_key(self, colleague, connection, stripe):
         stripe.knows(OTHER)
         stored_key = plain(StripeConnection.objects.defer(None).get(), "api_key")
 
@@ -207,7 +207,7 @@ class TestChange:
             {"stripe_account_id": ""},
         ],
     )
-    def test_what_stripe_need_not_know_is_not_asked(self, staff, connection, stripe, changes):
+    def test_other_changes_are_not_verified(self, staff, connection, stripe, changes):
         assert staff.save(change_url(connection), **changes).status_code == 302
 
         assert stripe.requests == []
@@ -255,7 +255,9 @@ class TestChange:
         assert len(errors(response)) == 1
         assert stored(connection) == before
 
-    def test_untold_key_is_saved_as_unverified_and_that_is_said(self, staff, connection, stripe):
+    def test_key_without_a_reply_is_saved_as_unverified_and_the_page_says_so(
+        self, staff, connection, stripe
+    ):
         stripe.fails(503)
 
         staff.save(change_url(connection), api_key=random_api_key())
@@ -263,7 +265,7 @@ class TestChange:
         assert outcome_of(connection).verification == "unverified"
         assert Cause.STRIPE_ERROR.label in messages(staff.get(LIST))[0]
 
-    def test_known_key_that_is_typed_again_is_not_called_untold(self, staff, connection, stripe):
+    def test_verified_key_that_is_typed_again_stays_verified(self, staff, connection, stripe):
         key = random_api_key()
         staff.save(change_url(connection), api_key=key)
         stripe.fails(503)
@@ -273,7 +275,7 @@ class TestChange:
         assert outcome_of(connection).verification == "verified"
         assert [m for m in messages(staff.get(LIST)) if "could not be checked" in m] == []
 
-    def test_untold_key_is_not_saved_where_it_must_be_told(
+    def test_key_without_a_reply_is_not_saved_if_verification_is_required(
         self, staff, connection, stripe, settings, stored
     ):
         settings.STRIPE_VERIFY_REQUIRED = True
@@ -302,9 +304,7 @@ class TestChange:
     @pytest.mark.parametrize(
         "typed", [{"config_json": "["}, {"api_key": "nonsense"}, {"seen_version": "7"}]
     )
-    def test_form_that_is_refused_anyway_asks_nobody(
-        self, staff, connection, stripe, stored, typed
-    ):
+    def test_invalid_form_is_not_verified(self, staff, connection, stripe, stored, typed):
         before = stored(connection)
 
         response = staff.save(change_url(connection), **({"api_key": random_api_key()} | typed))
@@ -321,7 +321,7 @@ class TestChange:
             ("colleague", {"api_key": random_api_key()}),
         ],
     )
-    def test_whoever_may_not_save_asks_nobody(
+    def test_form_of_a_user_who_may_not_save_is_not_verified(
         self, request, staff, connection, stripe, stored, person, typed
     ):
         before = stored(connection)
@@ -346,13 +346,13 @@ class TestChange:
         assert stored(connection) == before
 
     @pytest.mark.parametrize("key", ["0", "x", "9" * 40])
-    def test_connection_that_is_not_there_asks_nobody(self, staff, connection, stripe, key):
+    def test_missing_connection_is_not_verified(self, staff, connection, stripe, key):
         form = staff.form(change_url(connection)) | {"api_key": random_api_key()}
 
         assert staff.post(f"{LIST}{key}/change/", form).status_code == 302
         assert stripe.requests == []
 
-    def test_row_that_changes_while_stripe_is_asked_is_not_overwritten(
+    def test_row_that_changes_during_the_verification_is_not_overwritten(
         self, staff, connection, stripe, monkeypatch
     ):
         verify = verification.verify
@@ -375,7 +375,7 @@ class TestChange:
         assert (connection.connection_name, connection.version) == ("Meanwhile", 2)
         assert connection.outcome.verification == "unverified"
 
-    def test_nothing_leaves_the_machine_where_it_is_off(self, staff, connection, fake_stripe):
+    def test_nothing_is_sent_if_verification_is_off(self, staff, connection, fake_stripe):
         typed = {"api_key": random_api_key("sk_test_"), "stripe_account_id": OTHER}
 
         assert staff.save(change_url(connection), **typed).status_code == 302
@@ -383,7 +383,7 @@ class TestChange:
         assert fake_stripe.requests == []
         assert outcome_of(connection).at is None
 
-    def test_history_tells_the_outcome(self, staff, connection, stripe):
+    def test_history_shows_the_outcome(self, staff, connection, stripe):
         staff.save(change_url(connection), api_key=random_api_key())
 
         staff.save(change_url(connection), connection_name="New")
@@ -409,7 +409,7 @@ class TestSwappedMode:
         assert stored(connection) == before
         assert stripe.requests == []
 
-    def test_confirmed_swap_is_asked_about_and_saved(self, staff, connection, stripe):
+    def test_confirmed_swap_is_verified_and_saved(self, staff, connection, stripe):
         key = random_api_key("sk_test_")
 
         response = staff.save(change_url(connection), api_key=key, allow_mode_change="on")
@@ -442,7 +442,7 @@ class TestSwappedMode:
 
 
 class TestAdd:
-    def test_key_of_a_new_connection_is_asked_about_once(self, staff, adding, stripe):
+    def test_key_of_a_new_connection_is_verified_once(self, staff, adding, stripe):
         key = random_api_key()
 
         response = staff.post(ADD, adding(api_key=key))
@@ -474,11 +474,11 @@ class TestAdd:
         assert list(errors(response)) == ["__all__", "api_key"]
         assert StripeConnection.objects.count() == len(stripe.requests) == 1
 
-    def test_whoever_may_not_add_asks_nobody(self, support, adding, stripe):
+    def test_user_who_may_not_add_sends_no_request(self, support, adding, stripe):
         assert support.post(ADD, adding(stripe_account_id=OTHER)).status_code == 403
         assert stripe.requests == []
 
-    def test_bad_connection_asks_nobody(self, staff, adding, stripe):
+    def test_bad_connection_is_not_verified(self, staff, adding, stripe):
         response = staff.post(ADD, adding(api_key=random_api_key(), workspace=""))
 
         assert list(errors(response)) == ["workspace", "api_key"]
@@ -510,7 +510,7 @@ class TestAction:
             ),
         ],
     )
-    def test_outcome_is_kept_and_told(self, staff, connection, stripe, how, told, outcome):
+    def test_outcome_is_stored_and_shown(self, staff, connection, stripe, how, told, outcome):
         name, *arguments = how
         getattr(stripe, name)(*arguments)
 
@@ -551,7 +551,7 @@ class TestAction:
         assert messages(response) == ["At most 1 connections at once; nothing was changed."]
         assert stripe.requests == []
 
-    def test_slow_stripe_is_asked_no_longer_than_the_proxy_waits(
+    def test_verification_ends_before_the_proxy_stops_waiting(
         self, staff, connection, stripe, monkeypatch
     ):
         moments = iter([0, actions.VERIFYING_SECONDS + 1])
@@ -562,7 +562,7 @@ class TestAction:
         assert "1 failed: sc_abc123 (Stripe did not answer" in messages(response)[0]
         assert stripe.requests == []
 
-    def test_it_is_not_offered_where_it_is_off(self, staff, connection, fake_stripe):
+    def test_action_is_not_offered_if_verification_is_off(self, staff, connection, fake_stripe):
         page = text(staff.get(LIST))
 
         response = staff.act("verify", connection)
@@ -571,7 +571,7 @@ class TestAction:
         assert messages(response) == ["No action selected."]
         assert fake_stripe.requests == []
 
-    def test_whoever_may_only_look_cannot_ask(self, support, connection, stripe):
+    def test_viewer_cannot_verify(self, support, connection, stripe):
         assert messages(support.act("verify", connection)) == ["No action selected."]
         assert stripe.requests == []
 
@@ -590,13 +590,17 @@ class TestTransaction:
         monkeypatch.setattr(verification, "verify", look_and_verify)
         return found
 
-    def test_none_is_open_while_a_change_is_asked_about(self, open_transactions, staff, connection):
+    def test_no_transaction_is_open_while_a_change_is_verified(
+        self, open_transactions, staff, connection
+    ):
         staff.save(change_url(connection), api_key=random_api_key())
 
         assert open_transactions == [False]
         assert outcome_of(connection).verification == "verified"
 
-    def test_none_is_open_while_a_new_one_is_asked_about(self, open_transactions, staff, adding):
+    def test_no_transaction_is_open_while_a_new_one_is_verified(
+        self, open_transactions, staff, adding
+    ):
         staff.post(ADD, adding(api_key=random_api_key()))
 
         assert open_transactions == [False]
