@@ -5,6 +5,8 @@ few callers that retry would otherwise occupy all of them.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
@@ -20,9 +22,15 @@ MAX_ROWS = 1_000
 unavailable_until: dict[Row, float] = {}
 
 
-def note(row: Row, error: OperationalError) -> None:
-    """Remember `row` if its lock was not available."""
-    if isinstance(error.__cause__, LockNotAvailable):
-        if len(unavailable_until) >= MAX_ROWS:
-            unavailable_until.clear()
-        unavailable_until[row] = time.monotonic() + MEMORY_SECONDS
+@contextmanager
+def remembered(row: Row) -> Iterator[None]:
+    """Around a statement that locks `row`: remember whether its lock was available."""
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            if len(unavailable_until) >= MAX_ROWS:
+                unavailable_until.clear()
+            unavailable_until[row] = time.monotonic() + MEMORY_SECONDS
+        raise
+    unavailable_until.pop(row, None)

@@ -1,4 +1,4 @@
-"""The only writer of connections, for the API, the admin and the commands."""
+"""The service layer, which alone writes connections: for the API, the admin and the commands."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db import connection as database
 
 from config.observability import metrics
@@ -26,10 +26,8 @@ from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import VERIFICATION_FIELDS, Reply
+from stripe_connections.stripe_api.verification import VERIFIED_FIELDS
 from workspaces.models import Workspace
-
-# What a new key or account is until Stripe has replied.
-UNVERIFIED = Reply().columns
 
 
 class ConnectionNotFoundError(Exception):
@@ -52,60 +50,49 @@ def update_connection(
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
-    `changes` maps names of UPDATABLE_FIELDS to validated values; what is not in it is neither
-    written nor decrypted. Without any, the connection is read and returned. With
-    `expected_versions`, it must be at one of them. The given columns are written with a new
-    `version` and `updated_at`, and with the audit record, by one statement (`statements.py`).
+    `changes` maps names of UPDATABLE_FIELDS to validated values; other columns are neither written
+    nor decrypted. If it is empty, the connection is read and returned. With `expected_versions`,
+    the connection must be at one of them.
 
-    With STRIPE_VERIFY, a new API key or account is verified first, unless the caller brings the
-    `reply` (see `verification`); the reply is judged again by the locked row. `allow_mode_change`
-    lets a live key replace a test key and the other way round. This raises VerificationError,
-    VerificationUnavailableError and TooManyAttemptsError. Without STRIPE_VERIFY, a new key or
-    account is unverified.
+    With STRIPE_VERIFY, a new API key or account is verified first, unless the caller passes the
+    `reply` (see `verification`). `allow_mode_change` lets a live key replace a test key and the
+    other way round.
 
-    Raises ConnectionNotFoundError and VersionConflictError, a ValueError for a name that is not
-    updatable, a TypeError for a secret that is not text, and an OperationalError if another
-    transaction keeps the row locked for LOCK_TIMEOUT_SECONDS, or has done so shortly before.
+    Raises ConnectionNotFoundError and VersionConflictError, the errors of `verification`, a
+    ValueError for a name that is not updatable, a TypeError for a secret that is not text, and an
+    OperationalError if another transaction keeps the row locked for LOCK_TIMEOUT_SECONDS, or has
+    done so shortly before.
     """
     _refuse_unknown(changes)
+    stored = _stored(workspace, biz_id)
     if not changes:
-        unchanged = _stored(workspace, biz_id).only(*READ_FIELDS).first()
-        return _found(unchanged, workspace, expected_versions)
-    is_new = not verification.VERIFIED_FIELDS.isdisjoint(changes)
-    is_verified = settings.STRIPE_VERIFY and is_new
+        return _checked(stored.only(*READ_FIELDS).first(), workspace, expected_versions)
+    is_verified = settings.STRIPE_VERIFY and not VERIFIED_FIELDS.isdisjoint(changes)
     if is_verified and reply is None:
-        before = _found(_stored(workspace, biz_id).first(), workspace, expected_versions)
-        subject = verification.subject_of(before, changes, allow_mode_change=allow_mode_change)
-        reply = verification.verify(subject)
-    columns = _columns(workspace, biz_id, changes)
+        before = _checked(stored.first(), workspace, expected_versions)
+        request = verification.request_of(before, changes, allow_mode_change=allow_mode_change)
+        reply = verification.verify(request)
     row = (workspace.pk, biz_id)
+    columns = _columns(workspace, biz_id, changes)
     timeout = lock_timeout(row)
-    known = UNVERIFIED if is_new else {}
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
     # statement would abort what was done before, without a savepoint.
     is_alone = database.vendor == "postgresql" and not database.in_atomic_block and not is_verified
-    try:
-        with nullcontext() if is_alone else transaction.atomic():
-            if is_verified and reply:
-                locked = _stored(workspace, biz_id).for_update(timeout).first()
-                before = _found(locked, workspace, expected_versions)
-                outcome = verification.judged(
-                    reply, before, changes, allow_mode_change=allow_mode_change
-                )
-                known, more = outcome.columns, _changed_outcome(before.outcome, outcome)
-            connection = statements.execute(
-                Update(row, columns | known, actor, expected_versions, timeout, more)
+    with lock_backoff.remembered(row), nullcontext() if is_alone else transaction.atomic():
+        if is_verified and reply:
+            before = _checked(stored.for_update(timeout).first(), workspace, expected_versions)
+            outcome = verification.judged(
+                reply, before, changes, allow_mode_change=allow_mode_change
             )
-    except OperationalError as error:
-        lock_backoff.note(row, error)
-        raise
-    lock_backoff.unavailable_until.pop(row, None)
+            columns |= outcome.columns
+            more = _changed_outcome(before.outcome, outcome)
+        connection = statements.execute(
+            Update(row, columns, actor, expected_versions, timeout, more)
+        )
     if connection is None:
-        is_conflict = expected_versions is not None and _stored(workspace, biz_id).exists()
+        is_conflict = expected_versions is not None and stored.exists()
         raise VersionConflictError if is_conflict else ConnectionNotFoundError
-    for name, value in known.items():
-        setattr(connection, name, value)
     connection.workspace = workspace
     for name in changes:
         metrics.updates(name).inc()
@@ -118,7 +105,7 @@ def _stored(workspace: Workspace, biz_id: str) -> StripeConnectionQuerySet:
 
 
 def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that `changes` set, secrets encrypted."""
+    """The columns to write, secrets encrypted."""
     columns: dict[str, Any] = {}
     for name, value in changes.items():
         if name in SECRET_FIELDS:
@@ -140,11 +127,11 @@ def create_connection(
     """A new connection of `workspace`, saved and recorded in one transaction.
 
     `values` maps names of UPDATABLE_FIELDS to validated values, `connection_name` at least.
-    Without a `biz_id` it gets one of its own. With STRIPE_VERIFY, an API key is verified
-    as for `update_connection`. With `once`, that it was created is kept in the same transaction.
+    Without a `biz_id`, a new one is generated. With STRIPE_VERIFY, an API key is verified as for
+    `update_connection`. `once` stores the idempotency key in the same transaction.
 
     Raises a ValueError for a name that is not updatable, a TypeError for a secret that is not
-    text, and an IntegrityError where `biz_id` is taken or `once` has happened.
+    text, and an IntegrityError if `biz_id` or the key of `once` is taken.
     """
     _refuse_unknown(values)
     connection = StripeConnection(workspace=workspace)
@@ -167,11 +154,11 @@ def create_connection_once(
     key: str | None,
     reply: Reply | None = None,
 ) -> tuple[StripeConnection, bool]:
-    """As `create_connection`, where nothing was created with this `key`, if any, within a day.
+    """As `create_connection`, but only once a day with the same idempotency `key`, if any.
 
-    Otherwise what was, as it is now. Returns the connection, and whether it was there already.
-    Raises idempotency.KeyReusedError where the `values` were others, and an OperationalError where
-    a twin is under way for LOCK_TIMEOUT_SECONDS.
+    Returns the connection as it is now, and whether it existed. Raises idempotency.KeyReusedError
+    if the `values` were different, and an OperationalError if another request with the same key
+    takes longer than LOCK_TIMEOUT_SECONDS.
     """
     once = None if key is None else IdempotencyRecord.of(workspace, key, values)
     if once and (created := once.connection()):
@@ -181,21 +168,21 @@ def create_connection_once(
             workspace=workspace, values=values, actor=actor, reply=reply, once=once
         )
     except IntegrityError:
-        # A twin that came at the same time was faster.
-        if once is None or (twin := once.connection()) is None:
+        # Another request with the same key was faster.
+        if once is None or (first := once.connection()) is None:
             raise
-        return twin, True
+        return first, True
     return created, False
 
 
 def _set_verified(
     connection: StripeConnection, values: Mapping[str, Any], reply: Reply | None
 ) -> list[str]:
-    """Set the values of a new connection and what Stripe says; returns what the audit names."""
+    """Set the values and the outcome of a new connection; returns the names for the audit."""
     outcome = None
     if settings.STRIPE_VERIFY and "api_key" in values:
         if reply is None:
-            reply = verification.verify(verification.subject_of(connection, values))
+            reply = verification.verify(verification.request_of(connection, values))
         outcome = verification.judged(reply, connection, values)
     for name, value in values.items():
         if name in SECRET_FIELDS:
@@ -218,20 +205,19 @@ def verify_connection(
     read, TooManyAttemptsError, and VerificationUnavailableError if Stripe did not say whether the
     key works, or the key was replaced meanwhile; nothing is written then.
     """
-    connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
-    before = _found(connections.first(), workspace, None)
-    reply = verification.verify(verification.stored_subject(before), deadline=deadline)
+    before = _checked(_stored(workspace, biz_id).first(), workspace)
+    reply = verification.verify(verification.stored_request(before), deadline=deadline)
     connection = record_reply(before.pk, reply, actor)
     if connection is None:
         raise verification.VerificationUnavailableError(reply.explanation)
-    return _found(connection, workspace, None)
+    return _checked(connection, workspace)
 
 
 def record_reply(pk: int, reply: Reply, actor: Actor) -> StripeConnection | None:
-    """Write what Stripe said about the stored key of a connection, which is returned.
+    """Write what Stripe said about the stored key of a connection, and return the connection.
 
-    None if nothing is written: the connection is gone, its key was replaced, or Stripe did not
-    say whether it works. A changed outcome is recorded in the audit.
+    Nothing is written, and None returned, if the connection does not exist, its key was replaced,
+    or the reply is not conclusive. A changed outcome is recorded in the audit.
     """
     if not reply.is_conclusive:
         return None
@@ -242,7 +228,7 @@ def record_reply(pk: int, reply: Reply, actor: Actor) -> StripeConnection | None
         ).first()
         if connection is None:
             return None
-        outcome = verification.for_account(reply, connection.stripe_account_id)
+        outcome = reply.for_account(connection.stripe_account_id)
         recorded = _changed_outcome(connection.outcome, outcome)
         connection.keep_outcome(outcome)
         connection.save(update_fields=VERIFICATION_FIELDS, force_update=True)
@@ -252,7 +238,7 @@ def record_reply(pk: int, reply: Reply, actor: Actor) -> StripeConnection | None
 
 
 def _changed_outcome(old: Reply, new: Reply) -> dict[str, tuple[str, str]]:
-    """What the audit keeps of a new outcome."""
+    """What the audit records of a new outcome."""
     if old.verification == new.verification:
         return {}
     return {"verification": (old.verification, new.verification)}
@@ -261,17 +247,15 @@ def _changed_outcome(old: Reply, new: Reply) -> dict[str, tuple[str, str]]:
 def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> bool:
     """Encrypt the secrets again that are not under the first of FERNET_KEYS.
 
-    Returns whether there were any; a secret under the first key is left byte for byte. Hint, date
-    and version stay: to those who read the connection nothing has changed, and an edit that is
-    under way must not fail for it. The fingerprint is the new key's.
+    Returns whether there were any; a secret under the first key keeps its bytes. Hint, date and
+    version stay, because readers see no difference and an open edit must not fail for it. The
+    fingerprint is computed with the first key.
 
-    Raises ConnectionNotFoundError, and UndecryptableSecretError, which leaves both secrets as
-    they are.
+    Raises ConnectionNotFoundError, and UndecryptableSecretError, which changes neither secret.
     """
-    connections = StripeConnection.objects.filter(workspace=workspace, biz_id=biz_id)
     with transaction.atomic():
-        locked = connections.with_secrets().for_update(lock_timeout()).first()
-        connection = _found(locked, workspace, None)
+        stored = _stored(workspace, biz_id).with_secrets()
+        connection = _checked(stored.for_update(lock_timeout()).first(), workspace)
         stale = {
             name: secret.reveal(connection)
             for name in SECRET_FIELDS
@@ -295,24 +279,24 @@ def _refuse_unknown(values: Mapping[str, Any]) -> None:
 
 
 def lock_timeout(row: lock_backoff.Row | None = None) -> str:
-    """How long a writer waits for a row that somebody else has locked.
+    """How long a writer waits for a locked row.
 
-    For one that was held a moment ago it is PostgreSQL's shortest.
+    For a row that was locked shortly before, it is the shortest time that PostgreSQL allows.
     """
     is_held = row is not None and lock_backoff.unavailable_until.get(row, 0) > time.monotonic()
     seconds = 0.001 if is_held else settings.LOCK_TIMEOUT_SECONDS
     return f"{seconds * 1000:.0f}ms"
 
 
-def _found(
+def _checked(
     connection: StripeConnection | None,
     workspace: Workspace,
-    expected_versions: Collection[int] | None,
+    expected_versions: Collection[int] | None = None,
 ) -> StripeConnection:
+    """`connection`, with the workspace that the caller has loaded; raises if it cannot be used."""
     if connection is None:
         raise ConnectionNotFoundError
     if expected_versions is not None and connection.version not in expected_versions:
         raise VersionConflictError
-    # The caller has it already, with its tenant.
     connection.workspace = workspace
     return connection

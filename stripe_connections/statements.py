@@ -24,8 +24,11 @@ from stripe_connections.models import (
     UPDATABLE_FIELDS,
     StripeConnection,
 )
+from stripe_connections.stripe_api.replies import VERIFICATION_FIELDS, Verification
 
 MAX_VERSION = 2**63 - 1
+# The columns of the key and the account that Stripe's last reply is about.
+SUBJECT = frozenset({"api_key_fingerprint", "stripe_account_id"})
 
 # The version belongs into `old`: in `new`, a stale one would wait for a row that is locked. Once
 # the lock is granted, PostgreSQL evaluates the condition again for the newest row. The time-out
@@ -58,7 +61,7 @@ SELECT id, version, {shown} FROM stripe_connections_stripeconnection
 WHERE workspace_id = %(workspace_id)s AND biz_id = %(biz_id)s
 """
 UPDATE_ON_SQLITE = """
-UPDATE stripe_connections_stripeconnection
+UPDATE stripe_connections_stripeconnection AS c
 SET {assignments}, version = version + 1, updated_at = %(now)s
 WHERE id = %(id)s RETURNING {answer}
 """
@@ -71,11 +74,12 @@ VALUES (%(content_type_id)s, %(id)s, %(id)s, %(biz_id)s, {action},
 
 
 class Update(NamedTuple):
-    """What is to be written to a connection, and in its audit record.
+    """What is written to a connection, and to its audit record.
 
-    The record has the old and the new value of each updatable field of `columns`, hints in place
-    of secrets, and what is in `more`. Without `versions`, any version is updated. PostgreSQL waits
-    for a lock for `timeout` at most, such as "5s".
+    The record has the old and the new value of each updatable field of `columns`, hints instead of
+    secrets, and `more`. Without `versions`, any version is updated. PostgreSQL waits for a lock for
+    `timeout` at most, such as "5s". A new key or account resets VERIFICATION_FIELDS, unless
+    `columns` has them.
     """
 
     row: Row
@@ -89,8 +93,8 @@ class Update(NamedTuple):
 def execute(update: Update) -> StripeConnection | None:
     """Write the columns and append the audit record: both, or neither.
 
-    The connection is returned as it is now; None if the workspace has none of this business id,
-    or if it is at none of the versions. Raises an OperationalError if the lock takes too long.
+    Returns the connection as it is now; None if the workspace has none with this business id, or
+    its version is not one of `versions`. Raises an OperationalError if the lock takes too long.
     SQLite needs a transaction around it, which locks the database.
     """
     workspace_id, biz_id = update.row
@@ -110,6 +114,8 @@ def execute(update: Update) -> StripeConnection | None:
     if row is None:
         return None
     connection: StripeConnection = StripeConnection.from_db(database.alias, READ_FIELDS, row)
+    for name in update.columns.keys() & VERIFICATION_FIELDS:
+        setattr(connection, name, update.columns[name])
     return connection
 
 
@@ -175,12 +181,27 @@ def _sql(template: str, columns: tuple[str, ...]) -> str:
     ]
     return template.format(
         shown=", ".join(_shown(columns)),
-        assignments=", ".join(f"{name} = %({name})s" for name in columns),
+        assignments=", ".join([*(f"{name} = %({name})s" for name in columns), *_reset(columns)]),
         answer=", ".join(READ_FIELDS),
         new_answer=", ".join(f"c.{name}" for name in READ_FIELDS),
         action=LogEntry.Action.UPDATE,
         changes=", ".join(changes),
     )
+
+
+def _reset(columns: Collection[str]) -> list[str]:
+    """Forget what Stripe said about another key or account, if `columns` do not say it."""
+    subject = SUBJECT.intersection(columns)
+    if "verification" in columns or not subject:
+        return []
+    # PostgreSQL needs the cast, because the same parameter is assigned to a column of this type.
+    is_same = " AND ".join(
+        f"c.{name} IS NOT DISTINCT FROM CAST(%({name})s AS varchar)" for name in sorted(subject)
+    )
+    kept = [f"CASE WHEN {is_same} THEN c.{name}" for name in VERIFICATION_FIELDS]
+    unknown = [f"'{Verification.UNVERIFIED}'", *["NULL"] * (len(kept) - 1)]
+    rows = zip(VERIFICATION_FIELDS, kept, unknown, strict=True)
+    return [f"{name} = {value} ELSE {other} END" for name, value, other in rows]
 
 
 def _fields(columns: Iterable[str]) -> list[str]:
@@ -189,5 +210,5 @@ def _fields(columns: Iterable[str]) -> list[str]:
 
 
 def _shown(columns: Iterable[str]) -> list[str]:
-    """The columns of these fields that may be seen: of a secret its hint."""
+    """The columns of these fields that may be shown: of a secret its hint."""
     return [f"{name}_hint" if name in SECRET_FIELDS else name for name in _fields(columns)]

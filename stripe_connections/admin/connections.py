@@ -245,13 +245,13 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         form = self.get_form(request, connection)(request.POST, instance=connection)
         if not form.is_valid():
             return Reply()
-        subject = verification.subject_of(
+        verification_request = verification.request_of(
             connection or StripeConnection(workspace=form.cleaned_data["workspace"]),
             form.changes,
             allow_mode_change=form.is_mode_confirmed,
         )
         try:
-            return verification.verify(subject)
+            return verification.verify(verification_request)
         except TooManyAttemptsError as error:
             return error
 

@@ -17,6 +17,7 @@ from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk.report import Report
+from stripe_connections.bulk.verifier import COMMAND_RATE, Verifier
 from stripe_connections.models import (
     SECRET_FIELDS,
     Status,
@@ -26,8 +27,7 @@ from stripe_connections.models import (
 from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api import verification
-from stripe_connections.stripe_api.replies import Reply
-from stripe_connections.stripe_api.verification import Subject
+from stripe_connections.stripe_api.replies import Reply, Request
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
 # One for all rows: to create a serializer takes a fifth of the time of an import.
@@ -67,7 +67,7 @@ class Pipeline:
         self.report, self.actor = report, actor
         self.writes = options["apply"]
         self.allow_mode_change = bool(options.get("allow_mode_change"))
-        self.verifier = verification.Verifier(options.get("rate", verification.COMMAND_RATE))
+        self.verifier = Verifier(options.get("rate", COMMAND_RATE))
         self._verifies = settings.STRIPE_VERIFY and self.writes
 
     @staticmethod
@@ -121,8 +121,8 @@ class Pipeline:
         for plan in planner(batch, is_locked=False):
             # For the locked row, the error is raised again.
             with suppress(RefusedError):
-                if plan.connection and (subject := self.subject(plan.connection, plan.changes)):
-                    self.verifier.send(subject)
+                if plan.connection and (request := self.request(plan.connection, plan.changes)):
+                    self.verifier.send(request)
         self.verifier.wait()
 
     def _apply(self, batch: Sequence[Any], planner: Planner) -> None:
@@ -142,18 +142,18 @@ class Pipeline:
         except RefusedError as error:
             self.report.fail(plan.biz_id, str(error), plan.line)
 
-    def subject(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Subject | None:
-        """What must be verified before `changes` are written, if anything; RefusedError."""
+    def request(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Request | None:
+        """The verification request to send before `changes` are written, if any; RefusedError."""
         with _refusals():
-            return verification.subject_of(
+            return verification.request_of(
                 connection, changes, allow_mode_change=self.allow_mode_change
             )
 
     def reply(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Reply:
         """Stripe's reply about the key of a locked row; RefusedError."""
         # A dry run, too, refuses a change of mode.
-        subject = self.subject(connection, changes)
-        return self.verifier.reply(subject) if subject and self._verifies else Reply()
+        request = self.request(connection, changes)
+        return self.verifier.reply(request) if request and self._verifies else Reply()
 
     def apply(self, connection: StripeConnection, plan: Plan) -> None:
         """Carry out the plan for a locked connection, and report it."""

@@ -1,11 +1,11 @@
-"""What Stripe says about an API key, asked with its own library.
+"""Verification requests to Stripe, sent with its own library.
 
 Only `verification` imports this, and only if STRIPE_VERIFY is on: the library takes 22 MB and a
 tenth of a second.
 """
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,33 +23,27 @@ from stripe_connections.stripe_api.replies import (
     PERMISSION_LENGTH,
     Cause,
     Reply,
+    Request,
     Verification,
     read,
 )
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 3.0
-MAX_ANSWER_BYTES = 64 * 1024
-
+MAX_BODY_BYTES = 64 * 1024
 
 stripe.enable_telemetry = False
-# The library loads most of itself when it is first used; no request should wait for that.
-_ = stripe.StripeClient("sk_").v1.accounts
 
 
-class Request:
-    """The requests about one key, which end at the deadline, `seconds` from now."""
+class Client:
+    """Sends the HTTP requests about one key, which all end within `seconds`."""
 
-    def __init__(
-        self, api_key: str, account_id: str | None, context: str | None, seconds: float
-    ) -> None:
-        """`context` is the account that a request names if the key is an organization's."""
+    def __init__(self, request: Request, seconds: float) -> None:
+        self._request = request
         self._http = _BoundedClient(monotonic() + seconds)
-        self._account_id, self._context = account_id, context
-        self._asks_permissions = not api_key.startswith("sk_")
         self._stripe = stripe.StripeClient(
-            api_key,
-            stripe_context=context,
+            request.api_key,
+            stripe_context=request.context,
             max_network_retries=1,
             http_client=self._http,
             base_addresses={"api": settings.STRIPE_API_BASE.rstrip("/")},
@@ -60,59 +54,51 @@ class Request:
         self._http.close()
 
     def reply(self) -> Reply:
-        """Whose key it is, and what it lacks."""
-        accounts = self._stripe.v1.accounts
+        """The account that the key belongs to or may use, and the permissions it lacks."""
+        request = self._request
         # https://docs.stripe.com/api/accounts/retrieve
-        reply = self._said(accounts.retrieve_current)
-        account_id = self._account_id
-        if account_id and reply.account_id not in {None, account_id} and not self._context:
-            reply = self._connected(reply, account_id)
-        return self._with_required_permissions(reply)
-
-    def _connected(self, own: Reply, account_id: str) -> Reply:
-        """The reply for a connected account, which a platform's key can retrieve."""
-        said = self._said(partial(self._stripe.v1.accounts.retrieve, account_id))
-        if said.verification == Verification.VERIFIED and said.account_id == account_id:
-            return replace(said, cause=Cause.CONNECTED.value)
-        if said.status in {200, 403, 404}:
-            return own
-        return Reply(cause=said.cause, status=said.status)
-
-    def _with_required_permissions(self, reply: Reply) -> Reply:
-        """`reply`, restricted if a restricted key lacks some of STRIPE_REQUIRED_PERMISSIONS."""
-        if not (reply.is_conclusive and self._asks_permissions):
-            return reply
-        account_id = self._account_id if reply.cause == Cause.CONNECTED else None
-        missing = []
-        for name in settings.STRIPE_REQUIRED_PERMISSIONS:
-            said = self._said(
-                partial(
-                    self._stripe.raw_request,
-                    "get",
-                    f"/v1/{name}?limit=1",
-                    stripe_account=account_id,
-                )
-            )
-            if said.status == 403:
-                missing.append(said.missing_permission or name)
-        if not missing or reply.verification == Verification.REJECTED:
+        reply = self._get("/v1/account")
+        if not request.context and reply.is_of_other_account(request.account_id):
+            reply = self._connected(reply)
+        is_restricted_key = not request.api_key.startswith("sk_")
+        is_accepted = reply.verification in {Verification.VERIFIED, Verification.RESTRICTED}
+        missing = self._missing_permissions(reply) if is_restricted_key and is_accepted else ""
+        if not missing:
             return reply
         return replace(
             reply,
             verification=Verification.RESTRICTED.value,
             cause=Cause.REQUIRED_PERMISSION.value,
-            missing_permission=", ".join(missing)[:PERMISSION_LENGTH],
+            missing_permission=missing,
         )
 
-    def _said(self, send: Callable[[], Any]) -> Reply:
-        # The library raises any kind of error, of garbage too; what was said is known by then.
+    def _connected(self, own: Reply) -> Reply:
+        """The reply for a connected account, which a platform's key can retrieve."""
+        account_id = self._request.account_id
+        reply = self._get(f"/v1/accounts/{account_id}")
+        if reply.verification == Verification.VERIFIED and reply.account_id == account_id:
+            return replace(reply, cause=Cause.CONNECTED.value)
+        if reply.status in {200, 403, 404}:
+            return own
+        return Reply(cause=reply.cause, status=reply.status)
+
+    def _missing_permissions(self, reply: Reply) -> str:
+        """Those of STRIPE_REQUIRED_PERMISSIONS that the key lacks."""
+        account_id = self._request.account_id if reply.cause == Cause.CONNECTED else None
+        names = settings.STRIPE_REQUIRED_PERMISSIONS
+        replies = {name: self._get(f"/v1/{name}?limit=1", account_id) for name in names}
+        missing = [r.missing_permission or name for name, r in replies.items() if r.status == 403]
+        return ", ".join(missing)[:PERMISSION_LENGTH]
+
+    def _get(self, path: str, account_id: str | None = None) -> Reply:
+        # The library may raise any kind of error; the reply has been read by then.
         with suppress(Exception):
-            send()
+            self._stripe.raw_request("get", path, stripe_account=account_id)
         return self._http.reply
 
 
 class _BoundedClient(stripe.HTTPClient):
-    """Takes no longer than it may, reads no more than it must, and follows no redirect."""
+    """Ends at the deadline, reads a limited number of bytes, and follows no redirect."""
 
     name = "requests"
 
@@ -133,22 +119,23 @@ class _BoundedClient(stripe.HTTPClient):
     ) -> tuple[str, int, Mapping[str, str]]:
         self.reply = Reply(cause=Cause.UNREACHABLE.value)
         try:
-            return self._request(method, url, dict(headers or {}))
+            return self._send(method, url, dict(headers or {}))
         except (OSError, HTTPError) as error:
-            # Another wait would outlast the deadline.
+            # After a time-out, a second attempt would outlast the deadline.
             is_slow = isinstance(error, requests.Timeout | TimeoutError)
             raise stripe.APIConnectionError("No answer.", should_retry=not is_slow) from None
 
     def close(self) -> None:
-        """End what is being read: a time-out of the socket begins again with every byte."""
+        """End what is being read: a time-out of the socket starts again with every byte."""
         self._deadline = 0
         if self._socket:
             with suppress(OSError):
                 # Not the method of a TLS socket, which would change what the thread is using.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
-    def remember(self, connection: Any) -> Any:
-        """Let `close` find the socket of a connection, which must not open after the deadline."""
+    def opened(self, connection_class: Any, *args: Any, **kwargs: Any) -> Any:
+        """A connection whose socket `close` can find, and that does not open after the deadline."""
+        connection = connection_class(*args, **kwargs)
         connect = connection.connect
 
         def connect_in_time() -> None:
@@ -159,20 +146,20 @@ class _BoundedClient(stripe.HTTPClient):
         connection.connect = connect_in_time
         return connection
 
-    def _request(
+    def _send(
         self, method: str, url: str, headers: dict[str, str]
     ) -> tuple[str, int, Mapping[str, str]]:
         seconds = self._seconds_left()
         timeout = (min(CONNECT_SECONDS, seconds), min(READ_SECONDS, seconds))
-        # What is packed could unpack to any size.
+        # A compressed body could expand to any size.
         headers["Accept-Encoding"] = "identity"
         with requests.Session() as session:
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _Adapter(self))
             # Otherwise a .netrc would replace the key.
             session.auth = lambda request: request
-            # HTTPS_PROXY passes on what it cannot read. Another proxy would read the key, on its
-            # way to an address of this machine, as one without TLS must be.
+            # HTTPS_PROXY passes on encrypted bytes. Without TLS, which is for an address of this
+            # machine, a proxy would read the key.
             session.trust_env = not url.lower().startswith("http:")
             with session.request(
                 method, url, headers=headers, timeout=timeout, allow_redirects=False, stream=True
@@ -186,10 +173,10 @@ class _BoundedClient(stripe.HTTPClient):
 
     def _body(self, response: requests.Response) -> bytes:
         body = b""
-        while part := response.raw.read1(MAX_ANSWER_BYTES):
+        while part := response.raw.read1(MAX_BODY_BYTES):
             body += part
-            if len(body) > MAX_ANSWER_BYTES:
-                raise TimeoutError("Too long an answer.")
+            if len(body) > MAX_BODY_BYTES:
+                raise TimeoutError("The body is too long.")
             self._seconds_left()
         return body
 
@@ -201,7 +188,7 @@ class _BoundedClient(stripe.HTTPClient):
 
 
 class _Adapter(HTTPAdapter):
-    """Shows the client each connection that it opens."""
+    """Opens each connection through the client."""
 
     def __init__(self, client: _BoundedClient) -> None:
         super().__init__()
@@ -209,8 +196,5 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
-        open_connection: Any = pool.ConnectionCls
-        vars(pool)["ConnectionCls"] = lambda *a, **kw: self._client.remember(
-            open_connection(*a, **kw)
-        )
+        vars(pool)["ConnectionCls"] = partial(self._client.opened, pool.ConnectionCls)
         return pool

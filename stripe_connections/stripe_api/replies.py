@@ -1,11 +1,11 @@
-"""What Stripe's replies about an API key mean.
+"""What is sent to Stripe about an API key, and what its replies mean.
 
 One HTTP status stands for several verdicts, so that type, code and text decide: RULES is the table.
 """
 
 import json
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from django.db import models
 # What the columns hold, in characters.
 CAUSE_LENGTH = 32
 PERMISSION_LENGTH = 1_000
-# The columns, in the order of `Reply`.
+# The columns, in the order of the fields of `Reply`.
 VERIFICATION_FIELDS = (
     "verification",
     "verification_at",
@@ -39,59 +39,73 @@ class Cause(models.TextChoices):
     CONNECTED = "connected", "The key belongs to a platform that may use this account."
     MISSING_PERMISSION = (
         "missing_permission",
-        ("The key works, but lacks a permission. If its account was named, it was compared."),
+        "The key works, but lacks a permission. If its account was named, it was compared.",
     )
     REQUIRED_PERMISSION = (
         "required_permission",
-        (
-            "The key lacks permissions that this deployment requires: enable them in the Stripe "
-            "Dashboard."
-        ),
+        "The key lacks required permissions: enable them in the Stripe Dashboard.",
     )
     EXPIRED = "expired", "The key has expired: create a new one in the Stripe Dashboard."
     NOT_ACCEPTED = (
         "not_accepted",
-        (
-            "Stripe does not accept the key: it was mistyped, deleted or rolled. Copy it again "
-            "from the Stripe Dashboard."
-        ),
+        "Stripe does not accept the key: copy it again, or create a new one in the Dashboard.",
     )
     ACCOUNT_NOT_ACCESSIBLE = (
         "account_not_accessible",
-        ("The key cannot use this account: the account ID is wrong, or access was revoked."),
+        "The key cannot use this account: the account ID is wrong, or access was revoked.",
     )
     MISMATCH = (
         "mismatch",
-        ("The key belongs to another account: replace the key, or correct the account ID."),
+        "The key belongs to another account: replace the key, or correct the account ID.",
     )
     IP_NOT_ALLOWED = (
         "ip_not_allowed",
-        (
-            "The key's IP allowlist does not include this server: add the server's address in the "
-            "Stripe Dashboard."
-        ),
+        "The key's IP allowlist does not include this server: add its address in the Dashboard.",
     )
     RATE_LIMITED = "rate_limited", "Stripe is receiving too many requests: verify again later."
     STRIPE_ERROR = "stripe_error", "Stripe failed: verify again later."
     UNREACHABLE = (
         "unreachable",
-        ("Stripe did not answer in time: check that this server can reach it, and verify again."),
+        "Stripe did not answer in time: check that this server can reach it, and verify again.",
     )
     BUSY = "busy", "Too many keys were being verified at once: verify again."
     UNKNOWN_REPLY = (
         "unknown_reply",
-        (
-            "Stripe's reply does not say whether the key works: see the request log in the Stripe "
-            "Dashboard."
-        ),
+        "Stripe did not say whether the key works: see its request log.",
     )
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What Stripe said about an API key: in answer to a request, or as a connection stores it.
+class Request:
+    """A key to verify, with the account and the workspace that it is meant for."""
 
-    Without `at` no request was sent.
+    api_key: str = field(repr=False)
+    account_id: str | None
+    workspace_id: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it can be sent: an organization's key needs an account."""
+        return bool(self.api_key and (self.account_id or not self._is_of_organization))
+
+    @property
+    def context(self) -> str | None:
+        """The account that has to be named, because an organization's key can use several.
+
+        See https://docs.stripe.com/keys#organization-api-keys.
+        """
+        return self.account_id if self._is_of_organization else None
+
+    @property
+    def _is_of_organization(self) -> bool:
+        return self.api_key.startswith("sk_org_")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What Stripe said about an API key: the reply to a request, or what a connection stores of it.
+
+    Without `at`, no request was sent.
     """
 
     verification: str = Verification.UNVERIFIED.value
@@ -99,7 +113,7 @@ class Reply:
     account_id: str | None = None
     missing_permission: str | None = None
     cause: str | None = None
-    # Of an answer only: the key's fingerprints under every key of the ring, and the HTTP status.
+    # Not stored: the key's fingerprints under every key of the ring, and the HTTP status.
     fingerprints: frozenset[str] = frozenset()
     status: int | None = None
 
@@ -118,9 +132,25 @@ class Reply:
         """The cause, and what to do about it, for people."""
         return Cause(self.cause).label if self.cause else ""
 
+    def is_of_other_account(self, account_id: str | None) -> bool:
+        """Whether the key belongs to another account than this one, if both are known."""
+        return bool(self.account_id and account_id and self.account_id != account_id)
+
+    def for_account(self, account_id: str | None) -> "Reply":
+        """What a connection of that account stores: the key of another account is rejected."""
+        if not self.is_of_other_account(account_id):
+            return self
+        return replace(self, verification=Verification.REJECTED.value, cause=Cause.MISMATCH.value)
+
+    def rejection(self, account_id: str | None) -> str:
+        """Why a connection of that account cannot use the key, which is rejected."""
+        if self.account_id:
+            return f"The API key belongs to {self.account_id}, not to {account_id}."
+        return self.explanation or "Stripe rejects the API key."
+
 
 class Rule(NamedTuple):
-    """What an error means that has this status, one of `codes` or, failing that, this text."""
+    """What an error means that has this status, and one of `codes` or else this text."""
 
     status: int
     codes: tuple[str, ...]
@@ -163,10 +193,10 @@ def read(status: int, body: bytes) -> Reply:
     Stripe's texts repeat what was typed, and its library puts them into logs and exceptions.
     """
     try:
-        answer = json.loads(body)
+        content = json.loads(body)
     except ValueError:
-        answer = None
-    match answer:
+        content = None
+    match content:
         case {"id": str(account_id)} if status == 200 and _account_id.fullmatch(account_id):
             return Reply(Verification.VERIFIED.value, account_id=account_id, status=status)
         case {"error": dict(error)}:
@@ -180,24 +210,12 @@ def _error(status: int, code: str, text: str) -> Reply:
             break
     else:
         return Reply(cause=_cause(status).value, status=status)
-    account = permission = None
-    if rule.verification == Verification.RESTRICTED:
-        account, permission = _named_account(text), _permission(text)
-    return Reply(
-        rule.verification.value,
-        account_id=account[1] if account else None,
-        missing_permission=permission,
-        cause=rule.cause.value,
-        status=status,
-    )
-
-
-def _permission(text: str) -> str | None:
-    """The missing permission: as the Dashboard and the API call it, or by the older name."""
-    if new := _new_permission(text):
-        return f"{new[1]} ({new[2]})"
-    old = _old_permission(text)
-    return old[0] if old else None
+    reply = Reply(rule.verification.value, cause=rule.cause.value, status=status)
+    if rule.verification != Verification.RESTRICTED:
+        return reply
+    account, new, old = _named_account(text), _new_permission(text), _old_permission(text)
+    permission = f"{new[1]} ({new[2]})" if new else old and old[0]
+    return replace(reply, account_id=account and account[1], missing_permission=permission)
 
 
 def _cause(status: int) -> Cause:

@@ -25,9 +25,10 @@ from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.pipeline import Pipeline, Plan, RefusedError, planner_of
 from stripe_connections.bulk.report import Report
+from stripe_connections.bulk.verifier import COMMAND_RATE
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
-from stripe_connections.stripe_api.replies import Verification
+from stripe_connections.stripe_api.replies import Request, Verification
 
 MAX_HOURS = 24 * 365 * 10
 MAX_RATE = 100
@@ -49,7 +50,7 @@ class Command(command.BulkCommand):
         parser.add_argument(
             "--rate",
             type=command.number(float, 0.01, MAX_RATE),
-            default=verification.COMMAND_RATE,
+            default=COMMAND_RATE,
             metavar="N",
             help="requests per second (default: 10), at most one of them about the same account",
         )
@@ -87,11 +88,9 @@ class _VerifyStored(Pipeline):
         super().__init__(*args)
         self.outcomes = Counter(dict.fromkeys(Verification.values, 0))
 
-    def subject(
-        self, connection: StripeConnection, changes: Mapping[str, Any]
-    ) -> verification.Subject:
+    def request(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Request:
         try:
-            return verification.stored_subject(connection)
+            return verification.stored_request(connection)
         except verification.VerificationError as error:
             raise RefusedError(error.message) from None
 
@@ -120,8 +119,4 @@ class _VerifyStored(Pipeline):
 def _refuse_rejected(connection: StripeConnection) -> None:
     outcome = connection.outcome
     if outcome.verification == Verification.REJECTED:
-        account_id, other = connection.stripe_account_id, outcome.account_id
-        mismatch = f"The API key belongs to {other}, not to {account_id}."
-        raise RefusedError(
-            mismatch if other else outcome.explanation or "Stripe rejects the API key."
-        )
+        raise RefusedError(outcome.rejection(connection.stripe_account_id))

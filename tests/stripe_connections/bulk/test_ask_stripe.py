@@ -8,8 +8,8 @@ from django.db import connection as database
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
+from stripe_connections.bulk import verifier
 from stripe_connections.models import StripeConnection
-from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Cause, Reply
 from tests.conftest import plain, random_api_key, random_webhook_secret, set_columns
 from tests.fake_stripe import OTHER, STORED
@@ -280,13 +280,13 @@ class TestUpdateConnections:
     ):
         settings.STRIPE_VERIFY_REQUIRED = is_required
         stripe.knows(OTHER)
-        send = verification.Verifier.send
+        send = verifier.Verifier.send
 
         def replace_and_send(*arguments):
             hold(connection, api_key=random_api_key())
             return send(*arguments)
 
-        monkeypatch.setattr(verification.Verifier, "send", replace_and_send)
+        monkeypatch.setattr(verifier.Verifier, "send", replace_and_send)
 
         result = run("update_connections", "--apply", "--set", f"stripeAccountId={OTHER}")
 
@@ -411,13 +411,13 @@ def test_no_transaction_is_open_while_stripe_is_asked(
     connection, stripe, monkeypatch, arguments, stdin
 ):
     hold(connection, api_key=LEAKED)
-    send, found = verification.Verifier.send, []
+    send, found = verifier.Verifier.send, []
 
     def look_and_send(*arguments):
         found.append(database.in_atomic_block)
         return send(*arguments)
 
-    monkeypatch.setattr(verification.Verifier, "send", look_and_send)
+    monkeypatch.setattr(verifier.Verifier, "send", look_and_send)
 
     run(*arguments, "--apply", stdin=stdin)
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
+from stripe_connections.bulk import verifier
 from stripe_connections.models import VERIFICATION_FIELDS, StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Cause, Reply
@@ -35,8 +36,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(verification, "monotonic", clock.monotonic)
-    monkeypatch.setattr(verification, "sleep", clock.sleep)
+    monkeypatch.setattr(verifier, "monotonic", clock.monotonic)
+    monkeypatch.setattr(verifier, "sleep", clock.sleep)
     return clock
 
 

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
-from stripe_connections.stripe_api.replies import Reply
+from stripe_connections.stripe_api.replies import Reply, Request
 from tests.conftest import log_lines, random_api_key, written_log
 from tests.fake_stripe import STORED
 
@@ -20,8 +20,8 @@ HUGE = b" " * 70_000 + json.dumps({"id": STORED}).encode()
 
 
 def ask(key=None, account_id=None):
-    subject = verification.Subject(key or random_api_key(), account_id, workspace_id=1)
-    return verification.verify(subject, rate=None)
+    request = Request(key or random_api_key(), account_id, workspace_id=1)
+    return verification.verify(request, rate=None)
 
 
 def facts(reply):
@@ -285,7 +285,7 @@ def test_key_of_an_organisation_is_asked_for_the_account(stripe):
 def test_key_of_an_organisation_without_an_account_is_not_asked(stripe):
     changes = {"api_key": random_api_key("sk_org_live_"), "stripe_account_id": None}
 
-    assert verification.subject_of(StripeConnection(), changes) is None
+    assert verification.request_of(StripeConnection(), changes) is None
 
 
 def test_other_key_is_asked_for_no_account(stripe):
@@ -370,7 +370,7 @@ def test_question_is_counted_and_logged_without_a_word_of_the_answer(
     name, labels = "connections_verification_total", {"outcome": outcome, "cause": cause}
     before = REGISTRY.get_sample_value(name, labels) or 0
     with written_log() as log:
-        verification.verify(verification.stored_subject(connection))
+        verification.verify(verification.stored_request(connection))
 
     assert REGISTRY.get_sample_value(name, labels) == before + 1
     (line,) = log_lines(log)
@@ -395,6 +395,6 @@ def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
 
 def test_command_tells_it_itself(connection, stripe):
     with written_log() as log:
-        verification.verify(verification.stored_subject(connection), rate=None)
+        verification.verify(verification.stored_request(connection), rate=None)
 
     assert log.getvalue() == ""

@@ -36,7 +36,7 @@ def update(connection, changes, **options):
 
 
 def ask(connection, changes, **options):
-    return verification.verify(verification.subject_of(connection, changes, **options))
+    return verification.verify(verification.request_of(connection, changes, **options))
 
 
 def refusal(field, code):

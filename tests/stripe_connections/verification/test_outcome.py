@@ -10,7 +10,7 @@ from stripe_connections.audit.records import Actor, Source
 from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Reply
-from tests.conftest import random_api_key
+from tests.conftest import plain, random_api_key
 
 ACTOR = Actor(None, Source.COMMAND, "request-1")
 STORED, OTHER = "acct_1234567890", "acct_other"
@@ -63,6 +63,37 @@ def test_other_change_keeps_the_outcome(said):
     before = said()
 
     assert update(before, connection_name="New").outcome == before.outcome
+
+
+@pytest.mark.parametrize("verification", ["verified", "rejected"])
+@pytest.mark.parametrize(
+    "names", [["api_key"], ["stripe_account_id"], ["api_key", "stripe_account_id"]]
+)
+def test_same_key_and_account_sent_again_keep_the_outcome(said, verification, names):
+    before = said(verification)
+    stored = {"api_key": plain(before, "api_key"), "stripe_account_id": STORED}
+
+    after = update(before, **{name: stored[name] for name in names})
+
+    assert after.outcome == before.outcome
+    assert after.outcome.verification == verification
+
+
+@pytest.mark.parametrize(
+    "change", [{"api_key": random_api_key()}, {"stripe_account_id": OTHER}], ids=["key", "account"]
+)
+def test_outcome_is_not_kept_if_one_of_both_is_another(said, change):
+    before = said()
+    stored = {"api_key": plain(before, "api_key"), "stripe_account_id": STORED}
+
+    assert update(before, **(stored | change)).outcome == Reply()
+
+
+def test_account_that_was_missing_resets_the_outcome(said):
+    before = said("rejected")
+    StripeConnection.objects.filter(pk=before.pk).update(stripe_account_id=None)
+
+    assert update(before, stripe_account_id=STORED).outcome == Reply()
 
 
 def reencrypt_one(connection):
