@@ -15,6 +15,7 @@ from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.statements import MAX_VERSION
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply
 from stripe_connections.stripe_api.verification import (
@@ -84,7 +85,9 @@ class ConnectionForm(forms.ModelForm):
     reply: Reply | TooManyAttemptsError = Reply()
 
     # The version that the form shows.
-    seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    seen_version = forms.IntegerField(
+        widget=forms.HiddenInput, required=False, max_value=MAX_VERSION
+    )
     form_id = forms.CharField(widget=forms.HiddenInput, required=False)
     # Names of the secrets that were typed before an error, so that an empty input is a mistake.
     retype = forms.CharField(widget=forms.HiddenInput, required=False)

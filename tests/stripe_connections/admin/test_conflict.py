@@ -120,7 +120,7 @@ def test_another_key_is_a_conflict_also_if_the_rest_is_stored(staff, connection,
     assert stored(connection) == before
 
 
-@pytest.mark.parametrize("seen", ["", "x", "99"])
+@pytest.mark.parametrize("seen", ["", "x", "99", "9" * 30])
 def test_form_without_the_right_version_saves_nothing(staff, connection, opened, stored, seen):
     before = stored(connection)
 
