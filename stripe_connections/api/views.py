@@ -4,9 +4,11 @@ import re
 from typing import Any, cast
 
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError
 from django.http import HttpRequest
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
-from rest_framework.exceptions import Throttled
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -91,6 +93,9 @@ class StripeConnectionViewSet(ViewSet):
                 exc = WebError(503, str(exc) or STRIPE_UNAVAILABLE, retry_after=RETRY_SECONDS)
             case TooManyAttemptsError():
                 exc = Throttled(exc.wait)
+            case IntegrityError() if not User.objects.contains(_caller(self.request)["actor"].user):
+                # Deleted since the token was checked, so the audit record cannot name the user.
+                exc = AuthenticationFailed()
         return super().handle_exception(exc)
 
     @extend_schema(

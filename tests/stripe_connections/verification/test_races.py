@@ -3,13 +3,14 @@
 import threading
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connections
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import client, verification
-from tests.conftest import random_api_key
+from tests.conftest import connections_path, random_api_key
 from tests.fake_stripe import OTHER, STORED
 
 NAMED = {"connectionBizId": "sc_abc123"}
@@ -116,6 +117,31 @@ def test_connection_that_is_gone_by_now_is_not_found(manager, connection, stripe
     monkeypatch.setattr(verification, "verify", verify_and_delete)
 
     assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        ("update", NAMED | {"apiKey": random_api_key()}),
+        ("create", {"connectionName": "New", "apiKey": random_api_key()}),
+        ("verify", NAMED),
+    ],
+)
+def test_caller_who_is_deleted_by_now_is_401(manager, connection, stripe, monkeypatch, call, body):
+    verify = verification.verify
+
+    def verify_and_delete(*arguments, **options):
+        User.objects.all().delete()
+        return verify(*arguments, **options)
+
+    monkeypatch.setattr(verification, "verify", verify_and_delete)
+
+    response = manager.post(f"{connections_path()}/{call}", body, content_type="application/json")
+
+    assert (response.status_code, response.json()["code"]) == (401, "4010")
+    assert response["WWW-Authenticate"] == "Bearer"
+    assert (read(connection).version, StripeConnection.objects.count()) == (1, 1)
 
 
 @pytest.mark.django_db(transaction=True)
