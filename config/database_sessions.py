@@ -66,7 +66,7 @@ def _repeat_if_stale(
         cause: Any = error.__cause__
         if not (is_alone and _is_stale(error) and _wrote_nothing(sql, cause)):
             raise
-    database.connect()
+    database.ensure_connection()
     if _has_stale_plan(cause):
         # Through PgBouncer, the new session would use the same prepared statement.
         database.connection.prepare_threshold = None
