@@ -9,10 +9,7 @@ from stripe_connections.secrets.fields import EncryptedTextField
 
 
 def keep_what_applies(apps: Any, schema_editor: Any) -> None:
-    """Reset what Stripe said about another key or account, and rename `narrow`.
-
-    Each row is updated once, because PostgreSQL alters no table in which one was updated twice.
-    """
+    """Reset what Stripe said about another key or account, and rename `narrow`."""
     connections = apps.get_model("stripe_connections", "StripeConnection").objects
     same_key = Q(api_key__isnull=False, verification_fingerprint=F("api_key_fingerprint"))
     any_account = Q(stripe_account_id__isnull=True)
@@ -32,6 +29,7 @@ def keep_what_applies(apps: Any, schema_editor: Any) -> None:
         missing_permission=None,
     )
     connections.filter(verification="narrow").update(verification="restricted")
+    check_foreign_keys(schema_editor)
 
 
 def restore(apps: Any, schema_editor: Any) -> None:
@@ -43,6 +41,13 @@ def restore(apps: Any, schema_editor: Any) -> None:
             When(verification="restricted", then=Value("narrow")), default=F("verification")
         ),
     )
+    check_foreign_keys(schema_editor)
+
+
+def check_foreign_keys(schema_editor: Any) -> None:
+    """Check them now: PostgreSQL alters no table that has checks left for the commit."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 class Migration(migrations.Migration):
