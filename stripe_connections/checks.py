@@ -42,6 +42,9 @@ _safe_base = re.compile(
     rf"(https://{_host}|http://(127\.0\.0\.1|localhost|\[::1\])){_port}"
 ).fullmatch
 
+# What stands after /v1/ in the path of a list: `customers`, `checkout/sessions`.
+_permission = re.compile(r"[a-z_]+(/[a-z_]+)?").fullmatch
+
 # What the Host header of a request can match.
 _allowed_host = re.compile(
     r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE
@@ -212,12 +215,16 @@ def check_api_key_prefixes(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.security)
 def check_stripe(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E012: an unsafe STRIPE_API_BASE; W004: STRIPE_VERIFY_REQUIRED without effect."""
+    """E012: STRIPE_API_BASE; E016: STRIPE_REQUIRED_PERMISSIONS; W004: STRIPE_VERIFY_REQUIRED."""
     is_address = _any_base if settings.DEBUG else _safe_base
     if not is_address(settings.STRIPE_API_BASE):
         text = "STRIPE_API_BASE is not the https address of a host."
         hint = "Keys are sent to it. If it is not set, it is https://api.stripe.com."
         yield _message(Error, "E012", text, hint)
+    if not all(map(_permission, settings.STRIPE_REQUIRED_PERMISSIONS)):
+        text = "STRIPE_REQUIRED_PERMISSIONS has a malformed entry."
+        hint = "Entries are lists of Stripe's API, separated by commas: customers,prices"
+        yield _message(Error, "E016", text, hint)
     if settings.STRIPE_VERIFY_REQUIRED and not settings.STRIPE_VERIFY:
         text = "STRIPE_VERIFY_REQUIRED has no effect, because STRIPE_VERIFY is off."
         yield _message(

@@ -102,17 +102,17 @@ def validate_webhook_secret(value: str) -> None:
 def _validate_secret(
     value: str, kind: str, prefixes: tuple[str, ...], in_alphabet: Callable[[str], object]
 ) -> None:
-    wanted = f"a {kind} ({' or '.join(f'{prefix}…' for prefix in prefixes)})"
+    wanted = f"Must be a {kind} ({' or '.join(f'{prefix}…' for prefix in prefixes)})."
+    params = {"prefixes": list(prefixes)}
     if _mask.search(value):
-        raise ValidationError(
-            f"Not the whole value: part of it is masked. Must be {wanted}.", code="masked"
-        )
+        text = f"Not the whole value: part of it is masked. {wanted}"
+        raise ValidationError(text, code="masked", params=params)
     prefix = next((prefix for prefix in prefixes if value.startswith(prefix)), None)
     if prefix is None:
         family = next((name for start, name in FAMILIES.items() if value.startswith(start)), None)
         if family:
-            raise ValidationError(f"This is {family}. Must be {wanted}.", code="wrong_family")
-        raise ValidationError(f"Must be {wanted}.", code="not_a_stripe_secret")
+            raise ValidationError(f"This is {family}. {wanted}", code="wrong_family", params=params)
+        raise ValidationError(wanted, code="not_a_stripe_secret", params=params)
     rest = value[len(prefix) :]
     if rest and not in_alphabet(rest):
         raise ValidationError(

@@ -147,6 +147,10 @@ CHANGES = [
     ({"STRIPE_API_BASE": "ftp://localhost", "DEBUG": True}, ["E012"]),
     ({"STRIPE_VERIFY": True, "STRIPE_VERIFY_REQUIRED": True}, []),
     ({"STRIPE_VERIFY_REQUIRED": True}, ["W004"]),
+    ({"STRIPE_REQUIRED_PERMISSIONS": ["customers", "checkout/sessions"]}, []),
+    ({"STRIPE_REQUIRED_PERMISSIONS": ["Prices Read"]}, ["E016"]),
+    ({"STRIPE_REQUIRED_PERMISSIONS": ["customers?limit=1"]}, ["E016"]),
+    ({"STRIPE_REQUIRED_PERMISSIONS": ["../accounts"]}, ["E016"]),
 ]
 JWT_CHANGES = [
     ({"SIGNING_KEY": ""}, ["E004"]),

@@ -382,3 +382,19 @@ def test_both_secrets_change_together(manager, connection):
         api_key,
         webhook_secret,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "prefixes"),
+    [
+        ("apiKey", "pk_" + "live_" + KEY_BODY, ["sk_", "rk_"]),
+        ("apiKey", "sk_" + "live_****1234", ["sk_", "rk_"]),
+        ("apiKey", KEY_BODY, ["sk_", "rk_"]),
+        ("webhookSecret", "we_" + KEY_BODY, ["whsec_"]),
+    ],
+)
+def test_prefixes_in_the_message_are_listed_beside_it(manager, connection, name, value, prefixes):
+    [error] = manager.update({"connectionBizId": "sc_abc123", name: value}).json()["errors"]
+
+    assert error["prefixes"] == prefixes
+    assert all(f"{prefix}…" in error["message"] for prefix in prefixes)
