@@ -24,7 +24,7 @@ test: $(VENV)/complete ## Run all tests, on SQLite and on PostgreSQL
 	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n auto --dist loadgroup
 
 quick: $(VENV)/complete ## Run the tests that start no server, browser or other program, on SQLite
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow" $(TESTS)
 
 check: $(VENV)/complete ## Format, lint, types, imports, migrations, settings, documentation
 	$(BIN)/ruff format --check .
