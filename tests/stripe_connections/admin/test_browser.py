@@ -232,16 +232,24 @@ def test_phone_shows_name_status_mode_and_problem(phone):
         assert box["x"] + box["width"] <= 390
 
 
-def test_history_fits_on_a_phone(phone):
+def test_longest_name_fits_on_a_phone(phone):
     find(phone, "sc_abc123")
-    phone.get_by_label("Name:").fill(f"Name {uuid.uuid4().hex}")
+    phone.get_by_label("Name:").fill("W" * 128)
     save(phone)
-    phone.get_by_role("link", name="History").click()
 
+    expect(phone.get_by_text("was changed successfully")).to_be_visible()
+    assert fits(phone)
+    find(phone, "sc_abc123")
+    assert fits(phone)
+    phone.get_by_role("link", name="History").click()
     expect(phone.locator(".audit tbody tr").first).to_be_visible()
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    assert fits(phone)
     results = phone.locator(".results")
     assert results.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def fits(page):
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def test_policy_stops_a_script_in_the_page(open_as, complaints):
