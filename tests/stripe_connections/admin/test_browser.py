@@ -249,7 +249,9 @@ def test_longest_name_fits_on_a_phone(phone):
 
 
 def fits(page):
-    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    return page.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
 
 
 def test_policy_stops_a_script_in_the_page(open_as, complaints):
