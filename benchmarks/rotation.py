@@ -3,7 +3,8 @@
     python -m tests.postgres python -m benchmarks.rotation --rows 100000
 
 Fills an empty PostgreSQL database, measures the cryptography alone on one core, then runs
-`rotate_secrets` as an operator would, with one process and with two, and prints the ratios.
+`rotate_secrets` as an operator would, with one process and with two that each have half of the
+rows, and prints the ratios.
 """
 
 import argparse
@@ -128,12 +129,12 @@ def rotate(keys: list[str], count: int) -> tuple[float, int]:
     command = ["manage.py", "rotate_secrets", "--apply", "--format", "json"]
     processes = [
         subprocess.Popen(
-            [sys.executable, *command, f"--batch-size={BATCH_SIZE}"],
+            [sys.executable, *command, f"--batch-size={BATCH_SIZE}", f"--share={number}/{count}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"FERNET_KEYS": ",".join(keys)},
         )
-        for _ in range(count)
+        for number in range(1, count + 1)
     ]
     summaries, memory = [], 0
     for process in processes:

@@ -1,19 +1,23 @@
 """Encrypt every secret again, under the first of FERNET_KEYS, while the service runs.
 
-Secrets that are already encrypted under the first key are not changed. To use several processors
-or machines, start the command several times: the runs share the rows (on PostgreSQL).
+Secrets that are already encrypted under the first key are not changed. To use two processors or
+machines, start the command with --share 1/2 and at the same time with --share 2/2.
 
 Examples:
   manage.py rotate_secrets
   manage.py rotate_secrets --apply
+  manage.py rotate_secrets --apply --share 1/2 & manage.py rotate_secrets --apply --share 2/2
   manage.py rotate_secrets --apply --tenant tn_xyz789 --format json
 """
 
 import gc
 import time
+from argparse import ArgumentParser, ArgumentTypeError
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from django.db.models import F
 
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
@@ -32,12 +36,25 @@ STRIDE = 10
 
 
 class Command(command.BulkCommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--share",
+            type=_share,
+            default=(1, 1),
+            metavar="1/2",
+            help="rotate only the first half of the rows; also 2/2, 1/3 and so on (default: all)",
+        )
+
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         # Otherwise, the garbage collector would look through all of Django again after every few
         # thousand tokens, and take an eighth of the time.
         gc.freeze()
         size = options["batch_size"]
-        windows = selection.batches(selection.selected(options), options, report, size * STRIDE)
+        number, count = options["share"]
+        connections = selection.selected(options).alias(share=F("pk") % count + 1)
+        connections = connections.filter(share=number)
+        windows = selection.batches(connections, options, report, size * STRIDE)
         held = _reencrypt(_strided(windows, size), report, actor, options)
         for pause in PAUSES:
             if held:
@@ -48,6 +65,13 @@ class Command(command.BulkCommand):
             found = StripeConnection.objects.filter(pk__in=pks)
             for biz_id in found.values_list("biz_id", flat=True):
                 report.fail(biz_id, HELD)
+
+
+def _share(text: str) -> tuple[int, int]:
+    number, count = map(int, text.split("/"))
+    if not 1 <= number <= count:
+        raise ArgumentTypeError("must be a share such as 1/2 or 2/2")
+    return number, count
 
 
 def _strided(windows: Iterable[list[int]], size: int) -> Iterator[Sequence[int]]:

@@ -1,4 +1,4 @@
-"""A rotation that is killed while the API writes loses nothing, and the next one finishes."""
+"""Rotations in processes of their own: killed while the API writes, and two side by side."""
 
 import json
 import os
@@ -55,10 +55,14 @@ class Scene:
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
-    def rotate(self, **options):
-        arguments = ("--apply", "--batch-size", "20", "--format", "json")
+    def rotate(self, *more, **options):
+        arguments = ("--apply", "--batch-size", "20", "--format", "json", *more)
         command = ("manage.py", "rotate_secrets", *arguments)
         return self.start(*command, stderr=subprocess.PIPE, **options)
+
+    def assert_all_is_rotated(self):
+        assert self.run("manage.py", "census_secrets", "--format", "json")[0] == 0
+        assert self.run("-m", SCENE, "verify", keys=(NEW,)) == (0, "")
 
 
 @pytest.fixture
@@ -96,8 +100,8 @@ def full_pipe():
 
 def test_killed_rotation_loses_nothing(scene, full_pipe):
     updating = scene.start("-m", SCENE, "update", str(UPDATES))
-    killed = scene.rotate(stdout=full_pipe)
-    # After so many tenths of the work.
+    killed = scene.rotate("--share", "1/2", stdout=full_pipe)
+    # After this number of tenths of the work.
     for _ in range(random.randint(1, 7)):
         assert killed.stderr.readline()
     killed.send_signal(signal.SIGKILL)
@@ -110,8 +114,14 @@ def test_killed_rotation_loses_nothing(scene, full_pipe):
     updating.stdout.close()
     assert rotating.returncode == 0
     assert json.loads(output)["failed"] == 0
-    assert scene.run("manage.py", "census_secrets", "--format", "json")[0] == 0
-    assert scene.run("-m", SCENE, "verify", keys=(NEW,)) == (
-        0,
-        "",
-    )
+    scene.assert_all_is_rotated()
+
+
+def test_two_shares_side_by_side_rotate_each_row_once(scene):
+    rotating = [scene.rotate("--share", share) for share in ("1/2", "2/2")]
+    summaries = [json.loads(process.communicate(timeout=300)[0]) for process in rotating]
+
+    assert [process.returncode for process in rotating] == [0, 0]
+    assert [summary["changed"] for summary in summaries] == [ROWS / 2, ROWS / 2]
+    assert [summary["unchanged"] + summary["skipped"] for summary in summaries] == [0, 0]
+    scene.assert_all_is_rotated()

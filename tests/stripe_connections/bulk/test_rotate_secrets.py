@@ -182,6 +182,22 @@ def test_picked_rows_alone_are_rotated(connection, other_connection, stored, new
     assert [positions(row) for row in rows] == [[1, 1], [0, 0]]
 
 
+def test_shares_are_disjoint_and_complete(three, stored, new_key):
+    counts = [run("rotate_secrets", "--apply", "--share", f"{n}/2").counts for n in (1, 2)]
+
+    assert sorted(counts) == [(1, 0, 0, 0), (2, 0, 0, 0)]
+    assert [positions(stored(connection)) for connection in three] == [[0, 0]] * 3
+
+
+@pytest.mark.parametrize("share", ["0/2", "3/2", "-1/2", "1/0", "2", "1/2/3", "half", "1/x"])
+def test_impossible_share_is_refused(three, share, new_key):
+    result = run("rotate_secrets", "--apply", f"--share={share}")
+
+    assert (result.code, result.out) == (1, "")
+    assert "--share" in result.problem
+    assert not LogEntry.objects.exists()
+
+
 @pytest.mark.only_on("sqlite", reason="PostgreSQL locks the row instead")
 def test_row_changed_meanwhile_is_not_overwritten(connection, stored, new_key, monkeypatch):
     reencrypted = Keyring.reencrypted
