@@ -18,7 +18,7 @@ ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 DATABASE_ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 # Kubernetes sets the addresses of its services, such as STRIPE_CONNECTIONS_SERVICE_HOST.
 _is_setting = re.compile(
-    "(?!.*_(SERVICE|PORT)(_|$))(ALLOWED|FERNET|JWT|METRICS|PORTAL|STRIPE|THROTTLE)_.*"
+    "(?!.*_(SERVICE|PORT)(_|$))(ALLOWED|CORS|FERNET|JWT|METRICS|PORTAL|STRIPE|THROTTLE)_.*"
 ).fullmatch
 
 

@@ -65,6 +65,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.observability.requests.ObservabilityMiddleware",
+    "config.web_chain.cors.CorsMiddleware",
     # Handles everything under /web/ itself; the following are for the other pages.
     "config.web_chain.middleware.WebChainMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -146,6 +147,12 @@ STRIPE_API_BASE = env.str("STRIPE_API_BASE", "") or "https://api.stripe.com"
 API_VERSION = "1.3.0"
 PORTAL_ACCESS_CODE = env.str("PORTAL_ACCESS_CODE", "")
 MAX_BODY_BYTES = 64 * 1024
+# Pages of these origins can call /web/. Credentials mode stays off: a token is not a cookie.
+CORS_ALLOWED_ORIGINS = [origin for origin in env.items("CORS_ALLOWED_ORIGINS") if origin]
+CORS_URLS_REGEX = "^/web/"
+CORS_ALLOW_METHODS = ["GET", "POST"]
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "if-match"]
+CORS_EXPOSE_HEADERS = ["ETag", "Idempotent-Replayed", "Retry-After", "X-Request-Id"]
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.JWTAuthentication"],

@@ -50,6 +50,12 @@ _allowed_host = re.compile(
     r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE
 ).fullmatch
 
+# What browsers send: lower case, and without a default port.
+_origin = re.compile(
+    r"(?!https:.*:443$|http:.*:80$)(https://([a-z0-9.-]+|\[[0-9a-f:]+\])"
+    r"|http://(127\.0\.0\.1|localhost|\[::1\]))(:[1-9][0-9]{0,4})?"
+).fullmatch
+
 RANDOM_KEY = 'Create one with: python -c "import secrets; print(secrets.token_urlsafe(50))"'
 FERNET_KEY = (
     'Create one with: python -c "from cryptography.fernet import Fernet; '
@@ -75,6 +81,16 @@ def check_allowed_hosts(**kwargs: Any) -> Iterator[CheckMessage]:
                 "connections.example.com, or .example.com for all of its subdomains."
             )
             yield _message(Error, "E013", text, hint)
+
+
+@register(Tags.security)
+def check_cors(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E017: an entry of CORS_ALLOWED_ORIGINS that is not one origin, such as `*`."""
+    for position, origin in enumerate(settings.CORS_ALLOWED_ORIGINS, start=1):
+        if not _origin(origin):
+            text = f"Entry {position} of CORS_ALLOWED_ORIGINS is not an https origin."
+            hint = "Name every origin as browsers send it, without a path: https://app.example.com"
+            yield _message(Error, "E017", text, hint)
 
 
 @register()

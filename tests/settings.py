@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 KEPT = {"DATABASE_URL"}
 NAMES = ("ALLOWED_HOSTS", "DEBUG", "FERNET_KEYS", "LOG_LEVEL", "METRICS_TOKEN", "NUM_PROXIES")
-PREFIXES = ("JWT_", "PORTAL_", "SECRET_KEY", "STRIPE_", "THROTTLE_")
+PREFIXES = ("CORS_", "JWT_", "PORTAL_", "SECRET_KEY", "STRIPE_", "THROTTLE_")
 for name in list(os.environ):
     if name not in KEPT and (name.removesuffix("_FILE") in NAMES or name.startswith(PREFIXES)):
         del os.environ[name]

@@ -62,6 +62,7 @@ class Nginx(Process):
             "PORTAL_ACCESS_CODE": CODE,
             "GATEWAY": "unix:",
             "CLIENT_RATE": "10000r/s",
+            "CORS_ALLOWED_ORIGINS": "",
             "ACCESS_LOG": str(self.access_log),
         } | variables
         (directory / "nginx.env").write_text("".join(f"{k}='{v}'\n" for k, v in variables.items()))
@@ -134,7 +135,8 @@ class Chain:
         self.database, self.directory = database, directory
         self.database_url = options.pop("database_url", None) or database.new()
         self.service = Service(options.pop("service_url", self.database_url), directory, **options)
-        self.nginx = Nginx(self.service.port, directory / "nginx")
+        origins = {"CORS_ALLOWED_ORIGINS": options.get("CORS_ALLOWED_ORIGINS", "")}
+        self.nginx = Nginx(self.service.port, directory / "nginx", **origins)
         demo = json.loads(self.service.manage("load_demo", "--format=json", "--connections=50"))
         self.connections: list[str] = demo["workspaces"][0]["connectionBizIds"]
         user = demo["users"][0]

@@ -91,6 +91,36 @@ CHANGES = [
             "[::1]:80",
         )
     ),
+    (
+        {
+            "CORS_ALLOWED_ORIGINS": [
+                "https://app.example.com",
+                "https://app-1.example.com:8443",
+                "http://localhost:3000",
+                "http://127.0.0.1",
+                "https://[2001:db8::1]",
+            ]
+        },
+        [],
+    ),
+    *(
+        ({"CORS_ALLOWED_ORIGINS": ["https://app.example.com", origin]}, ["E017"])
+        for origin in (
+            "*",
+            "null",
+            "app.example.com",
+            "http://app.example.com",
+            "https://*.example.com",
+            "https://app.example.com/",
+            "https://app.example.com/path",
+            "https://app.example.com:443",
+            "http://localhost:80",
+            "https://App.example.com",
+            "https://user@app.example.com",
+            "https://a.example.com https://b.example.com",
+            "file://",
+        )
+    ),
     ({"FERNET_KEYS": []}, ["E002"]),
     ({"FERNET_KEYS": ["x"]}, ["E002"]),
     ({"FERNET_KEYS": [FERNET_KEY, "x"]}, ["E002"]),

@@ -1,0 +1,185 @@
+"""A page of another origin calls the API through Nginx, in a real browser."""
+
+import os
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from config.settings import MAX_BODY_BYTES
+from tests.deploy.chain import HOST, Chain, Nginx
+from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, PATIENCE_MS, UPDATE
+
+pytestmark = [
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("CI"),
+        reason="There is no chromium here: apt-get install chromium",
+    ),
+]
+LIMIT = 20
+# What a script of the page gets to see; "unreadable" is all it learns of a blocked response.
+CALL = """
+async ({url, token, ...options}) => {
+  const headers = {Authorization: `Bearer ${token}`, "Content-Type": "application/json"};
+  options.headers = {...headers, ...options.headers};
+  try {
+    const response = await fetch(url, {method: "POST", ...options});
+    const shown = ["ETag", "X-Request-Id", "Retry-After", "Idempotent-Replayed", "Referrer-Policy"];
+    const read = Object.fromEntries(shown.map((name) => [name, response.headers.get(name)]));
+    return {status: response.status, code: (await response.json()).code, ...read};
+  } catch (error) {
+    return {status: "unreadable"};
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def origins(tmp_path_factory):
+    """Two origins that serve an empty page: one that is allowed, and another."""
+    directory = tmp_path_factory.mktemp("page")
+    (directory / "index.html").write_text("<!DOCTYPE html><title>Settings</title>")
+    handler = partial(SimpleHTTPRequestHandler, directory=directory)
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
+    for server in servers:
+        Thread(target=server.serve_forever, daemon=True).start()
+    yield [f"http://127.0.0.1:{server.server_port}" for server in servers]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(database, origins, tmp_path_factory):
+    """The chain for pages of the first origin, with a limit of calls for each user."""
+    chain = Chain(
+        database,
+        tmp_path_factory.mktemp("cors"),
+        ALLOWED_HOSTS=f"127.0.0.1,{HOST}",
+        CORS_ALLOWED_ORIGINS=f"https://app.example.com,{origins[0]}",
+        THROTTLE_USER=f"{LIMIT}/day",
+    )
+    yield chain
+    chain.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def call(site, browser, origins):
+    """Make a call from a page, of the allowed origin unless another is given."""
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+
+    def run(origin=0, path=UPDATE, *, token=site.token, nginx=site.nginx, **options):
+        page = context.new_page()
+        page.goto(origins[origin])
+        url = f"http://127.0.0.1:{nginx.port}{path}"
+        return page.evaluate(CALL, {"url": url, "token": token, **options})
+
+    yield run
+    context.close()
+
+
+BODY = '{"connectionBizId": "sc_abc123"}'
+
+
+def test_page_updates_and_reads_the_version(call):
+    answer = call(body=BODY, headers={"If-Match": "*"})
+
+    assert (answer["status"], answer["code"]) == (200, "2000")
+    assert answer["ETag"].startswith('"')
+    assert answer["X-Request-Id"]
+    # Not exposed: the check itself can fail.
+    assert answer["Referrer-Policy"] is None
+
+
+def test_page_sees_that_a_creation_was_repeated(call):
+    path = UPDATE.replace("/update", "/create")
+    created = {"body": '{"connectionName": "New"}', "headers": {"Idempotency-Key": "of a form"}}
+
+    answers = [call(path=path, **created) for _ in range(2)]
+
+    assert [answer["Idempotent-Replayed"] for answer in answers] == [None, "true"]
+
+
+def test_page_of_another_origin_reads_nothing(call):
+    assert call(1, body=BODY) == {"status": "unreadable"}
+
+
+def test_cookies_are_never_accepted(call):
+    assert call(body=BODY, credentials="include") == {"status": "unreadable"}
+
+
+def test_page_reads_a_401(call):
+    answer = call(body=BODY, token="expired")
+
+    assert (answer["status"], answer["code"]) == (401, "4010")
+
+
+def test_page_reads_a_412(call):
+    answer = call(body=BODY, headers={"If-Match": '"0"'})
+
+    assert (answer["status"], answer["code"]) == (412, "4120")
+
+
+def test_page_reads_a_429_of_the_service(call):
+    answers = [call(body=BODY) for _ in range(LIMIT + 1)]
+
+    assert (answers[-1]["status"], answers[-1]["code"]) == (429, "4290")
+    assert int(answers[-1]["Retry-After"]) >= 1
+
+
+def test_page_reads_a_413_of_nginx(call):
+    answer = call(body="x" * (MAX_BODY_BYTES + 1))
+
+    assert (answer["status"], answer["code"]) == (413, "4130")
+    assert answer["X-Request-Id"]
+
+
+def test_page_reads_a_429_of_nginx(call, site, origins, tmp_path):
+    """The browser remembers the preflight of the first call; another would be limited as well."""
+    slow = {"CLIENT_RATE": "1r/m", "CORS_ALLOWED_ORIGINS": origins[0]}
+    nginx = Nginx(site.service.port, tmp_path / "slow", **slow)
+
+    first = call(nginx=nginx, body=BODY, token="expired")
+    others = [site.ask({}, path="/web/", port=nginx.port) for _ in range(100)]
+    limited = call(nginx=nginx, body=BODY, token="expired")
+
+    nginx.stop()
+    assert (first["status"], others[-1].status) == (401, 429)
+    assert (limited["status"], limited["code"], limited["Retry-After"]) == (429, "4290", "1")
+
+
+@pytest.mark.parametrize("body", ["x" * (MAX_BODY_BYTES + 1), "{}"], ids=["nginx", "service"])
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("https://app.example.com", "https://app.example.com"),
+        ("https://evil.example", None),
+        ("https://app.example.co", None),
+        ("app.example.com", None),
+        ("https://app.example.com https://evil.example", None),
+        ("", None),
+    ],
+)
+def test_one_origin_is_named_or_none(site, body, origin, expected):
+    answer = site.ask(body, Origin=origin)
+
+    assert answer.headers.get("access-control-allow-origin") == expected
+    assert answer.headers["vary"].lower() == "origin"
+
+
+def test_deployment_without_pages_names_no_origin(chain):
+    answer = chain.ask("x" * MAX_BODY_BYTES, Origin="https://app.example.com")
+
+    assert answer.status == 413
+    assert not {"access-control-allow-origin", "vary"} & answer.headers.keys()
