@@ -322,6 +322,45 @@ class IdempotencyKey(models.Model):
         return f"{self.key_digest} of {self.created_at}"
 
 
+class ReplacedSecret(models.Model):
+    """A secret that was replaced, kept for SECRET_UNDO_DAYS so that it can be restored; see `undo`.
+
+    `statements.py` writes it with the update. Its ciphertext is that of the connection, and can be
+    decrypted for the same connection and field only.
+    """
+
+    connection = models.ForeignKey(
+        StripeConnection, models.CASCADE, related_name="replaced_secrets", db_index=False
+    )
+    field = models.CharField(max_length=16)
+    ciphertext = models.BinaryField()
+    hint = models.CharField(max_length=HINT_LENGTH)
+    fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH)
+    # The version of the connection since which it is replaced, and whether that was a restore.
+    version = models.PositiveBigIntegerField()
+    is_restore = models.BooleanField()
+    username = models.CharField(max_length=150, null=True)
+    request_id = models.CharField(max_length=255, null=True)
+    replaced_at = models.DateTimeField(db_index=True)
+    # Until then, a webhook secret still verifies events.
+    valid_until = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                name="replaced_secret_unique", fields=["connection", "version", "field"]
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hint} of {self.replaced_at}"
+
+    @property
+    def secret(self) -> Secret:
+        """The secret, which only its connection reveals."""
+        return Secret(self.field, bytes(self.ciphertext))
+
+
 # The columns that an update reads, in the order of the model.
 READ_FIELDS = tuple(
     field.attname

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db import connection as database
+from django.utils import timezone
 
 from config.observability import metrics
 from stripe_connections import lock_backoff, statements
@@ -28,6 +30,7 @@ from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import VERIFICATION_FIELDS, Reply
 from stripe_connections.stripe_api.verification import VERIFIED_FIELDS
+from stripe_connections.undo import replaced
 from workspaces.models import Workspace
 
 
@@ -48,6 +51,7 @@ def update_connection(
     expected_versions: Collection[int] | None = None,
     reply: Reply | None = None,
     allow_mode_change: bool = False,
+    is_restore: bool = False,
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
@@ -57,7 +61,8 @@ def update_connection(
 
     With STRIPE_VERIFY, a new API key or account is verified first, unless the caller passes the
     `reply` (see `verification`). `allow_mode_change` lets a live key replace a test key and the
-    other way round.
+    other way round. A secret that is replaced is kept for SECRET_UNDO_DAYS; with `is_restore`, the
+    record says that the new ones are restored.
 
     Raises ConnectionNotFoundError and VersionConflictError, the errors of `verification`, a
     ValueError for a name that is not updatable, a TypeError for a secret that is not text, and an
@@ -90,8 +95,11 @@ def update_connection(
             columns |= outcome.columns
             more = _changed_outcome(before.outcome, outcome)
         connection = statements.execute(
-            Update(row, columns, actor, expected_versions, timeout, more)
-        )
+            Update(
+                row, columns, actor, expected_versions, timeout, more, _kept(changes),
+                records.RESTORED if is_restore else records.REPLACED,
+            )
+        )  # fmt: skip
     if connection is None:
         is_conflict = expected_versions is not None and stored().exists()
         raise VersionConflictError if is_conflict else ConnectionNotFoundError
@@ -115,6 +123,39 @@ def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> d
         else:
             columns[name] = value
     return columns
+
+
+def _kept(changes: Mapping[str, Any]) -> dict[str, datetime]:
+    """The replaced secrets to keep, and until when each is still valid."""
+    names = changes if settings.SECRET_UNDO_DAYS else ()
+    return {name: timezone.now() for name in SECRET_FIELDS if name in names}
+
+
+def restore_secret(
+    *,
+    workspace: Workspace,
+    biz_id: str,
+    name: str,
+    actor: Actor,
+    expected_versions: Collection[int] | None = None,
+    version: int | None = None,
+) -> StripeConnection:
+    """Write back the secret `name` that was replaced last, or that `version` replaced.
+
+    As `update_connection`, which verifies the secret and keeps the one that it replaces. A key of
+    the other mode is restored, too. Raises a RestoreError if there is no such secret, and a
+    VersionConflictError also if the connection is changed meanwhile.
+    """
+    before = _checked(_stored(workspace, biz_id).first(), workspace, expected_versions)
+    return update_connection(
+        workspace=workspace,
+        biz_id=biz_id,
+        changes={name: replaced.secret_to_restore(before, name, version)},
+        actor=actor,
+        expected_versions={before.version},
+        allow_mode_change=True,
+        is_restore=True,
+    )
 
 
 def create_connection(
@@ -272,7 +313,9 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
             log = {name: connection.shown(name) for name in stale}
             changes = {n: (h, f"{records.REENCRYPTED} {h}") for n, h in log.items()}
             records.record_update(connection, changes, actor)
-    return bool(stale)
+        kept, _unreadable = replaced.reencrypted([connection.pk])
+        replaced.save(kept)
+    return bool(stale or kept)
 
 
 def _refuse_unknown(values: Mapping[str, Any]) -> None:

@@ -15,8 +15,9 @@ from django.contrib.contenttypes.models import ContentType
 
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
-# The word before the hint of a secret that was replaced, or only encrypted again.
+# The word before the hint of a secret that was replaced, restored, or only encrypted again.
 REPLACED = "replaced"
+RESTORED = "restored"
 REENCRYPTED = "re-encrypted"
 
 

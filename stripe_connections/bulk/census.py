@@ -1,10 +1,11 @@
 """Counts the stored secrets by the key of FERNET_KEYS that they are encrypted under."""
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.models import SECRET_FIELDS, ReplacedSecret, StripeConnection
 from stripe_connections.secrets.fields import Secret
 from stripe_connections.secrets.keyring import keyring
 
@@ -25,9 +26,13 @@ class Census:
         # The first connections of each kind that needs attention.
         self.examples: dict[str, list[str]] = {}
 
-    def count(self, row: Any) -> bool:
-        """Count the secrets of a row; returns whether each is empty or under the first key."""
-        kinds = [self._kind(getattr(row, name), row) for name in SECRET_FIELDS]
+    def count(self, row: Any, kept: Iterable[ReplacedSecret] = ()) -> bool:
+        """Count the secrets of a row, and those it `kept`.
+
+        Returns whether each is empty or under the first key.
+        """
+        secrets = [*(getattr(row, name) for name in SECRET_FIELDS), *(k.secret for k in kept)]
+        kinds = [self._kind(secret, row) for secret in secrets]
         self.secrets.update(kinds)
         bad = {*kinds}.difference(self._keys[:1], ("empty",))
         for kind in bad:

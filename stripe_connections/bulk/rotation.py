@@ -15,8 +15,9 @@ from django.db import connection, transaction
 
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.models import SECRET_FIELDS, ReplacedSecret, StripeConnection
 from stripe_connections.secrets.keyring import keyring, secret_context
+from stripe_connections.undo import replaced
 
 READ_ON_POSTGRESQL = """
     SELECT id, workspace_id, biz_id, api_key, webhook_secret
@@ -72,7 +73,7 @@ class Renewal(NamedTuple):
 def reencrypt_connections(
     pks: Sequence[int], *, actor: Actor, is_dry_run: bool = False
 ) -> Reencryption:
-    """Encrypt the secrets of these connections under the first of FERNET_KEYS.
+    """Encrypt the secrets of these connections, and those that were replaced, under the first key.
 
     A secret that already is, or that no key can decrypt in its row, is not changed. `version`,
     `updated_at` and the hints stay the same, so that a client's `If-Match` still matches. The
@@ -87,11 +88,14 @@ def reencrypt_connections(
     locks_rows = connection.features.has_select_for_update_skip_locked and not is_dry_run
     with transaction.atomic() if locks_rows else nullcontext():
         renewals = _renewals(_read(pks, locks_rows=locks_rows), found)
+        # After the connections are locked, so that no update keeps another secret meanwhile.
+        kept = _kept(pks, found)
         if is_dry_run:
-            found.changed = [renewal.pk for renewal in renewals]
-        elif renewals:
+            found.changed += [renewal.pk for renewal in renewals]
+        elif renewals or kept:
             with transaction.atomic(savepoint=False):
-                found.changed = _write(renewals)
+                found.changed += _write(renewals) if renewals else []
+                replaced.save(kept)
                 records.record_reencryption(found.changed, actor)
     found.held = sorted({*pks}.difference(found.changed, found.unchanged, found.unreadable))
     return found
@@ -125,6 +129,19 @@ def _renewals(rows: Iterable[tuple[Any, ...]], found: Reencryption) -> list[Rene
         elif pk not in found.unreadable:
             found.unchanged.append(pk)
     return renewals
+
+
+def _kept(pks: Sequence[int], found: Reencryption) -> list[ReplacedSecret]:
+    """The replaced secrets to write; `found` counts them with their connections."""
+    kept, unreadable = replaced.reencrypted(pks)
+    for row in unreadable:
+        secret = (row.connection.biz_id, f"replaced {row.field}")
+        found.unreadable.setdefault(row.connection_id, []).append(secret)
+    changed = {row.connection_id for row in kept}
+    found.changed = [pk for pk in found.unchanged if pk in changed]
+    others = changed.union(found.unreadable)
+    found.unchanged = [pk for pk in found.unchanged if pk not in others]
+    return kept
 
 
 def _write(renewals: Sequence[Renewal]) -> list[int]:

@@ -1,6 +1,7 @@
 """Count the secrets by the key of FERNET_KEYS that they are encrypted under.
 
-Unreadable, empty and plaintext secrets are counted, too. The exit code is 1 while a retired key is
+Replaced secrets that can still be restored are counted, and so are unreadable, empty and plaintext
+secrets. The exit code is 1 while a retired key is
 needed or a secret cannot be decrypted.
 
 Examples:
@@ -15,6 +16,7 @@ from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.census import COUNTED, Census
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
+from stripe_connections.undo import replaced
 
 
 class Command(command.BulkCommand):
@@ -24,8 +26,9 @@ class Command(command.BulkCommand):
         census = Census()
         for pks in selection.batches(selection.selected(options), options, report):
             connections = StripeConnection.objects.filter(pk__in=pks)
+            kept = replaced.by_connection(pks)
             for row in connections.values_list(*COUNTED, named=True):
-                is_fine = census.count(row)
+                is_fine = census.count(row, kept[row.pk])
                 report.row("unchanged" if is_fine else "failed", row.biz_id)
             report.advance(len(pks))
         for kind, count in census.secrets.items():

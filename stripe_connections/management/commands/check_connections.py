@@ -1,8 +1,8 @@
 """Find connections with invalid data. Nothing is written.
 
-Checks that every secret can be decrypted, that hints and fingerprints match their secrets, that
-the constraints of the database hold, and that names, endpoints and configurations are valid under
-today's rules.
+Checks that every secret can be decrypted, also one that was replaced, that hints and fingerprints
+match their secrets, that the constraints of the database hold, and that names, endpoints and
+configurations are valid under today's rules.
 
 Examples:
   manage.py check_connections
@@ -23,6 +23,7 @@ from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.fields import Secret, UndecryptableSecretError
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.undo import replaced
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
 # Field, code and message.
@@ -35,9 +36,13 @@ class Command(command.BulkCommand):
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         for pks in selection.batches(selection.selected(options), options, report):
             broken = _constraint_breakers(pks)
+            kept = replaced.by_connection(pks)
             for connection in StripeConnection.objects.filter(pk__in=pks).with_secrets():
                 biz_id = connection.biz_id
                 findings = [*broken[connection.pk], *_wrong_values(connection)]
+                for row in kept[connection.pk]:
+                    name, known = API_NAMES[row.field], (row.hint, row.fingerprint)
+                    findings += _wrong_secret(f"replaced {name}", row.secret, connection, known)[1]
                 for field, code, message in findings:
                     report.entry(
                         f"{biz_id}  {field or '-'}  {code}  {message}",
@@ -72,16 +77,14 @@ def _wrong_values(connection: StripeConnection) -> Iterator[Finding]:
         stored: Secret | None = getattr(connection, column)
         if stored is None:
             continue
-        try:
-            secret = values[name] = stored.reveal(connection)
-        except UndecryptableSecretError:
-            yield name, "undecryptable", "No key of FERNET_KEYS can decrypt it in this row."
-            continue
-        if getattr(connection, f"{column}_hint") != hint_of(secret):
-            yield name, "hint", "The hint does not match the secret."
-        expected = keyring().fingerprints(secret)[stored.position(connection) or 0]
-        if getattr(connection, f"{column}_fingerprint") != expected:
-            yield name, "fingerprint", "The fingerprint does not match the secret."
+        known = (
+            getattr(connection, f"{column}_hint"),
+            getattr(connection, f"{column}_fingerprint"),
+        )
+        secret, findings = _wrong_secret(name, stored, connection, known)
+        if secret:
+            values[name] = secret
+        yield from findings
     # The serializer expects a name. A constraint checks the stored number.
     del values["status"]
     try:
@@ -89,3 +92,21 @@ def _wrong_values(connection: StripeConnection) -> Iterator[Finding]:
     except InvalidFieldsError as error:
         for entry in error.errors or ():
             yield str(entry["field"]), entry["code"], entry["message"]
+
+
+def _wrong_secret(
+    name: str, stored: Secret, connection: StripeConnection, known: tuple[str, str]
+) -> tuple[str, list[Finding]]:
+    """The secret, "" if it cannot be read, and what is wrong with its hint and fingerprint."""
+    try:
+        secret = stored.reveal(connection)
+    except UndecryptableSecretError:
+        text = "No key of FERNET_KEYS can decrypt it in this row."
+        return "", [(name, "undecryptable", text)]
+    fingerprint = keyring().fingerprints(secret)[stored.position(connection) or 0]
+    expected = {"hint": hint_of(secret), "fingerprint": fingerprint}
+    return secret, [
+        (name, code, f"The {code} does not match the secret.")
+        for (code, value), found in zip(expected.items(), known, strict=True)
+        if value != found
+    ]

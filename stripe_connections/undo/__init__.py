@@ -1,0 +1,1 @@
+"""Replaced secrets: kept for a while, restored, or given up as leaked."""

@@ -1,0 +1,93 @@
+"""Secrets that were replaced: which of them are kept, and what they are.
+
+`statements.py` keeps them and `services.restore_secret` writes them back.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+from cryptography.fernet import InvalidToken
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from stripe_connections.models import ReplacedSecret, StripeConnection
+from stripe_connections.secrets.fields import UndecryptableSecretError
+from stripe_connections.secrets.keyring import keyring, secret_context
+
+
+class RestoreError(Exception):
+    """No secret can be restored: a code, and the reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def restorable() -> QuerySet[ReplacedSecret]:
+    """The secrets that can be restored, newest first."""
+    return ReplacedSecret.objects.filter(replaced_at__gt=_limit()).order_by("-version")
+
+
+def expired() -> QuerySet[ReplacedSecret]:
+    """The secrets that can neither be restored nor verify events any longer."""
+    rows = ReplacedSecret.objects.filter(replaced_at__lte=_limit(), valid_until__lte=timezone.now())
+    return rows.order_by("pk")
+
+
+def by_connection(pks: Collection[int]) -> dict[int, list[ReplacedSecret]]:
+    """All kept secrets of these connections by their primary keys."""
+    found = defaultdict(list)
+    for row in ReplacedSecret.objects.filter(connection__in=pks).order_by("pk"):
+        found[row.connection_id].append(row)
+    return found
+
+
+def secret_to_restore(connection: StripeConnection, name: str, version: int | None = None) -> str:
+    """The secret of the field `name` before `version`, by default before its last replacement.
+
+    A restore is not a replacement: to repeat a restore changes nothing. Raises a RestoreError.
+    """
+    rows = restorable().filter(connection=connection, field=name)
+    found = rows.filter(**{"is_restore": False} if version is None else {"version": version})
+    row = found.first()
+    if row is None:
+        raise RestoreError("not_found", "There is no replaced secret that can be restored.")
+    if row.fingerprint == getattr(connection, f"{name}_fingerprint"):
+        raise RestoreError("not_found", "The replaced secret is in use again.")
+    try:
+        return row.secret.reveal(connection)
+    except UndecryptableSecretError:
+        message = "No key of FERNET_KEYS can decrypt the replaced secret. Enter a new one."
+        raise RestoreError("unreadable", message) from None
+
+
+def reencrypted(pks: Collection[int]) -> tuple[list[ReplacedSecret], list[ReplacedSecret]]:
+    """The kept secrets of these connections that are not under the first of FERNET_KEYS.
+
+    Returns those to save, encrypted under it, and those that no key can decrypt.
+    """
+    changed, unreadable = [], []
+    rows = ReplacedSecret.objects.filter(connection__in=pks).select_related("connection")
+    for row in rows.order_by("pk"):
+        of = row.connection
+        context = secret_context(of.workspace_id, of.biz_id, row.field)
+        try:
+            new = keyring().reencrypted(bytes(row.ciphertext), context)
+        except InvalidToken:
+            unreadable.append(row)
+            continue
+        if new:
+            row.ciphertext, row.fingerprint = new
+            changed.append(row)
+    return changed, unreadable
+
+
+def save(rows: Iterable[ReplacedSecret]) -> None:
+    """Save what `reencrypted` returned; a row that was deleted meanwhile stays deleted."""
+    ReplacedSecret.objects.bulk_update(rows, ["ciphertext", "fingerprint"], batch_size=1_000)
+
+
+def _limit() -> datetime:
+    return timezone.now() - timedelta(days=settings.SECRET_UNDO_DAYS)

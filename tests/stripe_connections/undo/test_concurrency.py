@@ -1,0 +1,77 @@
+"""Several people and a rotation at once, and a process that is killed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+from django.db import connections
+
+from stripe_connections import services
+from stripe_connections.bulk.rotation import reencrypt_connections
+from stripe_connections.models import ReplacedSecret, StripeConnection
+from stripe_connections.undo.replaced import RestoreError
+from tests.conftest import random_api_key
+from tests.stripe_connections.undo.conftest import ACTOR, current, replace, restore
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("database_file")]
+ROUNDS = 10
+
+
+def at_once(*calls):
+    """Run the calls at the same time; the exception of each, or None."""
+    start = Barrier(len(calls))
+
+    def one(call):
+        start.wait(120)
+        try:
+            call()
+        except (services.VersionConflictError, RestoreError) as error:
+            return type(error)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(one, calls))
+
+
+def test_one_of_many_who_restore_at_once_succeeds(replaced):
+    connection, old, _ = replaced
+    found = at_once(*[lambda: restore(connection)] * 8)
+
+    assert current() == old
+    assert found.count(None) == 1
+    assert StripeConnection.objects.get().version == 3
+
+
+def test_restore_and_rotation_in_parallel(connection, settings):
+    """Either order is fine: every secret can be read with the new key alone afterwards."""
+    for _ in range(ROUNDS):
+        old = current()
+        replace(connection, api_key=random_api_key())
+        settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS[:1]]
+        rotations = []
+
+        def rotate(rotations=rotations):
+            rotations.append(reencrypt_connections([connection.pk], actor=ACTOR))
+
+        assert at_once(lambda: restore(connection), rotate) == [None, None]
+        while rotations[-1].held:
+            rotate()
+        settings.FERNET_KEYS = settings.FERNET_KEYS[:1]
+
+        assert current() == old
+        rows = ReplacedSecret.objects.select_related("connection")
+        assert {row.secret.position(row.connection) for row in rows} == {0}
+
+
+@pytest.mark.usefixtures("no_records")
+def test_restore_that_cannot_be_recorded_is_undone(connection, stored):
+    before = stored(connection)
+    with pytest.raises(Exception, match="records"):
+        replace(connection, api_key=random_api_key())
+
+    assert stored(connection) == before
+    assert not ReplacedSecret.objects.exists()
+    assert not LogEntry.objects.exists()
