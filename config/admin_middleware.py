@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.utils.cache import add_never_cache_headers
 from django.views import defaults
 
@@ -12,14 +13,6 @@ from config.database_sessions import is_unavailable
 from config.web_chain.exceptions import RETRY_AFTER_SECONDS
 
 logger = logging.getLogger(__name__)
-
-# Without the admin's layout, which queries the database for the user.
-BUSY = """<!DOCTYPE html>
-<title>Try again</title>
-<h1>Try again in a moment</h1>
-<p>The database is not available, or somebody else is changing the same row. Nothing was saved.
-Go back and save again.</p>
-"""
 
 
 class AdminMiddleware:
@@ -38,15 +31,14 @@ class AdminMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """A 503 for an unavailable database or lock; None leaves other errors to Django."""
-        if not is_unavailable(error):
-            return None
-        return busy(error)
+        return busy(error) if is_unavailable(error) else None
 
 
 def busy(error: BaseException | None) -> HttpResponse:
     """The page for an unavailable database; only the log gets the error itself."""
-    logger.error("The database is away or busy", exc_info=error)
-    return HttpResponse(BUSY, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    logger.error("The database is unavailable or busy", exc_info=error)
+    page = render_to_string("admin/unavailable.html")
+    return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -16,6 +16,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
 from config.delete_expired import delete_expired
+from config.web_chain.parsers import json_object
 from workspaces.models import CallCount
 
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -188,7 +189,7 @@ class LoginThrottle(AddressThrottle):
         """The address is counted first, because an invalid body has no user name."""
         if not super().allow_request(request, view):
             return False
-        name = request.data.get("username") if isinstance(request.data, dict) else None
+        name = json_object(request).get("username")
         return not isinstance(name, str) or self.admit(
             ("token", f"{view.action}:{_digest('name', name.casefold())}")
         )

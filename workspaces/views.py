@@ -6,7 +6,6 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import Http404
-from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -15,15 +14,12 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import ViewSet
 from rest_framework_simplejwt.exceptions import TokenError
 
-from config.openapi.schema import answer
 from config.web_chain.exceptions import WebError
 from config.web_chain.parsers import json_object
 from workspaces.authentication import load_user
 from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
 from workspaces.throttles import AddressThrottle, LoginThrottle
 from workspaces.tokens import RefreshToken, issues_tokens
-
-TOKEN_PAIR = answer("TokenPair")
 
 
 class TokenViewSet(ViewSet):
@@ -50,31 +46,25 @@ class TokenViewSet(ViewSet):
     def get_authenticate_header(self, request: Request) -> str:
         return "Bearer"
 
-    @extend_schema(operation_id="obtain_token", request=CredentialsSerializer, responses=TOKEN_PAIR)
     def obtain(self, request: Request) -> Response:
         """Exchange a user name and a password for a pair of tokens.
 
         An unknown or inactive user takes the same time as a wrong password, because Django hashes
         the given password for them, too.
         """
-        serializer = CredentialsSerializer(data=json_object(request))
-        serializer.is_valid(raise_exception=True)
+        credentials = CredentialsSerializer().run_validation(json_object(request))
         # Django's `authenticate` would also call django-axes, which would count these attempts a
         # second time.
-        user = ModelBackend().authenticate(request._request, **serializer.validated_data)
+        user = ModelBackend().authenticate(request._request, **credentials)
         if not isinstance(user, User):
             raise WebError(401, "Invalid username or password")
         return _pair(user)
 
-    @extend_schema(
-        operation_id="refresh_token", request=RefreshTokenSerializer, responses=TOKEN_PAIR
-    )
     def refresh(self, request: Request) -> Response:
         """Exchange a refresh token for a new pair; the old one is no longer valid."""
-        serializer = RefreshTokenSerializer(data=json_object(request))
-        serializer.is_valid(raise_exception=True)
+        body = RefreshTokenSerializer().run_validation(json_object(request))
         try:
-            token = RefreshToken(serializer.validated_data["refreshToken"])
+            token = RefreshToken(body["refreshToken"])
             user = load_user(token)
             token.verify_password_unchanged(user)
             with transaction.atomic():

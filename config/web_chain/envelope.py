@@ -53,7 +53,7 @@ def success(data: Any) -> dict[str, Any]:
 
 
 def failure(
-    status: int, message: str | None = None, errors: Sequence[FieldError] | None = None
+    status: int, message: str | None = None, errors: Sequence[FieldError] = ()
 ) -> dict[str, Any]:
     """The envelope of an error; a status that is not in ERRORS gets the code of 400 or 500."""
     code, default = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]

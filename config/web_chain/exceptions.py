@@ -4,7 +4,6 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-from django.http import Http404
 from django.views.debug import SafeExceptionReporterFilter
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -18,22 +17,22 @@ RETRY_AFTER_SECONDS = 1
 class WebError(exceptions.APIException):
     """An error with a status, and its own message unless that of the envelope is enough."""
 
-    errors: list[FieldError] | None = None
+    errors: tuple[FieldError, ...] = ()
 
     def __init__(
-        self, status: int, message: str | None = None, *, retry_after: int = RETRY_AFTER_SECONDS
+        self, status: int, message: str | None = None, *, wait: int = RETRY_AFTER_SECONDS
     ) -> None:
         super().__init__(message)
         self.status_code = status
         self.message = message
-        # In seconds, for a 503.
-        self.retry_after = retry_after
+        # The seconds in `Retry-After`, for a 503.
+        self.wait = wait
 
 
 class InvalidFieldsError(WebError):
     """A 400 that lists every bad field."""
 
-    def __init__(self, errors: list[FieldError]) -> None:
+    def __init__(self, *errors: FieldError) -> None:
         super().__init__(400)
         self.errors = errors
 
@@ -43,30 +42,23 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 
     Only messages of this project are shown: those of WebError, and those of its parser.
     """
-    if isinstance(exc, Http404):
-        exc = exceptions.NotFound()
-    elif isinstance(exc, exceptions.ParseError):
-        code = str(exc.get_codes())
-        exc = InvalidFieldsError([FieldError(field=None, code=code, message=str(exc.detail))])
+    if isinstance(exc, exceptions.ParseError):
+        code, message = str(exc.get_codes()), str(exc.detail)
+        exc = InvalidFieldsError(FieldError(field=None, code=code, message=message))
     if not isinstance(exc, exceptions.APIException):
         return None
-    body = (
-        envelope.failure(exc.status_code, exc.message, exc.errors)
-        if isinstance(exc, WebError)
-        else envelope.failure(exc.status_code)
-    )
+    details = (exc.message, exc.errors) if isinstance(exc, WebError) else ()
+    body = envelope.failure(exc.status_code, *details)
     return Response(body, status=exc.status_code, headers=_headers(exc))
 
 
 def _headers(exc: exceptions.APIException) -> dict[str, str]:
     if exc.status_code == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
-    if exc.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": str(getattr(exc, "retry_after", RETRY_AFTER_SECONDS))}
-    if isinstance(exc, exceptions.Throttled):
-        # Set by Django REST Framework: seconds, or None if unknown.
-        wait: float | None = getattr(exc, "wait", None)
-        return {"Retry-After": str(max(1, math.ceil(wait or 1)))}
+    if exc.status_code in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+        # Django REST Framework sets None if the time is unknown.
+        wait: float = getattr(exc, "wait", None) or RETRY_AFTER_SECONDS
+        return {"Retry-After": str(max(1, math.ceil(wait)))}
     return {}
 
 

@@ -134,7 +134,7 @@ class WebChainMiddleware:
         if isinstance(error, SuspiciousOperation):  # a bad host or length, among others
             return failure_response(400)
         if is_unavailable(error):
-            logger.error("The database is away or busy", exc_info=error)
+            logger.error("The database is unavailable or busy", exc_info=error)
             return failure_response(503, **{"Retry-After": str(RETRY_AFTER_SECONDS)})
         logger.error("Unexpected error", exc_info=error)
         return failure_response(500)

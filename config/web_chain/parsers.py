@@ -2,16 +2,16 @@
 
 import json
 import re
-from typing import IO, Any, Never
+from typing import Any, Never
 from urllib.parse import parse_qsl
 
 from django.core.exceptions import ValidationError
-from rest_framework.exceptions import ParseError, UnsupportedMediaType
-from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.parsers import BaseParser
+from rest_framework.exceptions import NotAcceptable, ParseError, UnsupportedMediaType
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.utils.mediatypes import _MediaType
 
+JSON = "application/json"
 MAX_QUERY_NAMES = 20
 # Nested objects and lists. The limit of Python's parser differs between versions.
 MAX_DEPTH = 100
@@ -54,78 +54,35 @@ def refuse_bad_text(value: Any) -> None:
             pending += item
 
 
-class StrictJSONParser(BaseParser):
-    """A body of `application/json` in UTF-8."""
-
-    media_type = "application/json"
-
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Any = None,
-    ) -> Any:
-        require_json(media_type)
-        try:
-            text = stream.read().decode()
-        except UnicodeDecodeError:
-            raise ParseError("The body is not UTF-8.", "not_utf8") from None
-        try:
-            return parse_json(text)
-        except ValueError:
-            # Without the parser's message, which quotes the body.
-            raise ParseError("The body is not valid JSON.", "not_json") from None
-
-
-def require_json(media_type: str | None) -> None:
-    """Raise UnsupportedMediaType if `media_type` is not application/json in UTF-8.
-
-    Django REST Framework's own comparison would accept a wildcard.
-    """
-    if media_type == StrictJSONParser.media_type:
-        return
-    sent = _MediaType(media_type or "")
-    charset = sent.params.get("charset", "utf-8").lower()
-    if sent.full_type != StrictJSONParser.media_type or charset not in {"utf-8", "utf8"}:
-        raise UnsupportedMediaType(media_type or "")
-
-
-class Negotiation(DefaultContentNegotiation):
-    """Ignores the parameters of `Accept`, some of which raise exceptions in the parser.
-
-    The usual media types take a short cut, because a comparison would parse both sides.
-    """
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        if request.content_type == parsers[0].media_type:
-            return parsers[0]
-        return super().select_parser(request, parsers)
+class Negotiation(BaseContentNegotiation):
+    """The renderer of JSON, or a 406; the parameters of `Accept` are ignored."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[Any, str]:
-        if request.META.get("HTTP_ACCEPT", "*/*") in {"*/*", "application/json"}:
-            return renderers[0], renderers[0].media_type
-        selected: tuple[Any, str] = super().select_renderer(request, renderers, format_suffix)
-        return selected
-
-    def get_accept_list(self, request: Request) -> list[str]:
-        return [media_type.partition(";")[0] for media_type in super().get_accept_list(request)]
+        header = request.META.get("HTTP_ACCEPT", "*/*").lower()
+        ranges = {part.partition(";")[0].strip() for part in header.split(",")}
+        if ranges.isdisjoint({JSON, "application/*", "*/*"}):
+            raise NotAcceptable
+        return renderers[0], JSON
 
 
 def json_object(request: Request) -> dict[str, Any]:
-    """The body of `request`, which must be a JSON object.
+    """The body of `request`, which must be a JSON object, declared as JSON in UTF-8.
 
-    Django REST Framework does not parse an empty body. Here its media type is checked, too: it is
-    415 or 400 like any other invalid body.
+    Not `request.data`: Django REST Framework accepts an empty body of any media type.
     """
-    data = request.data
-    if int(request.META.get("CONTENT_LENGTH") or 0) == 0:
-        require_json(request.content_type)
-        raise ParseError("The body is empty.", "not_json")
-    if not isinstance(data, dict):
+    _require_json(request.content_type)
+    try:
+        value = parse_json(request.body.decode())
+    except UnicodeDecodeError:
+        raise ParseError("The body is not UTF-8.", "not_utf8") from None
+    except ValueError:
+        # Without the parser's message, which quotes the body.
+        raise ParseError("The body is not valid JSON.", "not_json") from None
+    if not isinstance(value, dict):
         raise ParseError("The body must be a JSON object.", "not_an_object")
-    return data
+    return value
 
 
 def query(request: Request) -> dict[str, str]:
@@ -142,6 +99,19 @@ def query(request: Request) -> dict[str, str]:
     if len(values) != len(pairs):
         raise ParseError("The query has a name twice.", "duplicate")
     return values
+
+
+def _require_json(media_type: str) -> None:
+    """Raise UnsupportedMediaType if `media_type` is not application/json in UTF-8.
+
+    Django REST Framework's own comparison would accept a wildcard.
+    """
+    if media_type == JSON:
+        return
+    sent = _MediaType(media_type)
+    charset = sent.params.get("charset", "utf-8").lower()
+    if sent.full_type != JSON or charset not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaType(media_type)
 
 
 def _depth(value: Any) -> int:

@@ -92,7 +92,7 @@ class StrictSerializer(serializers.Serializer[Any]):
                 errors.append(_error(name, error.code or "invalid", str(error.message), **params))
         errors += self._errors_of_other_names(data)
         if errors:
-            raise InvalidFieldsError(errors)
+            raise InvalidFieldsError(*errors)
         return values
 
     def _errors_of_other_names(self, data: Mapping[str, Any]) -> list[FieldError]:

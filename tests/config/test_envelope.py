@@ -375,7 +375,7 @@ def test_database_away_is_503_and_is_logged(manager, connection, error):
     body = assert_envelope(response, 503, "5030", "Service unavailable, try again")
     assert list(body) == ERROR_KEYS
     assert response["Retry-After"] == "1"
-    assert "The database is away or busy" in log.getvalue()
+    assert "The database is unavailable or busy" in log.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -173,8 +173,12 @@ def test_unknown_method_is_not_repeated(db, line_of):
 @pytest.mark.parametrize(
     ("refused", "path", "lines"),
     [
-        ("auditlog_logentry", update_path(), ["The database is away or busy", "request"]),
-        ("stripe_connections_stripeconnection", LIST, ["The database is away or busy", "request"]),
+        ("auditlog_logentry", update_path(), ["The database is unavailable or busy", "request"]),
+        (
+            "stripe_connections_stripeconnection",
+            LIST,
+            ["The database is unavailable or busy", "request"],
+        ),
     ],
 )
 def test_failure_is_an_error_with_its_trace_and_one_line(

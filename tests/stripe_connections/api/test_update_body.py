@@ -243,7 +243,7 @@ def test_body_without_length_is_empty(manager, assert_refused, length):
     response = call(manager, GOOD, CONTENT_LENGTH=length)
 
     body = assert_refused(response, 400, "4000")
-    assert body["errors"] == [{"field": None, "code": "not_json", "message": "The body is empty."}]
+    assert [(error["field"], error["code"]) for error in body["errors"]] == [(None, "not_json")]
 
 
 @pytest.mark.parametrize("body", [GOOD, padded(LIMIT)], ids=["short", "limit"])
