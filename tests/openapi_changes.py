@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from config.openapi.views import document
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "openapi"
 # What is for people, and changes nothing for a program.
@@ -264,4 +266,4 @@ def _without_words(value: Any, *, is_named: bool = False) -> Any:
 
 
 if __name__ == "__main__":
-    main(sys.stdin.read())
+    main(document().decode())

@@ -1,4 +1,4 @@
-"""The data of each response. `openapi.yaml` describes it, and the tests compare the two."""
+"""The data of each response. The OpenAPI document describes it, and the tests compare the two."""
 
 import re
 from datetime import UTC, datetime

@@ -7,19 +7,14 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError
 from django.http import HttpRequest
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.observability.requests import note_connection, request_id
-from config.openapi.schema import answer
 from config.web_chain.envelope import FieldError
-from config.web_chain.exceptions import (
-    InvalidFieldsError,
-    WebError,
-)
+from config.web_chain.exceptions import InvalidFieldsError, WebError
 from config.web_chain.parsers import json_object, query
 from stripe_connections import idempotency, queries, services
 from stripe_connections.api.responses import (
@@ -88,9 +83,9 @@ class StripeConnectionViewSet(ViewSet):
             case VerificationError():
                 name = {"api_key": "apiKey", "stripe_account_id": "stripeAccountId"}[exc.field]
                 error = FieldError(field=name, code=exc.code, message=exc.message)
-                exc = InvalidFieldsError([error])
+                exc = InvalidFieldsError(error)
             case VerificationUnavailableError():
-                exc = WebError(503, str(exc) or STRIPE_UNAVAILABLE, retry_after=RETRY_SECONDS)
+                exc = WebError(503, str(exc) or STRIPE_UNAVAILABLE, wait=RETRY_SECONDS)
             case TooManyAttemptsError():
                 exc = Throttled(exc.wait)
             case IntegrityError() if not User.objects.contains(_caller(self.request)["actor"].user):
@@ -98,15 +93,6 @@ class StripeConnectionViewSet(ViewSet):
                 exc = AuthenticationFailed()
         return super().handle_exception(exc)
 
-    @extend_schema(
-        operation_id="update_connection",
-        request=PolymorphicProxySerializer(
-            component_name="UpdateBody",
-            serializers=[UpdateConnectionSerializer, SentBackConnectionSerializer],
-            resource_type_field_name=None,
-        ),
-        responses=answer("StripeConnection"),
-    )
     def update_connection(self, request: Request, workspace_id: str) -> Response:
         """Change the given fields of a connection, and no others.
 
@@ -127,11 +113,6 @@ class StripeConnectionViewSet(ViewSet):
         )
         return Response(connection_data(connection), headers=etag(connection))
 
-    @extend_schema(
-        operation_id="create_connection",
-        request=CreateConnectionSerializer,
-        responses=answer("ConnectionDetail"),
-    )
     def create_connection(self, request: Request, workspace_id: str) -> Response:
         """Create a connection; with an `Idempotency-Key` only once, even if repeated."""
         values = CREATE.run_validation(json_object(request))
@@ -144,37 +125,28 @@ class StripeConnectionViewSet(ViewSet):
             response["Idempotent-Replayed"] = "true"
         return response
 
-    @extend_schema(operation_id="list_connections", responses=answer("ConnectionPage"))
     def list_connections(self, request: Request, workspace_id: str) -> Response:
         """A page of the workspace's connections, newest first."""
         page = {"limit": DEFAULT_PAGE} | PAGE.run_validation(query(request))
         try:
             found = queries.page_of_connections(_workspace(request), **page)
         except queries.UnknownConnectionError:
-            raise InvalidFieldsError(
-                [FieldError(field="after", code="not_found", message="No such connection.")]
-            ) from None
+            error = FieldError(field="after", code="not_found", message="No such connection.")
+            raise InvalidFieldsError(error) from None
         return Response(page_data(found))
 
-    @extend_schema(operation_id="get_connection", responses=answer("ConnectionDetail"))
     def get_connection(
         self, request: Request, workspace_id: str, connection_biz_id: str
     ) -> Response:
         """One connection, with its version in `ETag`."""
         return _shown(_found(request, connection_biz_id))
 
-    @extend_schema(operation_id="get_history", responses=answer("History"))
     def get_history(self, request: Request, workspace_id: str, connection_biz_id: str) -> Response:
         """A page of a connection's history, newest first."""
         page = {"limit": DEFAULT_PAGE} | HISTORY_PAGE.run_validation(query(request))
         connection = _found(request, connection_biz_id)
         return Response(history_data(history.page_of_history(connection, **page)))
 
-    @extend_schema(
-        operation_id="verify_connection",
-        request=VerifyConnectionSerializer,
-        responses=answer("ConnectionDetail"),
-    )
     def verify_connection(self, request: Request, workspace_id: str) -> Response:
         """Verify the stored API key with Stripe now; returns the connection with the result."""
         if not settings.STRIPE_VERIFY:
@@ -192,9 +164,8 @@ def idempotency_key(request: Request) -> str | None:
     key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not re.fullmatch(r"[ -+\--~]{1,255}", key):
         message = "Send one Idempotency-Key of 1 to 255 printable ASCII characters, no comma."
-        raise InvalidFieldsError(
-            [FieldError(field="Idempotency-Key", code="invalid", message=message)]
-        )
+        error = FieldError(field="Idempotency-Key", code="invalid", message=message)
+        raise InvalidFieldsError(error)
     return key
 
 
