@@ -114,7 +114,7 @@ def test_database_that_is_away(url, vendor):
     ended = serve(DATABASE_URL=url)
 
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"CommandError: The database ({vendor}) is away: ")
+    assert ended.stderr.startswith(f"CommandError: The database ({vendor}) is unavailable: ")
     assert ended.stderr.count("\n") == 1
     assert "hunter2" not in ended.stderr
 

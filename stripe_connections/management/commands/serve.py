@@ -14,21 +14,21 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 
-from stripe_connections.management.commands.load_demo import PEOPLE, WORKSPACES, password_of
+from stripe_connections.management.commands.load_demo import password_of
 from workspaces.tokens import issues_tokens
 
 MAX_PORT = 65_535
-# Any number will do, as long as it is the same everywhere.
+# An arbitrary number, the same in every process.
 MIGRATION_LOCK = 7_351_900
-# Addresses that stand for all of this machine's, and one that a client on it can call.
+# Addresses that mean every address of this machine, and one of them that a client can call.
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 CURL = """
 TOKEN=$(curl -s {url}/web/v1/auth/token{portal} -H 'Content-Type: application/json' \\
-  -d '{{"username": "{username}", "password": "{password}"}}' \\
+  -d '{{"username": "demo-manager", "password": "{password}"}}' \\
   | sed 's/.*"accessToken":"\\([^"]*\\)".*/\\1/')
-curl -i {url}/web/v1/workspaces/{workspace}/stripe/connections/update{portal} \\
+curl -i {url}/web/v1/workspaces/ws_demo/stripe/connections/update{portal} \\
   -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
-  -d '{{"connectionBizId": "{connection}", "connectionName": "Updated Stripe Connection"}}'
+  -d '{{"connectionBizId": "sc_abc123", "connectionName": "Updated Stripe Connection"}}'
 """
 
 
@@ -46,9 +46,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        """Check what the server needs, and replace this process by it."""
+        """Check what the server needs, and replace this process with it."""
         if options["demo"] and not settings.DEBUG:
-            raise CommandError("Demo people have passwords that are printed: --demo needs DEBUG.")
+            raise CommandError("The passwords of the demo users are printed: --demo needs DEBUG.")
         # The first process of a container ignores the signal unless something handles it.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         host, port = options["host"], _port(options["port"])
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 call_command("migrate", verbosity=0)
         except DatabaseError as error:
             raise CommandError(
-                f"The database ({connection.vendor}) is away: {_first_line(error)}"
+                f"The database ({connection.vendor}) is unavailable: {_first_line(error)}"
             ) from None
         self.check(databases=[connection.alias])
         if options["demo"]:
@@ -76,34 +76,24 @@ class Command(BaseCommand):
 
     def _introduce(self, host: str, port: int) -> None:
         url = url_of(host, port)
-        self.stdout.write(f"Stripe Connections is at {url}, for staff at {url}/admin/,")
-        self.stdout.write(f"and its API is described at {url}/docs/")
-        self.stdout.write("\nDemo people:")
+        self.stdout.write(f"Admin: {url}/admin/\nAPI: {url}/docs/\n\nDemo users:")
         call_command("load_demo", stdout=self.stdout)
         if not issues_tokens():
-            self.stdout.write("\nTokens come from your identity provider.\n")
+            self.stdout.write("\nYour identity provider issues the tokens.\n")
             return
+        header = ' -H "X-PORTAL-ACCESS-CODE: $PORTAL_ACCESS_CODE"'
+        portal = header if settings.PORTAL_ACCESS_CODE else ""
         self.stdout.write("\nPaste this into another terminal:")
-        self.stdout.write(
-            CURL.format(
-                url=url,
-                username=PEOPLE[0][0],
-                password=password_of(PEOPLE[0][0]),
-                workspace=WORKSPACES[0][0],
-                connection=WORKSPACES[0][2],
-                portal=' -H "X-PORTAL-ACCESS-CODE: $PORTAL_ACCESS_CODE"'
-                if settings.PORTAL_ACCESS_CODE
-                else "",
-            )
-        )
+        password = password_of("demo-manager")
+        self.stdout.write(CURL.format(url=url, password=password, portal=portal))
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Keep other processes that start on the same PostgreSQL waiting, so that one migrates.
+    """Hold a lock, so that of several processes that start, one at a time migrates PostgreSQL.
 
-    The lock is a transaction's, on a connection of its own: behind PgBouncer, one of a session's
-    would be left with whoever is lent that session next.
+    The lock belongs to a transaction on a separate connection: behind PgBouncer, a lock of a
+    session would pass to the next client of that session.
     """
     if connection.vendor != "postgresql":
         yield
@@ -121,12 +111,12 @@ def alone() -> Iterator[None]:
 
 
 def url_of(host: str, port: int) -> str:
-    """Where to call a server that listens on `host`: a wildcard can be listened on only."""
+    """The URL of a server that listens on `host`, which clients cannot call if it is a wildcard."""
     return f"http://{_in_url(WILDCARDS.get(host, host))}:{port}"
 
 
 def names_of(host: str) -> str:
-    """The names to answer under, as ALLOWED_HOSTS has them; Django would take local ones only."""
+    """ALLOWED_HOSTS for a server that listens on `host`; Django's default is only local names."""
     return "*" if host in WILDCARDS else f".localhost,127.0.0.1,[::1],{_in_url(host)}"
 
 
@@ -141,7 +131,7 @@ def _port(text: str) -> int:
 
 
 def _check_proxy(host: str) -> None:
-    """Raise a CommandError if clients would reach the server without a proxy in between."""
+    """Raise a CommandError if clients would reach the server without a proxy."""
     is_local = host.startswith("127.") or host in {"localhost", "::1"}
     if not (is_local or settings.DEBUG or settings.REST_FRAMEWORK["NUM_PROXIES"]):
         raise CommandError(
@@ -152,16 +142,10 @@ def _check_proxy(host: str) -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raise a CommandError where nobody could listen there: the server's own words are long."""
+    """Raise a CommandError if the address cannot be used; the server's message is long."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As the server does, or a port that was in use a minute ago looks taken.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
+        socket.create_server((host, port), family=family).close()
     except (OSError, UnicodeError) as error:
         raise CommandError(
             f"Cannot listen on {host} port {port}: {error}. Choose another one: PORT=8001 make run"
