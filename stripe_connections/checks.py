@@ -5,14 +5,14 @@ error.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.checks import ERROR, INFO, WARNING, CheckMessage, Tags, register
 from django.core.checks.security.base import SECRET_KEY_INSECURE_PREFIX
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from django.db import connection as database
@@ -32,23 +32,18 @@ MIN_DIFFERENT_CHARACTERS = 10
 SAMPLE_SIZE = 100
 SIGNING_ALGORITHMS = ("HS256", "HS384", "HS512")
 VERIFYING_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+# By the first letter of a message's number.
+LEVELS = {"E": ERROR, "W": WARNING, "I": INFO}
 
-_rate = re.compile(r"[1-9][0-9]{0,11}/(s|sec|second|m|min|minute|h|hour|d|day)").fullmatch
-
-# With a malformed address, every key would just be unverified.
-_host, _port = r"([A-Za-z0-9._-]+|\[[0-9a-f:.]+\])", "(:[1-9][0-9]{0,4})?/?"
-_any_base = re.compile(f"https?://{_host}{_port}").fullmatch
-_safe_base = re.compile(
-    rf"(https://{_host}|http://(127\.0\.0\.1|localhost|\[::1\])){_port}"
-).fullmatch
-
-# What stands after /v1/ in the path of a list: `customers`, `checkout/sessions`.
-_permission = re.compile(r"[a-z_]+(/[a-z_]+)?").fullmatch
-
+RATE = r"[1-9][0-9]{0,11}/(s|sec|second|m|min|minute|h|hour|d|day)"
 # What the Host header of a request can match.
-_allowed_host = re.compile(
-    r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE
-).fullmatch
+ALLOWED_HOST = r"(?i)\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]"
+# With a malformed address, every key would just be unverified.
+_HOST, _PORT = r"([A-Za-z0-9._-]+|\[[0-9a-f:.]+\])", "(:[1-9][0-9]{0,4})?/?"
+ANY_BASE = f"https?://{_HOST}{_PORT}"
+SAFE_BASE = rf"(https://{_HOST}|http://(127\.0\.0\.1|localhost|\[::1\])){_PORT}"
+# The path of a list after /v1/: `customers`, `checkout/sessions`.
+PERMISSION = r"[a-z_]+(/[a-z_]+)?"
 
 # What browsers send: lower case, and without a default port.
 _origin = re.compile(
@@ -64,23 +59,38 @@ FERNET_KEY = (
 
 
 @register(Tags.security)
-def check_secret_key(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E001: SECRET_KEY."""
+def check_keys(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E001: SECRET_KEY; E011: a METRICS_TOKEN that could be guessed."""
     is_set = not settings.SECRET_KEY.startswith(SECRET_KEY_INSECURE_PREFIX)
     yield from _key("E001", "SECRET_KEY", settings.SECRET_KEY if is_set else "")
+    if settings.METRICS_TOKEN:
+        yield from _key("E011", "METRICS_TOKEN", settings.METRICS_TOKEN)
 
 
 @register(Tags.security)
-def check_allowed_hosts(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E013: an entry of ALLOWED_HOSTS that no request can match."""
-    for position, host in enumerate(settings.ALLOWED_HOSTS, start=1):
-        if not _allowed_host(host):
-            text = f"Entry {position} of ALLOWED_HOSTS is not a host name."
-            hint = (
-                "Separate names by commas, without scheme, port, path or quotation marks: "
-                "connections.example.com, or .example.com for all of its subdomains."
-            )
-            yield _message(Error, "E013", text, hint)
+def check_formats(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E006, E007, E008, E012, E013 and E016: a malformed setting, or an entry of a list."""
+    hint = (
+        "Separate names by commas, without scheme, port, path or quotation marks: "
+        "connections.example.com, or .example.com for all of its subdomains."
+    )
+    yield from _malformed("E013", "ALLOWED_HOSTS", settings.ALLOWED_HOSTS, ALLOWED_HOST, hint)
+    hint = "Set it to one code, or several separated by commas. Without a portal, do not set it."
+    codes = settings.PORTAL_ACCESS_CODE.split(",") if settings.PORTAL_ACCESS_CODE else []
+    yield from _malformed("E006", "PORTAL_ACCESS_CODE", codes, r".*\S.*", hint)
+    hint = "Use a number and a period, such as 10/min. Periods are sec, min, hour and day."
+    for scope, rate in rest_settings.DEFAULT_THROTTLE_RATES.items():
+        yield from _malformed("E007", f"THROTTLE_{scope.upper()}", [rate or "1/s"], RATE, hint)
+    # With an empty prefix, any text would be a key.
+    hint = "Prefixes are letters or digits and an underscore, separated by commas: sk_,rk_"
+    prefixes = settings.STRIPE_API_KEY_PREFIXES or [""]
+    yield from _malformed("E008", "STRIPE_API_KEY_PREFIXES", prefixes, "[A-Za-z0-9]+_", hint)
+    hint = "Keys are sent to it: set it to the https address of a host, or do not set it."
+    base = ANY_BASE if settings.DEBUG else SAFE_BASE
+    yield from _malformed("E012", "STRIPE_API_BASE", [settings.STRIPE_API_BASE], base, hint)
+    hint = "Entries are lists of Stripe's API, separated by commas: customers,prices"
+    names = settings.STRIPE_REQUIRED_PERMISSIONS
+    yield from _malformed("E016", "STRIPE_REQUIRED_PERMISSIONS", names, PERMISSION, hint)
 
 
 @register(Tags.security)
@@ -95,10 +105,13 @@ def check_cors(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register()
 def check_variables(**kwargs: Any) -> Iterator[CheckMessage]:
-    """W005: an unknown variable that looks like a setting."""
+    """W004: STRIPE_VERIFY_REQUIRED alone; W005: an unknown variable that looks like a setting."""
+    if settings.STRIPE_VERIFY_REQUIRED and not settings.STRIPE_VERIFY:
+        text = "STRIPE_VERIFY_REQUIRED has no effect, because STRIPE_VERIFY is off."
+        yield _message("W004", text, "Turn STRIPE_VERIFY on or STRIPE_VERIFY_REQUIRED off.")
     for name in settings.UNKNOWN_VARIABLES:
         text = f"{name} is not a setting of this service and has no effect."
-        yield _message(Warning, "W005", text, "docs/settings.md lists all settings.")
+        yield _message("W005", text, "docs/settings.md lists all settings.")
 
 
 @register(Tags.database)
@@ -108,13 +121,12 @@ def check_demo_people(
     """E014: demo users who can log in without DEMO_PEOPLE."""
     if settings.DEMO_PEOPLE or DEFAULT_DB_ALIAS not in (databases or ()):
         return
-    names = [username for username, *_ in load_demo.PEOPLE]
     # Nothing is reported if the database is unreachable or has no tables.
     with suppress(DatabaseError):
-        for user in User.objects.filter(username__in=names, is_active=True):
+        for user in User.objects.filter(username__in=load_demo.PEOPLE, is_active=True):
             text = f"The demo user {user} can log in with a password that load_demo prints."
             hint = "Deactivate the user in the admin. To show demo data, set DEMO_PEOPLE=true."
-            yield _message(Error, "E014", text, hint)
+            yield _message("E014", text, hint)
 
 
 @register(Tags.security)
@@ -123,76 +135,62 @@ def check_fernet_keys(**kwargs: Any) -> Iterator[CheckMessage]:
     keys = settings.FERNET_KEYS
     positions: dict[bytes, int] = {}
     if not keys:
-        yield _message(Error, "E002", "FERNET_KEYS is not set.", FERNET_KEY)
+        yield _message("E002", "FERNET_KEYS is not set.", FERNET_KEY)
     for position, key in enumerate(keys, start=1):
         name = f"Key {position} of FERNET_KEYS"
         try:
             first = positions.setdefault(key_bytes(key), position)
         except ValueError:
-            yield _message(Error, "E002", f"{name} is not a Fernet key.", FERNET_KEY)
-        else:
-            if first != position:
-                hint = "Remove one of them. The base64 alphabets with +/ and -_ are equivalent."
-                yield _message(Error, "E015", f"{name} is the same as key {first}.", hint)
-            yield from _key("E002", name, key, FERNET_KEY)
+            yield _message("E002", f"{name} is not a Fernet key.", FERNET_KEY)
+            continue
+        if first != position:
+            hint = "Remove one of them. The base64 alphabets with +/ and -_ are equivalent."
+            yield _message("E015", f"{name} is the same as key {first}.", hint)
+        yield from _key("E002", name, key, FERNET_KEY)
     others = {"SECRET_KEY": settings.SECRET_KEY, "JWT_SIGNING_KEY": jwt_settings.SIGNING_KEY}
     for name, value in others.items():
         if value.translate(URL_SAFE) in {key.translate(URL_SAFE) for key in keys}:
-            yield _message(
-                Error,
-                "E003",
-                f"FERNET_KEYS contains the value of {name}.",
-                "The key that signs must not decrypt. Add a new key at the beginning of "
-                f"FERNET_KEYS, or change {name}. {FERNET_KEY}",
-            )
+            text = f"FERNET_KEYS contains the value of {name}."
+            hint = f"The key that signs must not decrypt: change {name}, or add a new Fernet key."
+            yield _message("E003", text, f"{hint} {FERNET_KEY}")
 
 
 @register(Tags.security)
 def check_tokens(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E004: the key that signs or verifies tokens; E005: the algorithm."""
+    """E004: the key that signs or verifies tokens; E005: the algorithm; E009: the user's field."""
     issues = issues_tokens()
     algorithms = SIGNING_ALGORITHMS if issues else VERIFYING_ALGORITHMS
     if jwt_settings.ALGORITHM not in algorithms:
-        yield _message(
-            Error,
-            "E005",
-            f"JWT_ALGORITHM must be one of {', '.join(algorithms)}.",
+        text = f"JWT_ALGORITHM must be one of {', '.join(algorithms)}."
+        hint = (
             "With JWT_VERIFYING_KEY or JWT_JWK_URL, an identity provider issues the tokens. "
-            "Otherwise, this service signs them with JWT_SIGNING_KEY.",
+            "Otherwise, this service signs them with JWT_SIGNING_KEY."
         )
+        yield _message("E005", text, hint)
     elif issues:
         yield from _key("E004", "JWT_SIGNING_KEY", jwt_settings.SIGNING_KEY)
     else:
         yield from _check_identity_provider()
+    unique = [field.name for field in User._meta.fields if field.unique]
+    if jwt_settings.USER_ID_FIELD not in unique:
+        text = f"JWT_USER_ID_FIELD must be one of {', '.join(unique)}."
+        yield _message("E009", text, "A token must identify exactly one user.")
 
 
 def _check_identity_provider() -> Iterator[CheckMessage]:
     if url := jwt_settings.JWK_URL:
-        if not re.match(r"https?://[^/]", url):
-            hint = "Set it to the HTTPS address of the identity provider's key set."
-            yield _message(Error, "E004", "JWT_JWK_URL is not an HTTP address.", hint)
+        hint = "Set it to the HTTPS address of the identity provider's key set."
+        yield from _malformed("E004", "JWT_JWK_URL", [url], r"https?://[^/].*", hint)
     else:
         try:
             load_pem_public_key(jwt_settings.VERIFYING_KEY.encode())
         except ValueError:
+            text = "JWT_VERIFYING_KEY is not a public key in PEM format."
             hint = "Set it to the identity provider's public key, from -----BEGIN to -----END."
-            yield _message(
-                Error, "E004", "JWT_VERIFYING_KEY is not a public key in PEM format.", hint
-            )
+            yield _message("E004", text, hint)
     if not (jwt_settings.AUDIENCE and jwt_settings.ISSUER):
         hint = "A token that the identity provider issued for another service is accepted here."
-        yield _message(Warning, "W002", "JWT_AUDIENCE or JWT_ISSUER is not set.", hint)
-
-
-@register(Tags.security)
-def check_portal_access_code(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E006: a PORTAL_ACCESS_CODE with an empty entry."""
-    code = settings.PORTAL_ACCESS_CODE
-    if code and not all(part.strip() for part in code.split(",")):
-        hint = (
-            "Set it to one code, or several separated by commas. Without a portal, do not set it."
-        )
-        yield _message(Error, "E006", "PORTAL_ACCESS_CODE has an empty entry.", hint)
+        yield _message("W002", "JWT_AUDIENCE or JWT_ISSUER is not set.", hint)
 
 
 @register(Tags.security, deploy=True)
@@ -200,61 +198,7 @@ def check_portal_is_on(**kwargs: Any) -> Iterator[CheckMessage]:
     """W001: no PORTAL_ACCESS_CODE."""
     if not settings.PORTAL_ACCESS_CODE:
         text = "PORTAL_ACCESS_CODE is not set: requests that bypass the portal are accepted."
-        yield _message(Warning, "W001", text, RANDOM_KEY)
-
-
-@register(Tags.security)
-def check_metrics_token(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E011: a METRICS_TOKEN that could be guessed."""
-    if settings.METRICS_TOKEN:
-        yield from _key("E011", "METRICS_TOKEN", settings.METRICS_TOKEN)
-
-
-@register()
-def check_throttle_rates(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E007: a malformed rate."""
-    hint = "Use a number and a period, such as 10/min. Periods are sec, min, hour and day."
-    for scope, rate in rest_settings.DEFAULT_THROTTLE_RATES.items():
-        if rate and not _rate(str(rate)):
-            yield _message(Error, "E007", f"THROTTLE_{scope.upper()} is not a rate.", hint)
-
-
-@register(Tags.security)
-def check_api_key_prefixes(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E008: a malformed prefix. With an empty one, any text would be a key."""
-    prefixes = settings.STRIPE_API_KEY_PREFIXES
-    if not (prefixes and all(re.fullmatch(r"[A-Za-z0-9]+_", prefix) for prefix in prefixes)):
-        text = "STRIPE_API_KEY_PREFIXES has a malformed prefix."
-        hint = "Prefixes are letters or digits and an underscore, separated by commas: sk_,rk_"
-        yield _message(Error, "E008", text, hint)
-
-
-@register(Tags.security)
-def check_stripe(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E012: STRIPE_API_BASE; E016: STRIPE_REQUIRED_PERMISSIONS; W004: STRIPE_VERIFY_REQUIRED."""
-    is_address = _any_base if settings.DEBUG else _safe_base
-    if not is_address(settings.STRIPE_API_BASE):
-        text = "STRIPE_API_BASE is not the https address of a host."
-        hint = "Keys are sent to it. If it is not set, it is https://api.stripe.com."
-        yield _message(Error, "E012", text, hint)
-    if not all(map(_permission, settings.STRIPE_REQUIRED_PERMISSIONS)):
-        text = "STRIPE_REQUIRED_PERMISSIONS has a malformed entry."
-        hint = "Entries are lists of Stripe's API, separated by commas: customers,prices"
-        yield _message(Error, "E016", text, hint)
-    if settings.STRIPE_VERIFY_REQUIRED and not settings.STRIPE_VERIFY:
-        text = "STRIPE_VERIFY_REQUIRED has no effect, because STRIPE_VERIFY is off."
-        yield _message(
-            Warning, "W004", text, "Turn STRIPE_VERIFY on or STRIPE_VERIFY_REQUIRED off."
-        )
-
-
-@register(Tags.security)
-def check_user_id_field(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E009: a JWT_USER_ID_FIELD that does not identify one user."""
-    unique = [field.name for field in User._meta.fields if field.unique]
-    if jwt_settings.USER_ID_FIELD not in unique:
-        text = f"JWT_USER_ID_FIELD must be one of {', '.join(unique)}."
-        yield _message(Error, "E009", text, "A token must identify exactly one user.")
+        yield _message("W001", text, RANDOM_KEY)
 
 
 @register(Tags.database)
@@ -280,23 +224,34 @@ def check_stored_secrets(
     if broken:
         # A single damaged row must not prevent the start.
         is_all = broken + census.secrets["empty"] == census.secrets.total()
-        kind, number, words = (Error, "E010", "any") if is_all else (Warning, "W003", "all")
+        number, words = ("E010", "any") if is_all else ("W003", "all")
         text = f"FERNET_KEYS cannot decrypt {words} of the stored secrets {figures}."
         hint = "Check that these keys encrypted them. census_secrets counts all secrets."
-        yield _message(kind, number, text, hint)
+        yield _message(number, text, hint)
     if census.retired_in_use:
         text = f"A retired key is still needed {figures}."
         hint = "rotate_secrets --apply encrypts every secret under the first key."
-        yield _message(Info, "I001", text, hint)
+        yield _message("I001", text, hint)
 
 
 def _key(number: str, name: str, key: str, hint: str = RANDOM_KEY) -> Iterator[CheckMessage]:
     """A key that is missing or easy to guess."""
     if not key:
-        yield _message(Error, number, f"{name} is not set.", hint)
+        yield _message(number, f"{name} is not set.", hint)
     elif len(key) < MIN_KEY_LENGTH or len(set(key)) < MIN_DIFFERENT_CHARACTERS:
-        yield _message(Warning if settings.DEBUG else Error, number, f"{name} is weak.", hint)
+        yield _message(number, f"{name} is weak.", hint, WARNING if settings.DEBUG else ERROR)
 
 
-def _message(kind: Callable[..., CheckMessage], number: str, text: str, hint: str) -> CheckMessage:
-    return kind(text, hint=hint, id=f"stripe_connections.{number}")
+def _malformed(
+    number: str, name: str, entries: Collection[str], pattern: str, hint: str
+) -> Iterator[CheckMessage]:
+    """The entries of a setting that do not match; their text could contain a secret."""
+    for position, entry in enumerate(entries, start=1):
+        if not re.fullmatch(pattern, entry):
+            place = f", entry {position}," if len(entries) > 1 else ""
+            yield _message(number, f"{name}{place} is malformed.", hint)
+
+
+def _message(number: str, text: str, hint: str, level: int | None = None) -> CheckMessage:
+    level = level or LEVELS[number[0]]
+    return CheckMessage(level, text, hint=hint, id=f"stripe_connections.{number}")
