@@ -3,7 +3,6 @@
 An existing file is not changed, because its keys encrypt the secrets in the database.
 """
 
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -21,19 +20,18 @@ FERNET_KEYS={fernet_key}
 
 
 def write(path: Path) -> None:
-    """Create `path`, readable by its owner only, unless it is there."""
+    """Create `path`, readable by its owner only, unless it exists."""
     text = TEMPLATE.format(
         secret_key=secrets.token_urlsafe(50),
         jwt_signing_key=secrets.token_urlsafe(50),
         fernet_key=Fernet.generate_key().decode(),
     )
     try:
-        # Created with this mode: a later chmod would leave it readable for a moment.
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600)
+        # Before the keys are in it, so that they are never readable for others.
+        path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
         return
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+    path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
-ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+ON, OFF = ("TRUE", "YES", "ON", "1"), ("FALSE", "NO", "OFF", "0")
 DATABASE_ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 # Kubernetes sets the addresses of its services, such as STRIPE_CONNECTIONS_SERVICE_HOST.
 _is_setting = re.compile(
@@ -82,10 +82,7 @@ class Environment(environ.FileAwareEnv):
 
     def switch(self, name: str, *, default: bool) -> bool:
         """On or off; django-environ would read a typing error as off."""
-        value: str = (self.str(name, "") or str(default)).lower()
-        if value not in ON + OFF:
-            raise ImproperlyConfigured(f"{name} must be true or false.")
-        return value in ON
+        return self.choice(name, str(default), ON + OFF) in ON
 
     def unknown_names(self) -> list[str]:
         """The variables that are set, look like settings of this service, and were never read."""

@@ -6,7 +6,7 @@ checks the address with `is_public_address`.
 
 import re
 import unicodedata
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 import idna
 from django.core.exceptions import ValidationError
@@ -17,41 +17,31 @@ MAX_PORT = 65535
 # (https://www.iana.org/assignments/iana-ipv4-special-registry) and, for multicast, RFC 5771.
 # Not `ipaddress.is_global`, whose answers change with the version of Python. Azure:
 # https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
-NON_PUBLIC_IPV4 = tuple(
-    map(
-        IPv4Network,
-        (
-            "0.0.0.0/8",  # this network, RFC 791
-            "10.0.0.0/8",  # private, RFC 1918
-            "100.64.0.0/10",  # shared address space, RFC 6598
-            "127.0.0.0/8",  # loopback, RFC 1122
-            "168.63.129.16/32",  # Azure serves its hosts there
-            "169.254.0.0/16",  # link local, RFC 3927; clouds serve credentials there
-            "172.16.0.0/12",  # private, RFC 1918
-            "192.0.0.0/24",  # IETF protocol assignments, RFC 6890
-            "192.0.2.0/24",  # documentation, RFC 5737
-            "192.88.99.0/24",  # deprecated 6to4 relay anycast, RFC 7526
-            "192.168.0.0/16",  # private, RFC 1918
-            "198.18.0.0/15",  # benchmarking, RFC 2544
-            "198.51.100.0/24",  # documentation, RFC 5737
-            "203.0.113.0/24",  # documentation, RFC 5737
-            "224.0.0.0/4",  # multicast
-            "240.0.0.0/4",  # reserved, RFC 1112, and limited broadcast
-        ),
-    )
+NON_PUBLIC_IPV4 = (
+    "0.0.0.0/8",  # this network, RFC 791
+    "10.0.0.0/8",  # private, RFC 1918
+    "100.64.0.0/10",  # shared address space, RFC 6598
+    "127.0.0.0/8",  # loopback, RFC 1122
+    "168.63.129.16/32",  # Azure serves its hosts there
+    "169.254.0.0/16",  # link local, RFC 3927; clouds serve credentials there
+    "172.16.0.0/12",  # private, RFC 1918
+    "192.0.0.0/24",  # IETF protocol assignments, RFC 6890
+    "192.0.2.0/24",  # documentation, RFC 5737
+    "192.88.99.0/24",  # deprecated 6to4 relay anycast, RFC 7526
+    "192.168.0.0/16",  # private, RFC 1918
+    "198.18.0.0/15",  # benchmarking, RFC 2544
+    "198.51.100.0/24",  # documentation, RFC 5737
+    "203.0.113.0/24",  # documentation, RFC 5737
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, RFC 1112, and limited broadcast
 )
-# All of IPv6 outside 2000::/3 is not global unicast (RFC 4291, section 2.4); of what is inside:
+# All of IPv6 outside 2000::/3 is not global unicast (RFC 4291, section 2.4); inside it, these:
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 GLOBAL_UNICAST_IPV6 = IPv6Network("2000::/3")
-NON_PUBLIC_IPV6 = tuple(
-    map(
-        IPv6Network,
-        (
-            "2001::/23",  # IETF protocol assignments, RFC 2928; Teredo is 2001::/32
-            "2001:db8::/32",  # documentation, RFC 3849
-            "3fff::/20",  # documentation, RFC 9637
-        ),
-    )
+NON_PUBLIC_IPV6 = (
+    "2001::/23",  # IETF protocol assignments, RFC 2928; Teredo is 2001::/32
+    "2001:db8::/32",  # documentation, RFC 3849
+    "3fff::/20",  # documentation, RFC 9637
 )
 # Names that never leave the machine or the network: RFC 6761, 6762 (and its appendix G), 7686,
 # 8375 and 9476, ICANN's reservation of .internal, and what Kubernetes and Linux distributions use.
@@ -73,6 +63,7 @@ NON_PUBLIC_SUFFIXES = (
     ".onion",
 )
 
+_networks = [ip_network(text) for text in NON_PUBLIC_IPV4 + NON_PUBLIC_IPV6]
 _url = re.compile(r"(?ai:https)://(?P<authority>[^/?]*)(?P<rest>.*)", re.DOTALL)
 _authority = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>[0-9]{1,5}))?")
 # RFC 1035, section 2.3.1, with the digits of RFC 1123, section 2.1.
@@ -118,16 +109,15 @@ def is_public_address(address: IPv4Address | IPv6Address) -> bool:
     An IPv4 address inside IPv4-mapped (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056) IPv6
     decides for it.
     """
-    if isinstance(address, IPv4Address):
-        return not any(address in network for network in NON_PUBLIC_IPV4)
     number = int(address)
-    if number >> 32 in (0xFFFF, 0x64FF9B << 64):
-        return is_public_address(IPv4Address(number & 0xFFFFFFFF))
-    if number >> 112 == 0x2002:
-        return is_public_address(IPv4Address(number >> 80 & 0xFFFFFFFF))
-    return address in GLOBAL_UNICAST_IPV6 and not any(
-        address in network for network in NON_PUBLIC_IPV6
-    )
+    if isinstance(address, IPv6Address):
+        if number >> 32 in (0xFFFF, 0x64FF9B << 64):
+            return is_public_address(IPv4Address(number & 0xFFFFFFFF))
+        if number >> 112 == 0x2002:
+            return is_public_address(IPv4Address(number >> 80 & 0xFFFFFFFF))
+        if address not in GLOBAL_UNICAST_IPV6:
+            return False
+    return not any(address in network for network in _networks)
 
 
 def _is_public_host(host: str) -> bool:

@@ -158,7 +158,7 @@ def test_switch_is_on_or_off(value, is_on, default):
 
 @pytest.mark.parametrize("value", ["ture", "2", " ", "enabled"])
 def test_switch_that_is_neither_is_refused_by_name(value):
-    with pytest.raises(ImproperlyConfigured, match="NAME must be true or false"):
+    with pytest.raises(ImproperlyConfigured, match="NAME must be one of TRUE, YES"):
         given(NAME=value).switch("NAME", default=False)
 
 
