@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -17,7 +17,7 @@ from rest_framework_simplejwt.tokens import Token
 
 from config.web_chain.parsers import find_bad_character
 from workspaces import business_ids
-from workspaces.models import Membership, Tenant, Workspace
+from workspaces.models import Tenant, Workspace
 from workspaces.tokens import AccessToken
 
 BEARER_PARTS = 2
@@ -25,7 +25,7 @@ _workspace_id = business_ids.pattern("ws").fullmatch
 # One statement for everything about the caller. The ORM would take four round trips, or spend more
 # time building the join than the database needs to execute it.
 CALLER = """
-SELECT m.id, m.role, u.id, u.password, u.username, w.id, w.biz_id, t.id, t.biz_id
+SELECT m.role, u.id, u.password, u.username, w.id, w.biz_id, t.id, t.biz_id
 FROM workspaces_membership m
 JOIN auth_user u ON u.id = m.user_id
 JOIN workspaces_workspace w ON w.id = m.workspace_id
@@ -34,15 +34,23 @@ WHERE u.{column} = %s AND u.is_active AND w.biz_id = %s AND w.is_active
 """
 
 
+class Caller(NamedTuple):
+    """An active user, an active workspace, and the user's role in it."""
+
+    user: User
+    workspace: Workspace
+    role: str
+
+
 class JWTAuthentication(BaseAuthentication):
     """`Authorization: Bearer <jwt>`.
 
-    `request.auth` is the caller's membership in the workspace of the path, or None if there is none
+    `request.auth` is the Caller in the workspace of the path, or None if the user is not a member
     or the workspace is inactive. Every fault of the token or its user leads to the same 401.
     """
 
-    def authenticate(self, request: Request) -> tuple[User, Membership | None] | None:
-        """The user and the membership; None if no bearer token was sent."""
+    def authenticate(self, request: Request) -> tuple[User, Caller | None] | None:
+        """The user and the caller; None if no bearer token was sent."""
         # `request.headers` would copy all headers. WSGI decodes them as Latin-1 (PEP 3333).
         parts = request.META.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace").split()
         if not parts or parts[0].lower() != b"bearer":
@@ -52,16 +60,13 @@ class JWTAuthentication(BaseAuthentication):
         try:
             token = AccessToken(parts[1])
             workspace_id = request.parser_context["kwargs"].get("workspace_id", "")
-            membership = (
-                find_membership(user_id(token), workspace_id)
-                if _workspace_id(workspace_id)
-                else None
-            )
-            user = membership.user if membership else load_user(token)
+            is_valid = _workspace_id(workspace_id)
+            caller = find_caller(user_id(token), workspace_id) if is_valid else None
+            user = caller.user if caller else load_user(token)
             token.verify_password_unchanged(user)
         except TokenError:
             raise AuthenticationFailed from None
-        return user, membership
+        return user, caller
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -76,20 +81,20 @@ def load_user(token: Token) -> User:
     return user
 
 
-def find_membership(user_id: Any, workspace_id: str) -> Membership | None:
-    """The membership of an active user in an active workspace, with both and the tenant."""
+def find_caller(user_id: Any, workspace_id: str) -> Caller | None:
+    """The active user as a member of the active workspace, which has its tenant."""
     column = cast("Field[Any, Any]", User._meta.get_field(api_settings.USER_ID_FIELD)).column
     with connection.cursor() as cursor:
         cursor.execute(CALLER.format(column=column), [user_id, workspace_id])
         row = cursor.fetchone()
     if row is None:
         return None
+    role, *values = row
     alias = connection.alias
-    membership = Membership.from_db(alias, ("id", "role"), row[:2])
-    membership.user = User.from_db(alias, ("id", "password", "username"), row[2:5])
-    membership.workspace = Workspace.from_db(alias, ("id", "biz_id"), row[5:7])
-    membership.workspace.tenant = Tenant.from_db(alias, ("id", "biz_id"), row[7:])
-    return membership
+    user = User.from_db(alias, ("id", "password", "username"), values[:3])
+    workspace = Workspace.from_db(alias, ("id", "biz_id"), values[3:5])
+    workspace.tenant = Tenant.from_db(alias, ("id", "biz_id"), values[5:])
+    return Caller(user, workspace, role)
 
 
 def user_id(token: Token) -> Any:

@@ -1,11 +1,12 @@
 """Permission classes for the workspace in the path."""
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from workspaces.models import MANAGE, READ, ROLE_PERMISSIONS, Membership
+from workspaces.authentication import Caller
+from workspaces.models import MANAGE, READ, ROLE_PERMISSIONS
 
 
 class HasWorkspacePermission(BasePermission):
@@ -18,10 +19,8 @@ class HasWorkspacePermission(BasePermission):
     permission: str
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        membership = request.auth
-        if not isinstance(membership, Membership):
-            return False
-        return self.permission in ROLE_PERMISSIONS[membership.role]
+        caller = cast("Caller | None", request.auth)
+        return caller is not None and self.permission in ROLE_PERMISSIONS[caller.role]
 
 
 class CanReadWorkspace(HasWorkspacePermission):

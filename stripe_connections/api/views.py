@@ -40,7 +40,8 @@ from stripe_connections.stripe_api.verification import (
     VerificationError,
     VerificationUnavailableError,
 )
-from workspaces.models import Membership, Workspace
+from workspaces.authentication import Caller
+from workspaces.models import Workspace
 from workspaces.permissions import CanManageWorkspace
 from workspaces.throttles import WorkspaceThrottle
 
@@ -171,13 +172,15 @@ def idempotency_key(request: Request) -> str | None:
 
 def _caller(request: Request) -> dict[str, Any]:
     """The arguments of every service about the caller: `workspace` and `actor`."""
-    membership = cast("Membership", request.auth)
-    actor = Actor(membership.user, Source.API, request_id.get())
-    return {"workspace": membership.workspace, "actor": actor}
+    caller = cast("Caller", request.auth)
+    return {
+        "workspace": caller.workspace,
+        "actor": Actor(caller.user, Source.API, request_id.get()),
+    }
 
 
 def _workspace(request: Request) -> Workspace:
-    return cast("Membership", request.auth).workspace
+    return cast("Caller", request.auth).workspace
 
 
 def _found(request: Request, biz_id: str) -> StripeConnection:

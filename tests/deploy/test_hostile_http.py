@@ -131,6 +131,29 @@ def test_pipelined_requests_are_answered_in_order(chain):
     assert names == [f"Pipelined {number}" for number in range(5)]
 
 
+def test_two_idempotency_keys_never_create_twice(chain):
+    """Nginx before 1.23 passes the first line on; later versions join the lines, which is 400."""
+    body = json.dumps({"connectionName": "Created with two keys"})
+    request = head(
+        f"Authorization: Bearer {chain.token}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Idempotency-Key: one",
+        "Idempotency-Key: two",
+        CLOSE,
+        first="POST /web/v1/workspaces/ws_demo/stripe/connections/create HTTP/1.1",
+    )
+
+    answers = [chain.raw(request + b"\r\n" + body.encode()) for _ in range(2)]
+
+    [(stored,)] = chain.rows(
+        "SELECT count(*) FROM stripe_connections_stripeconnection"
+        " WHERE connection_name = 'Created with two keys'"
+    )
+    assert [answer.split()[1] for answer in answers] == [b"200" if stored else b"400"] * 2
+    assert stored in {0, 1}
+
+
 def test_second_request_inside_a_body_is_part_of_the_body(chain):
     """Nobody smuggles a request past Nginx: service and proxy agree on where a body ends."""
     hidden = head("Content-Length: 0", first="POST /web/v1/hidden HTTP/1.1") + b"\r\n"
