@@ -13,7 +13,6 @@ Examples:
 import gc
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.pipeline import HELD
 from stripe_connections.bulk.report import Report
-from stripe_connections.bulk.rotation import reencrypt_connections
+from stripe_connections.bulk.rotation import reencrypt
 from stripe_connections.models import StripeConnection
 
 # Seconds to wait before rows that another transaction has locked are tried again.
@@ -55,12 +54,21 @@ class Command(command.BulkCommand):
         connections = selection.selected(options).alias(share=F("pk") % count + 1)
         connections = connections.filter(share=number)
         windows = selection.batches(connections, options, report, size * STRIDE)
-        held = _reencrypt(_strided(windows, size), report, actor, options)
+
+        def rotate(windows: Iterable[Sequence[int]]) -> list[int]:
+            """Returns the rows that another transaction has locked."""
+            return [
+                pk
+                for pks in _strided(windows, size)
+                for pk in reencrypt(pks, report, actor, is_dry_run=not options["apply"])
+            ]
+
+        held = rotate(windows)
         for pause in PAUSES:
             if held:
                 time.sleep(pause)
-                held = _reencrypt(_sliced(held, size), report, actor, options)
-        for pks in _sliced(held, size):
+                held = rotate([held])
+        for pks in _strided([held], size):
             # Rows that were deleted in the meantime are not reported.
             found = StripeConnection.objects.filter(pk__in=pks)
             for biz_id in found.values_list("biz_id", flat=True):
@@ -74,30 +82,7 @@ def _share(text: str) -> tuple[int, int]:
     return number, count
 
 
-def _strided(windows: Iterable[list[int]], size: int) -> Iterator[Sequence[int]]:
+def _strided(windows: Iterable[Sequence[int]], size: int) -> Iterator[Sequence[int]]:
     for window in windows:
         stride = -(-len(window) // size)
         yield from (window[start::stride] for start in range(stride))
-
-
-def _sliced(pks: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (pks[start : start + size] for start in range(0, len(pks), size))
-
-
-def _reencrypt(
-    batches: Iterable[Sequence[int]], report: Report, actor: Actor, options: dict[str, Any]
-) -> Sequence[int]:
-    """Encrypt batch by batch, and report; returns the primary keys of locked rows."""
-    # A primary key takes 8 bytes here.
-    held = array("q")
-    for pks in batches:
-        result = reencrypt_connections(pks, actor=actor, is_dry_run=not options["apply"])
-        held.extend(result.held)
-        changed = [pk for pk in result.changed if pk not in result.unreadable]
-        report.counts["changed"] += len(changed)
-        report.counts["unchanged"] += len(result.unchanged)
-        for secrets in result.unreadable.values():
-            fields = ", ".join(name for _, name in secrets)
-            report.fail(secrets[0][0], f"No key of FERNET_KEYS can decrypt in this row: {fields}.")
-        report.advance(len(changed) + len(result.unchanged) + len(result.unreadable))
-    return held

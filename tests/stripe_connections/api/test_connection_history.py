@@ -9,10 +9,10 @@ from hypothesis.extra.django import TestCase
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import Status, StripeConnection
 from tests.conftest import ApiClient, connections_path, random_api_key, set_columns
 from tests.stripe_connections.api.test_update_properties import bounded
+from tests.stripe_connections.bulk.conftest import run
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 NAMES = ["number", "at", "action", "actor", "source", "requestId", "version", "changes"]
@@ -226,7 +226,7 @@ def test_other_methods_are_refused(manager, assert_refused, method):
 def test_reencryption_of_a_batch_is_not_told(manager, connection, settings):
     """It changed nothing that anybody sees."""
     settings.FERNET_KEYS = settings.FERNET_KEYS[::-1]
-    reencrypt_connections([connection.pk], actor=Actor(None, Source.COMMAND))
+    run("rotate_secrets", "--apply")
 
     assert LogEntry.objects.count() == 1
     assert page(history(manager)) == ([], None)

@@ -1,19 +1,20 @@
 """Rotation: everything under the first key, nothing lost, nothing that is fine touched."""
 
+import io
 import json
 import threading
 
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
+from django.core.management import call_command
 from django.db import connection as database
 from django.db import connections
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from stripe_connections.secrets.keyring import Keyring, keyring, secret_context
+from stripe_connections.secrets.keyring import keyring, secret_context
 from tests.conftest import plain, random_api_key, set_columns
 from tests.stripe_connections.bulk.conftest import Holder, run
 
@@ -198,22 +199,8 @@ def test_impossible_share_is_refused(three, share, new_key):
     assert not LogEntry.objects.exists()
 
 
-@pytest.mark.only_on("sqlite", reason="PostgreSQL locks the row instead")
-def test_row_changed_meanwhile_is_not_overwritten(connection, stored, new_key, monkeypatch):
-    reencrypted = Keyring.reencrypted
-
-    def change_and_reencrypt(*arguments):
-        damage(connection, b"changed by somebody")
-        return reencrypted(*arguments)
-
-    monkeypatch.setattr(Keyring, "reencrypted", change_and_reencrypt)
-
-    assert reencrypt_connections([connection.pk], actor=ACTOR).held == [connection.pk]
-    assert stored(connection)["api_key"] == b"changed by somebody"
-
-
 def heap_only_updates():
-    """So many rows of ours got their new version on the same page, and no index entry."""
+    """The number of updates of connections that needed no index entry."""
     with database.cursor() as cursor:
         cursor.execute(
             "SELECT pg_stat_get_xact_tuples_hot_updated(%s::regclass)",
@@ -226,23 +213,17 @@ def heap_only_updates():
 def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key):
     before = heap_only_updates()
 
-    rotated = reencrypt_connections(sixty[::10], actor=ACTOR).changed
+    ids = StripeConnection.objects.filter(pk__in=sixty[::10]).values_list("biz_id", flat=True)
 
-    assert heap_only_updates() - before == len(rotated) == 6
+    result = run("rotate_secrets", "--apply", "--ids", "-", stdin="\n".join(ids))
+
+    assert result.counts == (6, 0, 0, 0)
+    assert heap_only_updates() - before == 6
 
 
 @pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
 class TestHeldRows:
-    def test_held_row_is_left_and_told(self, three, stored, new_key):
-        before = stored(three[0])
-        with Holder(three[0]):
-            result = reencrypt_connections([c.pk for c in three], actor=ACTOR)
-
-        assert result.held == [three[0].pk]
-        assert result.changed == [three[1].pk, three[2].pk]
-        assert stored(three[0]) == before
-
     def test_row_that_was_held_is_tried_again(self, three, stored, new_key, monkeypatch):
         holder = Holder(three[0])
         monkeypatch.setattr("time.sleep", lambda _: holder.release())
@@ -254,18 +235,22 @@ class TestHeldRows:
 
     def test_row_held_all_the_time_has_failed(self, three, stored, new_key, monkeypatch):
         monkeypatch.setattr("time.sleep", lambda _: None)
+        before = stored(three[0])
         with Holder(three[0]):
             result = run("rotate_secrets", "--apply")
 
         assert (result.code, result.counts) == (1, (2, 0, 0, 1))
-        assert positions(stored(three[0])) == [1, 1]
+        assert stored(three[0]) == before
+        assert [positions(stored(row)) for row in three[1:]] == [[0, 0], [0, 0]]
+
+    def test_dry_run_locks_nothing(self, three, new_key):
+        with Holder(three[0]):
+            assert run("rotate_secrets").counts == (3, 0, 0, 0)
 
     def test_two_rotations_at_once_share_the_work(self, sixty, new_key):
-        results = []
-
         def rotate():
-            batches = [sixty[start : start + 5] for start in range(0, 60, 5)]
-            results.extend(reencrypt_connections(pks, actor=ACTOR) for pks in batches)
+            out = io.StringIO()
+            call_command("rotate_secrets", "--apply", "--batch-size", "5", stdout=out, stderr=out)
             connections.close_all()
 
         threads = [threading.Thread(target=rotate) for _ in range(2)]
@@ -273,7 +258,8 @@ class TestHeldRows:
             thread.start()
         for thread in threads:
             thread.join()
-        changed = [pk for result in results for pk in result.changed]
+        entries = LogEntry.objects.all()
+        changed = [pk for entry in entries for pk in entry.additional_data["object_ids"]]
 
         assert sorted(changed) == sixty
 

@@ -7,10 +7,10 @@ from django.utils import timezone
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
-from stripe_connections.bulk.rotation import reencrypt_connections
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Reply
 from tests.conftest import plain, random_api_key
+from tests.stripe_connections.bulk.conftest import run
 
 ACTOR = Actor(None, Source.COMMAND, "request-1")
 STORED, OTHER = "acct_1234567890", "acct_other"
@@ -103,19 +103,19 @@ def reencrypt_one(connection):
 
 
 def reencrypt_many(connection):
-    reencrypt_connections([connection.pk], actor=ACTOR)
+    run("rotate_secrets", "--apply")
 
 
 @pytest.fixture(params=[reencrypt_one, reencrypt_many])
 def reencrypt(request, settings):
     """Each way of re-encryption, after a new key has come in front of the ring."""
 
-    def run(connection):
+    def reencrypted(connection):
         settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
         request.param(connection)
         return read(connection)
 
-    return run
+    return reencrypted
 
 
 def test_reencryption_keeps_the_outcome(said, reencrypt):
