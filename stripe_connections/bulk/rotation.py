@@ -17,10 +17,14 @@ from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
-from stripe_connections.secrets.fields import Secret
 from stripe_connections.secrets.keyring import keyring, secret_context
 from stripe_connections.undo import replaced
 
+READ_ON_POSTGRESQL = """
+    SELECT id, workspace_id, biz_id, api_key, webhook_secret
+    FROM stripe_connections_stripeconnection
+    WHERE id = ANY(%b::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+"""
 WRITE_ON_POSTGRESQL = """
     UPDATE stripe_connections_stripeconnection AS c SET
         api_key = COALESCE(n.api_key, c.api_key),
@@ -41,7 +45,7 @@ WRITE_ON_SQLITE = """
     WHERE id = %s
 """
 
-# Primary key, workspace, business ID and secrets.
+# Primary key, workspace, business ID and ciphertexts.
 Row = tuple[Any, ...]
 # By primary key, the names of the secrets that no key can decrypt.
 Unreadable = defaultdict[int, list[str]]
@@ -57,13 +61,9 @@ def reencrypt(pks: Sequence[int], report: Report, actor: Actor, *, is_dry_run: b
     All in one transaction, with one audit record, and reported afterwards. Returns the rows that
     another transaction has locked; they are not reported. A dry run locks nothing.
     """
-    found = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
     unreadable: Unreadable = defaultdict(list)
     with nullcontext() if is_dry_run else transaction.atomic():
-        if not is_dry_run:
-            # SQLite locks the whole database when the transaction begins.
-            found = found.select_for_update(skip_locked=True, no_key=True)
-        rows = list(found.values_list("pk", "workspace_id", "biz_id", *SECRET_FIELDS))
+        rows = _read(pks, is_locked=not is_dry_run)
         changed = _reencrypted(rows, unreadable, actor, is_dry_run=is_dry_run)
     for pk, _, biz_id, *_ in rows:
         if names := ", ".join(unreadable[pk]):
@@ -72,6 +72,15 @@ def reencrypt(pks: Sequence[int], report: Report, actor: Actor, *, is_dry_run: b
             report.row("changed" if pk in changed else "unchanged", biz_id)
     report.advance(len(rows))
     return {*pks}.difference(pk for pk, *_ in rows)
+
+
+def _read(pks: Sequence[int], *, is_locked: bool) -> list[Row]:
+    # SQLite locks the whole database when the transaction begins.
+    if is_locked and connection.vendor == "postgresql":
+        return _execute(READ_ON_POSTGRESQL, [list(pks)]).fetchall()
+    found = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
+    rows = found.values_list("pk", "workspace_id", "biz_id", *SECRET_FIELDS)
+    return [(*row[:3], *(secret and secret.ciphertext for secret in row[3:])) for row in rows]
 
 
 def _reencrypted(
@@ -93,33 +102,38 @@ def _reencrypted(
 
 
 def _renewed(
-    unreadable: Unreadable, pk: int, workspace_id: int, biz_id: str, *secrets: Secret | None
+    unreadable: Unreadable, pk: int, workspace_id: int, biz_id: str, *stored: bytes | None
 ) -> tuple[bytes | str | None, ...]:
     """Ciphertext and fingerprint of each secret, or None to keep both."""
     ring = keyring()
     new: tuple[bytes | str | None, ...] = ()
-    for secret in secrets:
+    for name, ciphertext in zip(SECRET_FIELDS, stored, strict=True):
         pair = None
-        if secret:
-            context = secret_context(workspace_id, biz_id, secret.name)
+        if ciphertext is not None:
+            context = secret_context(workspace_id, biz_id, name)
             try:
-                pair = ring.reencrypted(secret.ciphertext, context)
+                pair = ring.reencrypted(ciphertext, context)
             except InvalidToken:
-                unreadable[pk].append(secret.name)
+                unreadable[pk].append(name)
         new += pair or (None, None)
     return new
 
 
 def _write(rows: Sequence[tuple[Any, ...]]) -> None:
     """Write locked rows: the new values, and the primary key."""
-    if not rows:
-        return
     if connection.vendor != "postgresql":
         with connection.cursor() as cursor:
             cursor.executemany(WRITE_ON_SQLITE, rows)
-        return
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    elif rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        _execute(WRITE_ON_POSTGRESQL, [*columns, columns[-1]])
+
+
+def _execute(sql: str, arrays: Sequence[Sequence[Any]]) -> psycopg.Cursor[Any]:
+    """Run a statement with arrays and results in binary; Django's cursors send only text.
+
+    An array of 1,000 elements then takes a tenth of the time.
+    """
     driver: psycopg.Connection[Any] = connection.connection
     with connection.wrap_database_errors:
-        # Django's cursors send only text. In binary, an array takes a tenth of the time.
-        driver.execute(WRITE_ON_POSTGRESQL, [*columns, columns[-1]], binary=True)
+        return driver.execute(sql, arrays, binary=True)
