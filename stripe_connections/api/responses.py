@@ -1,12 +1,12 @@
 """The data of each response. The OpenAPI document describes it, and the tests compare the two."""
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 from stripe_connections.audit import history
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.queries import Page
+from stripe_connections.validation.serializers import API_NAMES
 
 
 def connection_data(connection: StripeConnection) -> dict[str, Any]:
@@ -71,14 +71,10 @@ def _entry_data(entry: history.Entry) -> dict[str, Any]:
         "requestId": entry.request_id or None,
         "version": entry.version,
         "changes": [
-            {"field": _api_name(change.name), "old": change.old, "new": change.new}
+            {"field": API_NAMES.get(change.name, change.name), "old": change.old, "new": change.new}
             for change in entry.changes
         ],
     }
-
-
-def _api_name(name: str) -> str:
-    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
 
 
 def _utc(time: datetime) -> str:

@@ -6,12 +6,8 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 from rest_framework.serializers import empty
 
-from config.web_chain.serializers import (
-    StrictCharField,
-    StrictSerializer,
-)
+from config.web_chain.serializers import StrictCharField, StrictSerializer
 from stripe_connections import models
-from stripe_connections.validation.fields import validate_connection_name
 from stripe_connections.validation.serializers import ConnectionSerializer, StatusField
 from workspaces import business_ids
 
@@ -57,29 +53,29 @@ class VerifyConnectionSerializer(StrictSerializer):
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
 
 
-class UpdateConnectionSerializer(VerifyConnectionSerializer, ConnectionSerializer):
-    """The body of the update call: which connection, and the changes."""
+class _ChangesSerializer(ConnectionSerializer):
+    """The changes; what a response contains besides is ignored."""
 
     ignored_names: ClassVar[frozenset[str]] = frozenset(
         {"bizId", "tenantBizId", "status", "statusName", "createdAt", "updatedAt", "extra"}
     )
 
 
-class CreateConnectionSerializer(UpdateConnectionSerializer):
+class UpdateConnectionSerializer(VerifyConnectionSerializer, _ChangesSerializer):
+    """The body of the update call: which connection, and the changes."""
+
+
+class CreateConnectionSerializer(_ChangesSerializer):
     """The body of the create call: the fields of an update; the name is required."""
 
-    connectionBizId = None  # type: ignore[assignment]  # removes the field
-    connectionName = StrictCharField(
-        source="connection_name",
-        max_length=models.NAME_LENGTH,
-        validator=validate_connection_name,
-    )
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fields["connectionName"].required = True
 
 
-class SentBackConnectionSerializer(UpdateConnectionSerializer):
+class SentBackConnectionSerializer(_ChangesSerializer):
     """An object of list or detail as the body of the update call: `bizId` is the connection."""
 
-    ignored_names = UpdateConnectionSerializer.ignored_names - {"bizId"}
+    ignored_names = _ChangesSerializer.ignored_names - {"bizId"}
 
-    connectionBizId = None  # type: ignore[assignment]  # removes the field
     bizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)

@@ -17,29 +17,12 @@ from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import InvalidFieldsError, WebError
 from config.web_chain.parsers import json_object, query
 from stripe_connections import idempotency, queries, services
-from stripe_connections.api.responses import (
-    connection_data,
-    detail_data,
-    etag,
-    history_data,
-    page_data,
-)
-from stripe_connections.api.serializers import (
-    CreateConnectionSerializer,
-    HistoryPageSerializer,
-    PageSerializer,
-    SentBackConnectionSerializer,
-    UpdateConnectionSerializer,
-    VerifyConnectionSerializer,
-)
+from stripe_connections.api import responses, serializers
 from stripe_connections.audit import history
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
-from stripe_connections.stripe_api.verification import (
-    TooManyAttemptsError,
-    VerificationError,
-    VerificationUnavailableError,
-)
+from stripe_connections.stripe_api import verification
+from stripe_connections.validation.serializers import API_NAMES
 from workspaces.authentication import Caller
 from workspaces.models import Workspace
 from workspaces.permissions import CanManageWorkspace
@@ -54,12 +37,12 @@ _entity_tag = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,18})"\s*').fullmatch
 
 # Shared by all requests: `run_validation` stores nothing in a serializer, and Django REST Framework
 # would copy every field for a new one, which takes a twentieth of an update's time.
-UPDATE = UpdateConnectionSerializer(partial=True)
-SENT_BACK = SentBackConnectionSerializer(partial=True)
-CREATE = CreateConnectionSerializer()
-PAGE = PageSerializer()
-HISTORY_PAGE = HistoryPageSerializer()
-VERIFY = VerifyConnectionSerializer()
+UPDATE = serializers.UpdateConnectionSerializer(partial=True)
+SENT_BACK = serializers.SentBackConnectionSerializer(partial=True)
+CREATE = serializers.CreateConnectionSerializer()
+PAGE = serializers.PageSerializer()
+HISTORY_PAGE = serializers.HistoryPageSerializer()
+VERIFY = serializers.VerifyConnectionSerializer()
 
 
 class StripeConnectionViewSet(ViewSet):
@@ -81,13 +64,12 @@ class StripeConnectionViewSet(ViewSet):
                 exc = WebError(412)
             case idempotency.KeyReusedError():
                 exc = WebError(422)
-            case VerificationError():
-                name = {"api_key": "apiKey", "stripe_account_id": "stripeAccountId"}[exc.field]
-                error = FieldError(field=name, code=exc.code, message=exc.message)
-                exc = InvalidFieldsError(error)
-            case VerificationUnavailableError():
+            case verification.VerificationError():
+                name = API_NAMES[exc.field]
+                exc = InvalidFieldsError(FieldError(field=name, code=exc.code, message=exc.message))
+            case verification.VerificationUnavailableError():
                 exc = WebError(503, str(exc) or STRIPE_UNAVAILABLE, wait=RETRY_SECONDS)
-            case TooManyAttemptsError():
+            case verification.TooManyAttemptsError():
                 exc = Throttled(exc.wait)
             case IntegrityError() if not User.objects.contains(_caller(self.request)["actor"].user):
                 # Deleted since the token was checked, so the audit record cannot name the user.
@@ -112,7 +94,7 @@ class StripeConnectionViewSet(ViewSet):
             changes=changes,
             expected_versions=expected_versions(request),
         )
-        return Response(connection_data(connection), headers=etag(connection))
+        return Response(responses.connection_data(connection), headers=responses.etag(connection))
 
     def create_connection(self, request: Request, workspace_id: str) -> Response:
         """Create a connection; with an `Idempotency-Key` only once, even if repeated."""
@@ -134,7 +116,7 @@ class StripeConnectionViewSet(ViewSet):
         except queries.UnknownConnectionError:
             error = FieldError(field="after", code="not_found", message="No such connection.")
             raise InvalidFieldsError(error) from None
-        return Response(page_data(found))
+        return Response(responses.page_data(found))
 
     def get_connection(
         self, request: Request, workspace_id: str, connection_biz_id: str
@@ -146,7 +128,7 @@ class StripeConnectionViewSet(ViewSet):
         """A page of a connection's history, newest first."""
         page = {"limit": DEFAULT_PAGE} | HISTORY_PAGE.run_validation(query(request))
         connection = _found(request, connection_biz_id)
-        return Response(history_data(history.page_of_history(connection, **page)))
+        return Response(responses.history_data(history.page_of_history(connection, **page)))
 
     def verify_connection(self, request: Request, workspace_id: str) -> Response:
         """Verify the stored API key with Stripe now; returns the connection with the result."""
@@ -192,7 +174,7 @@ def _found(request: Request, biz_id: str) -> StripeConnection:
 
 
 def _shown(connection: StripeConnection) -> Response:
-    return Response(detail_data(connection), headers=etag(connection))
+    return Response(responses.detail_data(connection), headers=responses.etag(connection))
 
 
 def expected_versions(request: Request | HttpRequest) -> frozenset[int] | None:
