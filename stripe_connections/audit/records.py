@@ -45,7 +45,7 @@ def record_update(
 
     `statements.py` does the same in SQL.
     """
-    _record(LogEntry.Action.UPDATE, connection, changes, actor)
+    _append(LogEntry.Action.UPDATE, connection, actor, changes)
 
 
 def record_creation(connection: StripeConnection, names: Iterable[str], actor: Actor) -> None:
@@ -55,12 +55,12 @@ def record_creation(connection: StripeConnection, names: Iterable[str], actor: A
         name: (None, f"{REPLACED} {value}" if name in SECRET_FIELDS else value)
         for name, value in shown.items()
     }
-    _record(LogEntry.Action.CREATE, connection, changes, actor)
+    _append(LogEntry.Action.CREATE, connection, actor, changes)
 
 
 def record_export(count: int, actor: Actor) -> None:
     """Append a record of an export of `count` connections, which contains no secrets."""
-    _record_many(LogEntry.Action.ACCESS, count, actor)
+    _append(LogEntry.Action.ACCESS, count, actor)
 
 
 def record_reencryption(pks: Collection[int], actor: Actor) -> None:
@@ -71,45 +71,26 @@ def record_reencryption(pks: Collection[int], actor: Actor) -> None:
     if not pks:
         return
     changes = {"secrets": (None, "re-encrypted under the first key")}
-    _record_many(LogEntry.Action.UPDATE, len(pks), actor, changes, object_ids=list(pks))
+    _append(LogEntry.Action.UPDATE, len(pks), actor, changes, object_ids=list(pks))
 
 
-def _who(actor: Actor) -> dict[str, Any]:
-    """The actor in a record, with the user name in case the user is deleted later."""
-    return {
-        "source": actor.source,
-        "username": actor.user.get_username() if actor.user else None,
-    }
-
-
-def _record(
+def _append(
     action: int,
-    connection: StripeConnection,
-    changes: Mapping[str, tuple[Any, Any]],
+    subject: StripeConnection | int,
     actor: Actor,
+    changes: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> None:
-    LogEntry.objects.create(
-        content_type=ContentType.objects.get_for_model(StripeConnection),
-        object_pk=str(connection.pk),
-        object_id=connection.pk,
-        object_repr=connection.biz_id,
-        action=action,
-        changes=changes,
-        actor=actor.user,
-        cid=actor.request_id,
-        additional_data=_who(actor) | {"version": connection.version},
-    )
-
-
-def _record_many(
-    action: int, count: int, actor: Actor, changes: Mapping[str, Any] | None = None, **data: Any
-) -> None:
-    LogEntry.objects.create(
-        content_type=ContentType.objects.get_for_model(StripeConnection),
-        object_repr=f"{count} connections",
-        action=action,
-        changes=changes,
-        actor=actor.user,
-        cid=actor.request_id,
-        additional_data=_who(actor) | data,
-    )
+    """Append a record about one connection, or about a number of them."""
+    entry = LogEntry(object_repr=f"{subject} connections")
+    if isinstance(subject, StripeConnection):
+        pk = subject.pk
+        entry = LogEntry(object_pk=str(pk), object_id=pk, object_repr=subject.biz_id)
+        more["version"] = subject.version
+    entry.content_type = ContentType.objects.get_for_model(StripeConnection)
+    entry.action, entry.changes = action, changes
+    entry.actor, entry.cid = actor.user, actor.request_id
+    # The user name, in case the user is deleted later.
+    username = actor.user.get_username() if actor.user else None
+    entry.additional_data = {"source": actor.source, "username": username, **more}
+    entry.save()
