@@ -174,20 +174,13 @@ class WorkspaceThrottle(_Throttle):
         )
 
 
-class AddressThrottle(_Throttle):
-    """Counts by client address; NUM_PROXIES is the number of trusted X-Forwarded-For entries."""
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        address = _digest("address", _customer(client_address(request) or ""))
-        return self.admit(("token", f"{view.action}:{address}"))
-
-
-class LoginThrottle(AddressThrottle):
-    """Counts by client address, and by user name from all addresses."""
+class TokenThrottle(_Throttle):
+    """Counts the token calls by client address, and a login by user name from all addresses."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """The address is counted first, because an invalid body has no user name."""
-        if not super().allow_request(request, view):
+        address = _digest("address", _customer(client_address(request) or ""))
+        if not self.admit(("token", f"{view.action}:{address}")):
             return False
         name = json_object(request).get("username")
         return not isinstance(name, str) or self.admit(
@@ -198,7 +191,8 @@ class LoginThrottle(AddressThrottle):
 def client_address(request: Request | HttpRequest) -> str | None:
     """The client's IP address, for the throttles and for the admin's login.
 
-    If the proxy reports something else, such as "unknown", this is the proxy's own address.
+    NUM_PROXIES is the number of trusted entries in X-Forwarded-For. If the proxy reports something
+    else than an address, such as "unknown", this is the proxy's own address.
     """
     text = BaseThrottle().get_ident(cast("Request", request)) or ""
     found = _decorated(text)

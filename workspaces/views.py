@@ -10,7 +10,6 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import ViewSet
 from rest_framework_simplejwt.exceptions import TokenError
 
@@ -18,7 +17,7 @@ from config.web_chain.exceptions import WebError
 from config.web_chain.parsers import json_object
 from workspaces.authentication import load_user
 from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
-from workspaces.throttles import AddressThrottle, LoginThrottle
+from workspaces.throttles import TokenThrottle
 from workspaces.tokens import RefreshToken, issues_tokens
 
 
@@ -32,16 +31,13 @@ class TokenViewSet(ViewSet):
     http_method_names = ["post"]
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    throttle_classes = (TokenThrottle,)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """404 if an identity provider issues the tokens, before anything is counted or checked."""
         if not issues_tokens():
             raise Http404
         super().initial(request, *args, **kwargs)
-
-    def get_throttles(self) -> list[BaseThrottle]:
-        """A login is counted by address and by user name, a refresh by address."""
-        return [LoginThrottle() if self.action == "obtain" else AddressThrottle()]
 
     def get_authenticate_header(self, request: Request) -> str:
         return "Bearer"
