@@ -1,7 +1,7 @@
-"""One connection for one `Idempotency-Key`, even if the request to create it is repeated.
+"""Idempotency keys: a repeated request with the same `Idempotency-Key` creates nothing again.
 
 Follows https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ except for two
-requests at the same time: the later one waits and returns the connection of the first.
+concurrent requests: the second waits and returns the connection that the first has created.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class IdempotencyRecord:
 
     @classmethod
     def of(cls, workspace: Workspace, key: str, values: Mapping[str, Any]) -> "IdempotencyRecord":
-        """The record for a key as it was sent and the validated values of the body."""
+        """The record of a key, verbatim, and the validated values of the body."""
         # White space and order make no difference. A null field differs from an omitted one.
         body = json.dumps(values, sort_keys=True)
         return cls(workspace, hashlib.sha256(key.encode()).hexdigest(), body)
@@ -63,8 +63,8 @@ class IdempotencyRecord:
     def remember(self, connection: StripeConnection, timeout: str) -> None:
         """Store the key in the transaction that creates `connection`; delete a few expired keys.
 
-        Raises an IntegrityError if another request with this key was faster. On PostgreSQL it
-        waits for that request for at most `timeout` ("5s").
+        Raises an IntegrityError if a concurrent request has stored the same key. On PostgreSQL, it
+        waits at most `timeout`, such as "5s", for that request.
         """
         if database.vendor == "postgresql":
             with database.cursor() as cursor:

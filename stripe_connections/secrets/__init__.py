@@ -1,1 +1,1 @@
-"""What keeps the secrets: the key ring, the encrypted field, and what may be known beside it."""
+"""The encrypted secrets: the key ring, the model field, and the columns beside a ciphertext."""

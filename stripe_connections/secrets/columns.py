@@ -1,4 +1,4 @@
-"""The columns of a secret: its ciphertext, and what may be known without decrypting it."""
+"""The columns of a secret: its ciphertext, hint, fingerprint and the time of its replacement."""
 
 import re
 from typing import Any
@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from stripe_connections.secrets.keyring import keyring, secret_context
 
-# The last four characters are shown only of a secret that keeps at least as many others hidden
-# as it takes to make guessing hopeless (12 of 62 characters are 71 bits).
+# A hint contains the last four characters only if this number of others stays hidden: 12 random
+# letters and digits are 71 bits, too many to guess.
 MIN_HIDDEN_CHARACTERS = 12
 HINT_LENGTH = 32
 FINGERPRINT_LENGTH = 64
@@ -24,19 +24,19 @@ def column_names(name: str) -> tuple[str, str, str, str]:
 
 
 def secret_columns(workspace_pk: int, biz_id: str, name: str, secret: str) -> dict[str, Any]:
-    """All columns of a new secret, by name: the ciphertext, and those of `described`.
+    """All columns of a new secret, by name: the ciphertext and those of `described`.
 
-    `name` is one of SECRET_FIELDS. Only with this workspace and business id can the ciphertext be
-    decrypted.
+    `name` is one of SECRET_FIELDS. The ciphertext can only be decrypted with this workspace and
+    business ID.
     """
     known = described(name, secret)
     return {name: encrypted(workspace_pk, biz_id, name, secret), **known}
 
 
 def described(name: str, secret: str) -> dict[str, Any]:
-    """The columns beside a new secret, by name.
+    """The columns of a new secret except its ciphertext, by name.
 
-    Raises a TypeError, which does not repeat the secret, if that is not text.
+    Raises a TypeError, which does not repeat the secret, if it is not text.
     """
     if not isinstance(secret, str):
         raise TypeError(f"{name} takes text, not {type(secret).__name__}.")
@@ -45,14 +45,14 @@ def described(name: str, secret: str) -> dict[str, Any]:
 
 
 def encrypted(workspace_id: int, biz_id: str, name: str, secret: str) -> bytes:
-    """The ciphertext of a secret of the field `name`; ValueError if its row is not known."""
+    """The ciphertext of a secret in the field `name`; a ValueError if its row is unknown."""
     if not (workspace_id and biz_id):
-        raise ValueError(f"{name} needs a connection with a workspace and a business id.")
+        raise ValueError(f"{name} needs a connection with a workspace and a business ID.")
     return keyring().encrypt(secret, secret_context(workspace_id, biz_id, name))
 
 
 def hint_of(secret: str) -> str:
-    """A secret as Stripe's dashboard shows it: "sk_live_…4242"."""
+    """The prefix and the end of a secret, as in Stripe's Dashboard: "sk_live_…4242"."""
     found = _prefix.match(secret)
     prefix = found[0] if found else ""
     hidden = len(secret) - len(prefix) - 4

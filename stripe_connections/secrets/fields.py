@@ -1,4 +1,4 @@
-"""A text column that is encrypted at rest, and bound to its row."""
+"""A model field whose text is encrypted at rest and bound to its row."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,11 +12,11 @@ from stripe_connections.secrets.keyring import keyring, secret_context
 
 
 class UndecryptableSecretError(Exception):
-    """What is stored is not a secret of this row and field, encrypted under one of FERNET_KEYS."""
+    """The ciphertext was not encrypted for this row and field under one of FERNET_KEYS."""
 
 
 class Row(Protocol):
-    """What a secret is bound to besides its field; a connection is one."""
+    """What a secret is bound to, in addition to its field: a connection, for example."""
 
     workspace_id: Any
     biz_id: Any
@@ -24,21 +24,21 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A stored secret. It can be copied, pickled and compared, and shows nothing of itself."""
+    """A stored secret. It can be copied, pickled and compared, and its `repr` reveals nothing."""
 
     name: str
     ciphertext: bytes = field(repr=False)
 
     def reveal(self, row: Row) -> str:
-        """The plain text; UndecryptableSecretError if it is not a secret of `row`."""
+        """The plain text; raises UndecryptableSecretError if it was not encrypted for `row`."""
         try:
             return keyring().decrypt(self.ciphertext, self._context(row))
         except InvalidToken:
-            # Neither the cause nor the bytes: an exception's text ends in logs.
+            # Without the cause and the bytes, because exceptions are logged.
             raise UndecryptableSecretError(f"{self.name} cannot be decrypted.") from None
 
     def position(self, row: Row) -> int | None:
-        """The position of the key that can decrypt it, None if none can; decrypts nothing."""
+        """The position of its key in the ring, None if it has none. Nothing is decrypted."""
         return keyring().position_of(self.ciphertext, self._context(row))
 
     def _context(self, row: Row) -> bytes:
@@ -48,14 +48,13 @@ class Secret:
 class EncryptedTextField(fernet_fields.EncryptedTextField):
     """Text, stored as a Fernet token (https://github.com/fernet/spec) in a binary column.
 
-    A loaded value is a `Secret`, which decrypts only if it is asked to. Text that is assigned is
-    encrypted when its instance is saved, because the key is derived for the row: `save` and
-    `bulk_create` do it, `update` and `bulk_update`, which have no instance, raise a TypeError, and
-    so does `dumpdata`. The library would encrypt an expression as the text of its SQL; here it is
-    a TypeError, too.
+    A loaded value is a `Secret`, which is only decrypted by `reveal`. Assigned text is encrypted
+    when the instance is saved, because the key is derived for the row: `save` and `bulk_create`
+    work; `update` and `bulk_update`, which have no instance, raise a TypeError, and so does
+    `dumpdata`. An expression is a TypeError too; the library would encrypt the text of its SQL.
 
-    To rotate, put a new key in front of FERNET_KEYS, re-encrypt every row, and drop the old key
-    when no row needs it any more.
+    To rotate the keys, put a new key at the beginning of FERNET_KEYS, re-encrypt every row, and
+    remove the old key when no row needs it any more.
     """
 
     def pre_save(self, instance: Any, add: Any) -> Any:
@@ -76,15 +75,15 @@ class EncryptedTextField(fernet_fields.EncryptedTextField):
         return connection.Database.Binary(value.ciphertext)  # type: ignore[attr-defined]  # PEP 249
 
     def from_db_value(self, value: Any, *args: Any) -> Secret | None:
-        """The stored bytes as a Secret; a text in their place, too, which SQLite may hold."""
+        """The stored bytes as a Secret. SQLite may return text instead, which is accepted."""
         if value is None:
             return None
         return Secret(self.attname, value.encode() if isinstance(value, str) else bytes(value))
 
     def to_python(self, value: Any) -> Any:
-        """The value as it is: a Secret must not become text."""
+        """The value unchanged: a Secret must not become text."""
         return value
 
     def value_to_string(self, obj: Any) -> str:
-        """Refused, so that no fixture holds a secret."""
+        """Raises a TypeError, so that no fixture contains a secret."""
         raise TypeError(f"{self.name} cannot be serialized. Back up the database instead.")

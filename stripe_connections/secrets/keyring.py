@@ -1,4 +1,4 @@
-"""The keys of FERNET_KEYS, and what is derived from them."""
+"""The keys of FERNET_KEYS, and the keys that are derived from them."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -17,21 +17,21 @@ URL_SAFE = str.maketrans("+/", "-_")
 
 
 def secret_context(workspace_id: int, biz_id: str, name: str) -> bytes:
-    """Where a secret is stored: in the field `name` of one connection of one workspace.
+    """The place of a secret: the field `name` of one connection of one workspace.
 
-    Unambiguous, because a primary key and a name contain no colon.
+    It is unambiguous, because a primary key and a field name contain no colon.
     """
     return f"stripe_connections.secret:{workspace_id}:{name}:{biz_id}".encode()
 
 
 @dataclass(frozen=True)
 class RingKey:
-    """One key of the ring: its 32 bytes, whatever their spelling.
+    """One key of the ring: 32 bytes, in either base64 alphabet.
 
-    Nothing is encrypted under the key itself. Each secret has a key of its own, derived with its
+    Nothing is encrypted under the key itself. Each secret has its own key, derived with its
     context, so a ciphertext that is copied to another row, field or workspace cannot be decrypted
-    there. Fingerprints have one key for all rows, so that the holders of a leaked secret are found
-    by one query, and nobody can compute a fingerprint who could not decrypt.
+    there. One derived key computes the fingerprints of all rows, so one query finds every row with
+    a leaked secret; without the ring, nobody can compute a fingerprint.
     """
 
     _derive: HMAC = field(repr=False)
@@ -39,28 +39,28 @@ class RingKey:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """The key that `text` spells in base64; ValueError if it is not a Fernet key."""
+        """The key that `text` contains in base64; a ValueError if it is not a Fernet key."""
         derive = HMAC(key_bytes(text), SHA256())
         return cls(derive, HMAC(_expand(derive, FINGERPRINT), SHA256()))
 
     def fernet(self, context: bytes) -> Fernet:
-        """What encrypts and decrypts the secret of `context`."""
+        """The Fernet instance for the secret of `context`."""
         return Fernet(urlsafe_b64encode(_expand(self._derive, context)))
 
     def fingerprint(self, secret: str) -> str:
-        """64 hexadecimal digits that stand for `secret`."""
+        """An HMAC of `secret`, as 64 hexadecimal digits."""
         return _mac(self._fingerprint, secret.encode()).hex()
 
 
 @dataclass(frozen=True)
 class Keyring:
-    """Every key, newest first: the first one encrypts, all of them decrypt."""
+    """All keys, newest first: the first one encrypts, all of them decrypt."""
 
     keys: tuple[RingKey, ...] = field(repr=False)
 
     @classmethod
     def of(cls, keys: tuple[str, ...]) -> Self:
-        """A ring of Fernet keys; ValueError if one of them is not valid."""
+        """A ring of Fernet keys; a ValueError if one of them is not valid."""
         return cls(tuple(map(RingKey.of, keys)))
 
     def encrypt(self, secret: str, context: bytes) -> bytes:
@@ -68,7 +68,7 @@ class Keyring:
         return self.keys[0].fernet(context).encrypt(secret.encode())
 
     def decrypt(self, ciphertext: bytes, context: bytes) -> str:
-        """The secret; InvalidToken if no key can decrypt it in this `context`."""
+        """The secret; raises InvalidToken if no key can decrypt it in this `context`."""
         for key in self.keys:
             try:
                 return key.fernet(context).decrypt(ciphertext).decode()
@@ -79,8 +79,8 @@ class Keyring:
     def position_of(self, ciphertext: bytes, context: bytes) -> int | None:
         """The position of the key that can decrypt `ciphertext` in `context`, None if none can.
 
-        Nothing is decrypted: a Fernet token is signed with an HMAC over all of its bytes.
-        `extract_timestamp` is the library's way to check the signature alone.
+        Nothing is decrypted: a Fernet token is signed with an HMAC over all of its bytes, and
+        `extract_timestamp` only checks that signature.
         """
         for position, key in enumerate(self.keys):
             try:
@@ -93,10 +93,11 @@ class Keyring:
     def reencrypted(self, ciphertext: bytes, context: bytes) -> tuple[bytes, str] | None:
         """The same secret under the first key, as ciphertext and fingerprint.
 
-        None if it is under the first key; InvalidToken if no key can decrypt it in `context`.
+        None if it is under the first key already. Raises InvalidToken if no key can decrypt it in
+        `context`.
         """
-        # The retired keys first: what is to be rotated is under one of them, and to check the
-        # signature of a key that is not the right one costs a tenth of the whole work.
+        # The retired keys first, because most secrets of a rotation are under one of them, and to
+        # check a signature with the wrong key takes a tenth of the time.
         first, *retired = self.keys
         for key in retired:
             try:
@@ -112,7 +113,7 @@ class Keyring:
         return self.keys[0].fingerprint(secret)
 
     def fingerprints(self, secret: str) -> list[str]:
-        """What `secret` may be stored as, under any key: for finding who holds it."""
+        """The fingerprints of `secret` under every key, to find the rows that contain it."""
         return [key.fingerprint(secret) for key in self.keys]
 
 
@@ -125,8 +126,8 @@ _keyring = lru_cache(maxsize=8)(Keyring.of)
 
 
 def key_bytes(text: str) -> bytes:
-    """The 32 bytes of a Fernet key in either base64 alphabet; ValueError if it is not valid."""
-    # The decoder reads no further than the padding, and so drops a second key after a space.
+    """The 32 bytes of a Fernet key in either base64 alphabet; a ValueError if it is not valid."""
+    # The decoder stops at the padding, so it would ignore a second key after a space.
     if not re.fullmatch(r"[A-Za-z0-9+/_-]{43}=", text):
         raise ValueError("Not a Fernet key.")
     return urlsafe_b64decode(text.translate(URL_SAFE))
@@ -138,7 +139,7 @@ def _expand(key: HMAC, info: bytes) -> bytes:
 
 
 def _mac(key: HMAC, data: bytes) -> bytes:
-    # A copy of what has taken the key in already costs half of a new one.
+    # Copying an HMAC that has the key already takes half the time of creating one.
     keyed = key.copy()
     keyed.update(data)
     return keyed.finalize()

@@ -1,7 +1,7 @@
-"""Which URLs may be called back: https, and a host that is public as far as its name can tell.
+"""The rules for callback URLs: https, and a host that is public according to its name.
 
-Names are not resolved, because DNS changes: the code that calls the URL resolves the name and
-checks the address with `is_public_address`.
+Names are not resolved, because DNS changes: the code that calls the URL must resolve the name and
+check the address with `is_public_address`.
 """
 
 import re
@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 
 MAX_PORT = 65535
 
-# What is not global unicast in IPv4, from the IANA special-purpose address registry
+# The addresses that are not global unicast in IPv4, from the IANA special-purpose address registry
 # (https://www.iana.org/assignments/iana-ipv4-special-registry) and, for multicast, RFC 5771.
 # Not `ipaddress.is_global`, whose answers change with the version of Python. Azure:
 # https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
@@ -75,7 +75,7 @@ _number = re.compile(r"[0-9]+|0x[0-9a-f]*")
 def validate_partner_endpoint(value: str) -> None:
     """An absolute https URL of a public host, without user-info and fragment.
 
-    The ASCII form of the host is checked; the value stays as it was typed.
+    The ASCII form of the host is checked; the value is stored as it was typed.
     """
     if any(unicodedata.category(char) == "Cc" for char in value):
         raise ValidationError("Must not contain control characters.", "control_characters")
@@ -126,11 +126,10 @@ def _is_public_host(host: str) -> bool:
             address = IPv6Address(host[1:-1])
             return address.scope_id is None and is_public_address(address)
         if _looks_like_ipv4(host):
-            # The usual dotted spelling and no other: one that a reader could take for another
-            # address is refused, whatever it says.
+            # Only the usual dotted spelling: any other could be mistaken for another address.
             return is_public_address(IPv4Address(host))
         return _is_public_name(idna.encode(host, uts46=True).decode().lower())
-    except ValueError:  # of ipaddress; those of idna are UnicodeErrors and so ValueErrors too
+    except ValueError:  # of ipaddress; the errors of idna are subclasses of ValueError
         return False
 
 

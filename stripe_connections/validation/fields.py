@@ -1,7 +1,7 @@
-"""What a name, a key, an account id and a configuration look like.
+"""The rules for names, keys, account IDs and configurations.
 
-Each raises Django's ValidationError with a code, so that the API, the admin and the commands say
-the same. None of them repeats the value, which may be a secret.
+Each function raises Django's ValidationError with a code, so the API, the admin and the commands
+have the same messages. None of them repeats the value, which may be a secret.
 """
 
 import re
@@ -14,11 +14,11 @@ from config.web_chain.parsers import parse_json, refuse_bad_text
 from config.web_chain.serializers import too_long
 
 MAX_CONFIG_BYTES = 16 * 1024
-# After the prefix and the mode. Stripe's secrets are longer; this one was cut off, or is the
+# After the prefix and the mode. Stripe's secrets are longer: a shorter value was cut off, or is the
 # placeholder of an example.
 MIN_SECRET_LENGTH = 10
 
-# What Stripe calls what begins so (https://docs.stripe.com/keys).
+# Stripe's names for values with these prefixes (https://docs.stripe.com/keys).
 FAMILIES = {
     "sk_": "a secret key",
     "rk_": "a restricted key",
@@ -35,12 +35,12 @@ FAMILIES = {
     "acct_": "an account ID",
     "ca_": "a Connect client ID",
 }
-# What programs put in a secret's place: no secret holds one of them.
+# The characters that programs show instead of a secret; no secret contains them.
 _mask = re.compile(r"[*•●∙·⋅⬤◦▪■█‧․…]|\.\.\.")
 # Unicode's category Cc.
 _control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _control_but_space = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search
-# They turn the following text around, so that a name can pass for another one.
+# They change the direction of the following text, so a name could look like another one.
 _bidi = re.compile(r"[\u202a-\u202e\u2066-\u2069]").search
 # Neither white space nor Unicode's Default_Ignorable_Code_Point, nor the empty Braille pattern
 # (https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
@@ -56,7 +56,7 @@ _account_id = re.compile(r"acct_[A-Za-z0-9]+").fullmatch
 
 
 def validate_connection_name(value: str) -> None:
-    """A visible character, no control characters, and nothing that turns the text around."""
+    """At least one visible character; no control characters and no bidirectional overrides."""
     if _control(value):
         raise ValidationError(
             "Must not contain control characters or line breaks.", "control_characters"

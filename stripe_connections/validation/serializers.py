@@ -32,7 +32,7 @@ class StatusField(StrictCharField):
 class ConnectionSerializer(StrictSerializer):
     """The fields that can be changed.
 
-    Omitted, null and a value are three things: what was omitted is not in `validated_data`.
+    An omitted field, null and a value differ: an omitted field is not in `validated_data`.
     """
 
     connectionName = StrictCharField(
@@ -86,11 +86,11 @@ class ConnectionSerializer(StrictSerializer):
 
 
 class ChangesSerializer(ConnectionSerializer):
-    """Besides, the status, which only staff and operators change."""
+    """The same fields and the status, which only staff and operators can change."""
 
     status = StatusField(required=False)
 
 
-# Column to the API's name.
+# Column name to the name in the API.
 API_NAMES = {str(field.source): name for name, field in ChangesSerializer().fields.items()}
 SECRET_NAMES = tuple(API_NAMES[name] for name in SECRET_FIELDS)
