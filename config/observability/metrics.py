@@ -11,15 +11,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    generate_latest,
-    values,
-)
+from prometheus_client import Counter, Histogram, exposition, registry, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -51,12 +43,14 @@ def metrics(request: HttpRequest) -> HttpResponse:
     token = settings.METRICS_TOKEN
     if not (token and constant_time_compare(sent, f"Bearer {token}")):
         return HttpResponse(status=404, content_type="text/plain")
-    return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(
+        exposition.generate_latest(_registry()), content_type=exposition.CONTENT_TYPE_LATEST
+    )
 
 
-def _registry() -> CollectorRegistry:
+def _registry() -> registry.CollectorRegistry:
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        return REGISTRY
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)
-    return registry
+        return registry.REGISTRY
+    summed = registry.CollectorRegistry()
+    MultiProcessCollector(summed)
+    return summed
