@@ -1,5 +1,6 @@
 """The fields of a connection and their rules: for the API, the admin and the commands."""
 
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -8,15 +9,9 @@ from rest_framework.serializers import empty
 from config.web_chain.serializers import StrictCharField, StrictSerializer
 from stripe_connections import models
 from stripe_connections.models import SECRET_FIELDS, Status
-from stripe_connections.validation.endpoints import validate_partner_endpoint
-from stripe_connections.validation.fields import (
-    validate_api_key,
-    validate_config_json,
-    validate_connection_description,
-    validate_connection_name,
-    validate_stripe_account_id,
-    validate_webhook_secret,
-)
+from stripe_connections.validation import endpoints, fields
+
+_optional = partial(StrictCharField, required=False)
 
 
 class StatusField(StrictCharField):
@@ -35,53 +30,44 @@ class ConnectionSerializer(StrictSerializer):
     An omitted field, null and a value differ: an omitted field is not in `validated_data`.
     """
 
-    connectionName = StrictCharField(
+    connectionName = _optional(
         source="connection_name",
-        required=False,
         max_length=models.NAME_LENGTH,
-        validator=validate_connection_name,
+        validator=fields.validate_connection_name,
     )
-    connectionDescription = StrictCharField(
+    connectionDescription = _optional(
         source="connection_description",
-        required=False,
         allow_null=True,
         allow_blank=True,
         trim_whitespace=False,
         max_length=models.DESCRIPTION_LENGTH,
-        validator=validate_connection_description,
+        validator=fields.validate_connection_description,
     )
-    stripeAccountId = StrictCharField(
+    stripeAccountId = _optional(
         source="stripe_account_id",
-        required=False,
         allow_null=True,
         max_length=models.ACCOUNT_ID_LENGTH,
-        validator=validate_stripe_account_id,
+        validator=fields.validate_stripe_account_id,
     )
-    apiKey = StrictCharField(
-        source="api_key",
-        required=False,
-        max_length=models.SECRET_LENGTH,
-        validator=validate_api_key,
+    apiKey = _optional(
+        source="api_key", max_length=models.SECRET_LENGTH, validator=fields.validate_api_key
     )
-    webhookSecret = StrictCharField(
+    webhookSecret = _optional(
         source="webhook_secret",
-        required=False,
         max_length=models.SECRET_LENGTH,
-        validator=validate_webhook_secret,
+        validator=fields.validate_webhook_secret,
     )
-    partnerEndpoint = StrictCharField(
+    partnerEndpoint = _optional(
         source="partner_endpoint",
-        required=False,
         allow_null=True,
         max_length=models.ENDPOINT_LENGTH,
-        validator=validate_partner_endpoint,
+        validator=endpoints.validate_partner_endpoint,
     )
-    configJson = StrictCharField(
+    configJson = _optional(
         source="config_json",
-        required=False,
         allow_null=True,
         trim_whitespace=False,
-        validator=validate_config_json,
+        validator=fields.validate_config_json,
     )
 
 

@@ -71,7 +71,7 @@ class Command(BaseCommand):
             rows = DEMO["connections"]
             _workspace((f"ws_demo{number}", branch), (f"tn_demo{tenant}", company), rows, number)
         for username, person in PEOPLE.items():
-            _person(username, **person)
+            _person(username, person["role"], person["workspaceId"])
         analyze()
         summary = _summary(examples)
         if options["format"] == "json":
@@ -125,15 +125,15 @@ def _connection(workspace: Workspace, row: dict[str, Any], number: int = 0) -> S
     return connection
 
 
-def _person(username: str, role: str, workspace: str | None) -> None:
-    user, _ = User.objects.get_or_create(username=username, defaults={"is_staff": not workspace})
+def _person(username: str, role: str, workspace_id: str | None) -> None:
+    user, _ = User.objects.get_or_create(username=username, defaults={"is_staff": not workspace_id})
     # A new hash of the same password would invalidate the sessions and tokens of the old one.
     if not user.check_password(password_of(username)):
         user.set_password(password_of(username))
         user.save(update_fields=["password"])
-    if workspace:
-        place = Workspace.objects.get(biz_id=workspace)
-        Membership.objects.get_or_create(user=user, workspace=place, defaults={"role": role})
+    if workspace_id:
+        workspace = Workspace.objects.get(biz_id=workspace_id)
+        Membership.objects.get_or_create(user=user, workspace=workspace, defaults={"role": role})
     else:
         user.user_permissions.add(*Permission.objects.filter(STAFF_PERMISSIONS))
 
@@ -141,13 +141,8 @@ def _person(username: str, role: str, workspace: str | None) -> None:
 def _summary(workspaces: list[Workspace]) -> dict[str, list[dict[str, Any]]]:
     return {
         "users": [
-            {
-                "username": username,
-                "password": password_of(username),
-                "role": person["role"],
-                "workspaceId": person["workspace"],
-            }
-            for username, person in PEOPLE.items()
+            {"username": name, "password": password_of(name), **person}
+            for name, person in PEOPLE.items()
         ],
         "workspaces": [
             {
