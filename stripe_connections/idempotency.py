@@ -54,11 +54,9 @@ class IdempotencyRecord:
         fingerprint, pk = row
         if not constant_time_compare(fingerprint, self._body_fingerprint()):
             raise KeyReusedError
-        connection: StripeConnection | None = StripeConnection.objects.filter(pk=pk).first()
-        if connection:
-            # The caller has already loaded it, with its tenant.
-            connection.workspace = self.workspace
-        return connection
+        # Sets the workspace, which the caller has loaded with its tenant.
+        found: StripeConnection | None = self.workspace.connections.filter(pk=pk).first()
+        return found
 
     def remember(self, connection: StripeConnection, timeout: str) -> None:
         """Store the key in the transaction that creates `connection`; delete a few expired keys.

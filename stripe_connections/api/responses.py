@@ -5,7 +5,6 @@ from typing import Any
 
 from stripe_connections.audit import history
 from stripe_connections.models import Status, StripeConnection
-from stripe_connections.queries import Page
 from stripe_connections.validation.serializers import API_NAMES
 
 
@@ -46,14 +45,14 @@ def detail_data(connection: StripeConnection) -> dict[str, Any]:
     return connection_data(connection) | {"extra": extra}
 
 
-def page_data(page: Page) -> dict[str, Any]:
+def page_data(items: list[StripeConnection], next_after: str | None) -> dict[str, Any]:
     """A page of connections."""
-    return {"items": [detail_data(item) for item in page.items], "nextAfter": page.next_after}
+    return {"items": [detail_data(item) for item in items], "nextAfter": next_after}
 
 
-def history_data(page: history.Page) -> dict[str, Any]:
+def history_data(items: list[history.Entry], next_before: int | None) -> dict[str, Any]:
     """A page of a connection's history."""
-    return {"items": [_entry_data(entry) for entry in page.items], "nextBefore": page.next_before}
+    return {"items": [_entry_data(entry) for entry in items], "nextBefore": next_before}
 
 
 def etag(connection: StripeConnection) -> dict[str, str]:

@@ -64,6 +64,9 @@ class StripeConnectionViewSet(ViewSet):
                 exc = WebError(412)
             case idempotency.KeyReusedError():
                 exc = WebError(422)
+            case queries.UnknownConnectionError():
+                error = FieldError(field="after", code="not_found", message="No such connection.")
+                exc = InvalidFieldsError(error)
             case verification.VerificationError():
                 name = API_NAMES[exc.field]
                 exc = InvalidFieldsError(FieldError(field=name, code=exc.code, message=exc.message))
@@ -111,12 +114,8 @@ class StripeConnectionViewSet(ViewSet):
     def list_connections(self, request: Request, workspace_id: str) -> Response:
         """A page of the workspace's connections, newest first."""
         page = {"limit": DEFAULT_PAGE} | PAGE.run_validation(query(request))
-        try:
-            found = queries.page_of_connections(_workspace(request), **page)
-        except queries.UnknownConnectionError:
-            error = FieldError(field="after", code="not_found", message="No such connection.")
-            raise InvalidFieldsError(error) from None
-        return Response(responses.page_data(found))
+        found = queries.page_of_connections(_workspace(request), **page)
+        return Response(responses.page_data(*found))
 
     def get_connection(
         self, request: Request, workspace_id: str, connection_biz_id: str
@@ -128,7 +127,7 @@ class StripeConnectionViewSet(ViewSet):
         """A page of a connection's history, newest first."""
         page = {"limit": DEFAULT_PAGE} | HISTORY_PAGE.run_validation(query(request))
         connection = _found(request, connection_biz_id)
-        return Response(responses.history_data(history.page_of_history(connection, **page)))
+        return Response(responses.history_data(*history.page_of_history(connection, **page)))
 
     def verify_connection(self, request: Request, workspace_id: str) -> Response:
         """Verify the stored API key with Stripe now; returns the connection with the result."""

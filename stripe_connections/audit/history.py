@@ -77,14 +77,6 @@ class Entry:
         )
 
 
-@dataclass(frozen=True)
-class Page:
-    """Entries, newest first, and the `before` of the next page if there is one."""
-
-    items: list[Entry]
-    next_before: int | None
-
-
 def records() -> QuerySet[LogEntry]:
     """The records of all connections, newest first."""
     content_type = ContentType.objects.get_for_model(StripeConnection)
@@ -98,8 +90,12 @@ def records_since(connection: StripeConnection, version: int) -> list[LogEntry]:
     return list(records().filter(object_id=connection.pk, **after))
 
 
-def page_of_history(connection: StripeConnection, *, limit: int, before: int | None = None) -> Page:
+def page_of_history(
+    connection: StripeConnection, *, limit: int, before: int | None = None
+) -> tuple[list[Entry], int | None]:
     """At most `limit` entries of `connection`, newest first, with a number below `before`.
+
+    Also returns the `before` of the next page, if there is one.
 
     Numbers count the records of one connection: they are stable, and reveal nothing about other
     tenants.
@@ -109,7 +105,7 @@ def page_of_history(connection: StripeConnection, *, limit: int, before: int | N
     end = count if before is None else min(before - 1, count)
     start = max(0, end - limit)
     items = [Entry.of(record, number) for number, record in enumerate(found[start:end], start + 1)]
-    return Page(items[::-1], start + 1 if start else None)
+    return items[::-1], start + 1 if start else None
 
 
 def field_label(name: str) -> str:
