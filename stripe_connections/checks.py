@@ -68,7 +68,7 @@ def check_keys(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.security)
 def check_formats(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E006, E007, E008, E012, E013, E016 and E017: a malformed setting, or an entry of a list."""
+    """E006, E007, E013 and E017: a malformed setting, or an entry of a list."""
     hint = (
         "Separate names by commas, without scheme, port, path or quotation marks: "
         "connections.example.com, or .example.com for all of its subdomains."
@@ -83,6 +83,11 @@ def check_formats(**kwargs: Any) -> Iterator[CheckMessage]:
     hint = "Use a number and a period, such as 10/min. Periods are sec, min, hour and day."
     for scope, rate in rest_settings.DEFAULT_THROTTLE_RATES.items():
         yield from _malformed("E007", f"THROTTLE_{scope.upper()}", [str(rate or "1/s")], RATE, hint)
+
+
+@register(Tags.security)
+def check_stripe(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E008, E012 and E016: a malformed setting about Stripe; W004: one without effect."""
     # With an empty prefix, any text would be a key.
     hint = "Prefixes are letters or digits and an underscore, separated by commas: sk_,rk_"
     prefixes = settings.STRIPE_API_KEY_PREFIXES or [""]
@@ -93,14 +98,14 @@ def check_formats(**kwargs: Any) -> Iterator[CheckMessage]:
     hint = "Entries are lists of Stripe's API, separated by commas: customers,prices"
     names = settings.STRIPE_REQUIRED_PERMISSIONS
     yield from _malformed("E016", "STRIPE_REQUIRED_PERMISSIONS", names, PERMISSION, hint)
+    if settings.STRIPE_VERIFY_REQUIRED and not settings.STRIPE_VERIFY:
+        text = "STRIPE_VERIFY_REQUIRED has no effect, because STRIPE_VERIFY is off."
+        yield _message("W004", text, "Turn STRIPE_VERIFY on or STRIPE_VERIFY_REQUIRED off.")
 
 
 @register()
 def check_variables(**kwargs: Any) -> Iterator[CheckMessage]:
-    """W004: STRIPE_VERIFY_REQUIRED alone; W005: an unknown variable that looks like a setting."""
-    if settings.STRIPE_VERIFY_REQUIRED and not settings.STRIPE_VERIFY:
-        text = "STRIPE_VERIFY_REQUIRED has no effect, because STRIPE_VERIFY is off."
-        yield _message("W004", text, "Turn STRIPE_VERIFY on or STRIPE_VERIFY_REQUIRED off.")
+    """W005: an unknown variable that looks like a setting."""
     for name in settings.UNKNOWN_VARIABLES:
         text = f"{name} is not a setting of this service and has no effect."
         yield _message("W005", text, "docs/settings.md lists all settings.")
@@ -149,7 +154,7 @@ def check_fernet_keys(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.security)
 def check_tokens(**kwargs: Any) -> Iterator[CheckMessage]:
-    """E004: the key that signs or verifies tokens; E005: the algorithm; E009: the user's field."""
+    """E004: the key that signs or verifies tokens; E005: the algorithm."""
     issues = issues_tokens()
     algorithms = SIGNING_ALGORITHMS if issues else VERIFYING_ALGORITHMS
     if jwt_settings.ALGORITHM not in algorithms:
@@ -163,6 +168,11 @@ def check_tokens(**kwargs: Any) -> Iterator[CheckMessage]:
         yield from _key("E004", "JWT_SIGNING_KEY", jwt_settings.SIGNING_KEY)
     else:
         yield from _check_identity_provider()
+
+
+@register(Tags.security)
+def check_user_id_field(**kwargs: Any) -> Iterator[CheckMessage]:
+    """E009: a JWT_USER_ID_FIELD that does not identify one user."""
     unique = [field.name for field in User._meta.fields if field.unique]
     if jwt_settings.USER_ID_FIELD not in unique:
         text = f"JWT_USER_ID_FIELD must be one of {', '.join(unique)}."
