@@ -182,7 +182,7 @@ class TokenThrottle(_Throttle):
         address = _digest("address", _customer(client_address(request) or ""))
         if not self.admit(("token", f"{view.action}:{address}")):
             return False
-        name = json_object(request).get("username")
+        name = json_object(request).get("username") if view.action == "obtain" else None
         return not isinstance(name, str) or self.admit(
             ("token", f"{view.action}:{_digest('name', name.casefold())}")
         )

@@ -108,7 +108,7 @@ def test_secret_of_an_instance_without_workspace_or_business_id_is_refused(works
     row = StripeConnection(**{"workspace": workspace, "connection_name": "New"} | missing)
     row.replace_secret("api_key", random_api_key())
 
-    with pytest.raises(ValueError, match="needs a connection with a workspace and a business id"):
+    with pytest.raises(ValueError, match="needs a connection with a workspace and a business ID"):
         row.save()
 
 
