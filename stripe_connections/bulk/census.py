@@ -20,11 +20,13 @@ BROKEN = ("unreadable", "plaintext")
 class Census:
     """The number of secrets under "key 1" (the first key), "key 2" and so on, and of others."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[Any] = ()) -> None:
         self._keys = [f"key {number}" for number in range(1, len(keyring().keys) + 1)]
         self.secrets = Counter(dict.fromkeys((*self._keys, *BROKEN, "empty"), 0))
         # The first connections of each kind that needs attention.
         self.examples: dict[str, list[str]] = {}
+        for row in rows:
+            self.count(row)
 
     def count(self, row: Any, kept: Iterable[ReplacedSecret] = ()) -> bool:
         """Count the secrets of a row, and those it `kept`.
@@ -66,9 +68,7 @@ class Census:
 
 def count_unreadable() -> int:
     """The number of stored secrets that no key of FERNET_KEYS can decrypt."""
-    census = Census()
-    for row in StripeConnection.objects.values_list(*COUNTED, named=True).iterator():
-        census.count(row)
+    census = Census(StripeConnection.objects.values_list(*COUNTED, named=True).iterator())
     return sum(census.secrets[kind] for kind in BROKEN)
 
 
@@ -78,9 +78,6 @@ def sample(size: int) -> Census:
     The oldest are under the oldest keys; the newest tell whether the first key is the one that
     the other processes write with.
     """
-    census = Census()
     rows = StripeConnection.objects.values_list(*COUNTED, named=True)
     ends = chain(rows.order_by("pk")[: size // 2], rows.order_by("-pk")[: size // 2])
-    for row in {row.pk: row for row in ends}.values():
-        census.count(row)
-    return census
+    return Census({row.pk: row for row in ends}.values())

@@ -24,11 +24,12 @@ REST = "Finished batches are kept. Run the command again for the rest."
 INTERRUPTED = 130
 
 
+class Error(CommandError):
+    """Django writes the name of the class before the message."""
+
+
 class PlainCommand(BaseCommand):
     """A command whose help is the docstring of its module, and whose errors are one line."""
-
-    # Django sets it to True.
-    _called_from_command_line = False
 
     def __init_subclass__(cls) -> None:
         cls.help = sys.modules[cls.__module__].__doc__ or ""
@@ -39,20 +40,16 @@ class PlainCommand(BaseCommand):
         )
 
     def execute(self, *args: Any, **options: Any) -> Any:
+        if sys.stdout is None:
+            raise Error("Standard output is closed.")
         try:
-            _require_output()
             return super().execute(*args, **options)
         except SystemCheckError:
             raise
         except CommandError as error:
-            failure = error
+            raise Error(str(error), returncode=error.returncode) from None
         except KeyboardInterrupt:
-            failure = CommandError("Interrupted.", returncode=INTERRUPTED)
-        if not self._called_from_command_line:
-            raise failure
-        # Without the name of the exception's class, which Django would write before the message.
-        self.stderr.write(f"Error: {failure}")
-        sys.exit(failure.returncode)
+            raise Error("Interrupted.", returncode=INTERRUPTED) from None
 
 
 class BulkCommand(PlainCommand):
@@ -111,11 +108,6 @@ class BulkCommand(PlainCommand):
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any] | None:
         """Do the work; the returned figures are added to the JSON summary."""
         raise NotImplementedError
-
-
-def _require_output() -> None:
-    if sys.stdout is None:
-        raise CommandError("Standard output is closed.")
 
 
 def abandon_output() -> None:

@@ -76,10 +76,9 @@ class Report:
 
     def fail(self, biz_id: str | None, error: str, line: int | None = None) -> None:
         """Report a row as failed; `line` is its line in a file."""
-        if line is None:
-            self.row("failed", biz_id, error, error=error)
-        else:
-            self.row("failed", biz_id, f"line {line}: {error}", line=line, error=error)
+        at = {} if line is None else {"line": line}
+        text = error if line is None else f"line {line}: {error}"
+        self.row("failed", biz_id, text, **at, error=error)
 
     def entry(self, text: str, **details: Any) -> None:
         """A line of text, or in JSON an entry of `rows` with these `details`."""

@@ -10,7 +10,7 @@ Examples:
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import CheckConstraint
@@ -19,12 +19,12 @@ from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.report import Report
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.models import SECRET_FIELDS, ReplacedSecret, StripeConnection
 from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.fields import Secret, UndecryptableSecretError
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.undo import replaced
-from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
+from stripe_connections.validation.serializers import API_NAMES, SECRET_NAMES, ChangesSerializer
 
 # Field, code and message.
 Finding = tuple[str, str, str]
@@ -39,10 +39,7 @@ class Command(command.BulkCommand):
             kept = replaced.by_connection(pks)
             for connection in StripeConnection.objects.filter(pk__in=pks).with_secrets():
                 biz_id = connection.biz_id
-                findings = [*broken[connection.pk], *_wrong_values(connection)]
-                for row in kept[connection.pk]:
-                    name, known = API_NAMES[row.field], (row.hint, row.fingerprint)
-                    findings += _wrong_secret(f"replaced {name}", row.secret, connection, known)[1]
+                findings = [*broken[connection.pk], *_wrong_values(connection, kept[connection.pk])]
                 for field, code, message in findings:
                     report.entry(
                         f"{biz_id}  {field or '-'}  {code}  {message}",
@@ -67,26 +64,25 @@ def _constraint_breakers(pks: list[int]) -> dict[int, list[Finding]]:
     return found
 
 
-def _wrong_values(connection: StripeConnection) -> Iterator[Finding]:
+def _wrong_values(
+    connection: StripeConnection, kept: Iterable[ReplacedSecret]
+) -> Iterator[Finding]:
     """Hints and fingerprints that do not match their secrets, and values that the API refuses."""
-    values = {}
-    for column, name in API_NAMES.items():
-        if column not in SECRET_FIELDS:
-            values[name] = getattr(connection, column)
+    # A constraint checks the status.
+    columns = API_NAMES.keys() - {*SECRET_FIELDS, "status"}
+    values = {API_NAMES[column]: getattr(connection, column) for column in columns}
+    for name, stored, hint, fingerprint in _secrets(connection, kept):
+        try:
+            secret = stored.reveal(connection)
+        except UndecryptableSecretError:
+            yield name, "undecryptable", "No key of FERNET_KEYS can decrypt it in this row."
             continue
-        stored: Secret | None = getattr(connection, column)
-        if stored is None:
-            continue
-        known = (
-            getattr(connection, f"{column}_hint"),
-            getattr(connection, f"{column}_fingerprint"),
-        )
-        secret, findings = _wrong_secret(name, stored, connection, known)
-        if secret:
+        if name in SECRET_NAMES:
             values[name] = secret
-        yield from findings
-    # The serializer expects a name. A constraint checks the stored number.
-    del values["status"]
+        if hint != hint_of(secret):
+            yield name, "hint", "The hint does not match the secret."
+        if fingerprint != keyring().fingerprints(secret)[stored.position(connection) or 0]:
+            yield name, "fingerprint", "The fingerprint does not match the secret."
     try:
         ChangesSerializer().to_internal_value(values)
     except InvalidFieldsError as error:
@@ -94,19 +90,13 @@ def _wrong_values(connection: StripeConnection) -> Iterator[Finding]:
             yield str(entry["field"]), entry["code"], entry["message"]
 
 
-def _wrong_secret(
-    name: str, stored: Secret, connection: StripeConnection, known: tuple[str, str]
-) -> tuple[str, list[Finding]]:
-    """The secret, "" if it cannot be read, and what is wrong with its hint and fingerprint."""
-    try:
-        secret = stored.reveal(connection)
-    except UndecryptableSecretError:
-        text = "No key of FERNET_KEYS can decrypt it in this row."
-        return "", [(name, "undecryptable", text)]
-    fingerprint = keyring().fingerprints(secret)[stored.position(connection) or 0]
-    expected = {"hint": hint_of(secret), "fingerprint": fingerprint}
-    return secret, [
-        (name, code, f"The {code} does not match the secret.")
-        for (code, value), found in zip(expected.items(), known, strict=True)
-        if value != found
-    ]
+def _secrets(
+    connection: StripeConnection, kept: Iterable[ReplacedSecret]
+) -> Iterator[tuple[str, Secret, str, str]]:
+    """Name, secret, hint and fingerprint of the stored secrets and of those that were replaced."""
+    for column in SECRET_FIELDS:
+        if stored := getattr(connection, column):
+            columns = (f"{column}_hint", f"{column}_fingerprint")
+            yield API_NAMES[column], stored, *(getattr(connection, name) for name in columns)
+    for row in kept:
+        yield f"replaced {API_NAMES[row.field]}", row.secret, row.hint, row.fingerprint
