@@ -11,14 +11,7 @@ from django.db.models import Q
 
 from stripe_connections.bulk import file_formats, selection
 from stripe_connections.bulk.file_formats import BadFileError, Cells
-from stripe_connections.bulk.pipeline import (
-    HELD,
-    Plan,
-    RefusedError,
-    different,
-    loaded,
-    validated,
-)
+from stripe_connections.bulk.pipeline import Plan, RefusedError, different, validated
 from stripe_connections.models import StripeConnection
 from stripe_connections.validation.serializers import API_NAMES
 from workspaces import business_ids
@@ -94,28 +87,33 @@ class ImportPlanner:
         # The line of each connection so far, by everything that it can be found by.
         self._lines: dict[str, int] = {}
 
-    def __call__(self, rows: Sequence[Row], *, is_locked: bool) -> Iterator[Plan]:
-        """Plan a batch; rows of other batches are compared only with a locked one."""
+    def __call__(self, rows: Sequence[Row]) -> Iterator[Plan]:
         good = [row for row in rows if not row.refusal]
-        found, held = _found(good, is_locked=is_locked)
+        found = _found(good)
         workspace_ids = {row.cells["workspaceId"] for row in good}
         workspaces = Workspace.objects.select_related("tenant").filter(biz_id__in=workspace_ids)
         by_id = {workspace.biz_id: workspace for workspace in workspaces}
         selected = self._selected([connection.pk for c in found.values() for connection in c])
         for row in rows:
-            if row.refusal or row.key in held:
-                yield Plan(None, refusal=row.refusal or HELD, line=row.line)
-                continue
             try:
-                connection = _connection(row, by_id, found[row.key])
-                changes = _changes(row, connection)
-                if is_locked:
-                    self._refuse_twice(row, connection)
+                yield self._plan(row, by_id, found, selected)
             except RefusedError as error:
                 yield Plan(None, refusal=str(error), line=row.line)
-                continue
-            is_selected = connection.pk in selected or self._selects_new(connection)
-            yield Plan(row.biz_id, connection if is_selected else None, changes, line=row.line)
+
+    def _plan(
+        self,
+        row: Row,
+        workspaces: dict[str, Workspace],
+        found: dict[str, list[StripeConnection]],
+        selected: set[int],
+    ) -> Plan:
+        if row.refusal:
+            raise RefusedError(row.refusal)
+        connection = _connection(row, workspaces, found[row.key])
+        changes = _changes(row, connection)
+        self._refuse_twice(row, connection)
+        is_selected = connection.pk in selected or self._selects_new(connection)
+        return Plan(row.biz_id, connection if is_selected else None, changes, line=row.line)
 
     def _selected(self, pks: Sequence[int]) -> set[int]:
         """The connections among `pks` that the options select."""
@@ -141,10 +139,8 @@ class ImportPlanner:
                 raise RefusedError(f"Line {first} has the same connection.")
 
 
-def _found(
-    rows: list[Row], *, is_locked: bool
-) -> tuple[dict[str, list[StripeConnection]], set[str]]:
-    """The connections of `rows` by each of their keys, and the keys of locked ones."""
+def _found(rows: list[Row]) -> dict[str, list[StripeConnection]]:
+    """The connections of `rows` by each of their keys."""
     unnamed = [row for row in rows if not row.biz_id]
     named = Q(
         workspace__biz_id__in={row.cells["workspaceId"] for row in unnamed},
@@ -152,16 +148,11 @@ def _found(
     )
     ids = Q(biz_id__in=[row.biz_id for row in rows if row.biz_id])
     connections = StripeConnection.objects.filter(ids | named).order_by("pk")
-    free, held = loaded(connections, is_locked=is_locked)
     found: dict[str, list[StripeConnection]] = defaultdict(list)
-    for connection in free:
-        for key in _keys(connection):
-            found[key].append(connection)
-    return found, {key for connection in held for key in _keys(connection)}
-
-
-def _keys(connection: StripeConnection) -> tuple[str, str]:
-    return connection.biz_id, f"{connection.workspace.biz_id} {connection.connection_name}"
+    for connection in connections.select_related("workspace__tenant"):
+        found[connection.biz_id].append(connection)
+        found[f"{connection.workspace.biz_id} {connection.connection_name}"].append(connection)
+    return found
 
 
 def _connection(

@@ -1,6 +1,7 @@
-"""How a command changes connections: plan, verify, lock, apply and report, batch by batch.
+"""How a command changes connections: plan, verify, apply and report, batch by batch.
 
-A command provides the batches and a planner, which decides what happens to each row of a batch.
+A command provides the batches and a planner, which decides what happens to each row of a batch. The
+service layer locks a row, and refuses a plan that was made for an older version of it.
 """
 
 from argparse import ArgumentParser
@@ -12,18 +13,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import OperationalError, transaction
+from psycopg.errors import LockNotAvailable
 
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections import services
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk.report import Report
 from stripe_connections.bulk.verifier import COMMAND_RATE, Verifier
-from stripe_connections.models import (
-    SECRET_FIELDS,
-    Status,
-    StripeConnection,
-    StripeConnectionQuerySet,
-)
+from stripe_connections.models import SECRET_FIELDS, Status, StripeConnection
 from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api import verification
@@ -34,6 +31,7 @@ from stripe_connections.validation.serializers import API_NAMES, ChangesSerializ
 _serializer = ChangesSerializer()
 
 HELD = "Another transaction kept the row locked. Run the command again."
+CHANGED = "Another transaction changed the row meanwhile. Run the command again."
 
 
 class RefusedError(CommandError):
@@ -55,9 +53,7 @@ class Plan:
     line: int | None = None
 
 
-# Called with a batch and with `is_locked`: whether to lock its connections until the transaction
-# ends.
-Planner = Callable[..., Iterable[Plan]]
+Planner = Callable[[Sequence[Any]], Iterable[Plan]]
 
 
 class Pipeline:
@@ -98,9 +94,7 @@ class Pipeline:
         if self._verifies:
             batches = list(batches)
             # No request is sent for a file that is refused anyway.
-            self._verifies = not any(
-                plan.refusal for batch in batches for plan in planner(batch, is_locked=False)
-            )
+            self._verifies = not any(plan.refusal for batch in batches for plan in planner(batch))
             for batch in batches:
                 self._verify(batch, planner)
         is_kept = False
@@ -118,8 +112,8 @@ class Pipeline:
     def _verify(self, batch: Sequence[Any], planner: Planner) -> None:
         if not self._verifies:
             return
-        for plan in planner(batch, is_locked=False):
-            # For the locked row, the error is raised again.
+        for plan in planner(batch):
+            # When the plan is carried out, the error is raised again.
             with suppress(RefusedError):
                 if plan.connection and (request := self.request(plan.connection, plan.changes)):
                     self.verifier.send(request)
@@ -127,36 +121,36 @@ class Pipeline:
 
     def _apply(self, batch: Sequence[Any], planner: Planner) -> None:
         with transaction.atomic():
-            for plan in planner(batch, is_locked=True):
-                if plan.refusal:
-                    self.report.fail(plan.biz_id, plan.refusal, plan.line)
-                elif plan.connection is None:
-                    self.report.row("skipped", plan.biz_id)
-                else:
-                    self._apply_one(plan.connection, plan)
+            for plan in planner(batch):
+                try:
+                    self._apply_one(plan)
+                except RefusedError as error:
+                    self.report.fail(plan.biz_id, str(error), plan.line)
         self.report.advance(len(batch))
 
-    def _apply_one(self, connection: StripeConnection, plan: Plan) -> None:
-        try:
-            self.apply(connection, plan)
-        except RefusedError as error:
-            self.report.fail(plan.biz_id, str(error), plan.line)
+    def _apply_one(self, plan: Plan) -> None:
+        if plan.refusal:
+            raise RefusedError(plan.refusal)
+        if plan.connection is None:
+            self.report.row("skipped", plan.biz_id)
+        else:
+            self.apply(plan.connection, plan)
 
     def request(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Request | None:
         """The verification request to send before `changes` are written, if any; RefusedError."""
-        with _refusals():
+        with refusals():
             return verification.request_of(
                 connection, changes, allow_mode_change=self.allow_mode_change
             )
 
     def reply(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Reply:
-        """Stripe's reply about the key of a locked row; RefusedError."""
+        """Stripe's reply about the key of a row; RefusedError."""
         # A dry run, too, refuses a change of mode.
         request = self.request(connection, changes)
         return self.verifier.reply(request) if request and self._verifies else Reply()
 
     def apply(self, connection: StripeConnection, plan: Plan) -> None:
-        """Carry out the plan for a locked connection, and report it."""
+        """Carry out the plan for a connection, and report it; RefusedError."""
         if connection.pk is None:
             self._create(connection, plan)
         elif plan.changes:
@@ -168,7 +162,7 @@ class Pipeline:
         reply = self.reply(connection, plan.changes)
         biz_id = plan.biz_id
         if self.writes:
-            with _refusals():
+            with refusals():
                 created = services.create_connection(
                     workspace=connection.workspace,
                     values=plan.changes,
@@ -187,12 +181,13 @@ class Pipeline:
             for name, value in changes.items()
         }
         if self.writes:
-            with _refusals():
+            with refusals():
                 saved = services.update_connection(
                     workspace=connection.workspace,
                     biz_id=connection.biz_id,
                     changes=changes,
                     actor=self.actor,
+                    expected_versions={connection.version},
                     reply=reply,
                     allow_mode_change=self.allow_mode_change,
                 )
@@ -204,55 +199,39 @@ class Pipeline:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Raise a RefusedError if verification does not allow a change."""
+def refusals() -> Iterator[None]:
+    """Raise a RefusedError if a row is not available, or verification does not allow a change."""
     try:
         yield
     except verification.VerificationError as error:
         raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
     except verification.VerificationUnavailableError as error:
         raise RefusedError(f"The key could not be checked. {error}".strip()) from None
+    except (services.VersionConflictError, services.ConnectionNotFoundError):
+        raise RefusedError(CHANGED) from None
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise RefusedError(HELD) from None
+        raise
 
 
 def planner_of(wanted: Callable[[StripeConnection], Mapping[str, Any] | None]) -> Planner:
     """A planner for primary keys: the `wanted` values of each connection, or None to skip it."""
 
-    def planner(pks: Sequence[int], *, is_locked: bool) -> Iterator[Plan]:
+    def plan(connection: StripeConnection) -> Plan:
+        try:
+            values = wanted(connection)
+        except RefusedError as error:
+            return Plan(connection.biz_id, refusal=str(error))
+        if values is None:
+            return Plan(connection.biz_id)
+        return Plan(connection.biz_id, connection, different(connection, values))
+
+    def planner(pks: Sequence[int]) -> Iterator[Plan]:
         connections = StripeConnection.objects.filter(pk__in=pks).order_by("pk")
-        free, held = loaded(connections, is_locked=is_locked)
-        yield from (Plan(connection.biz_id, refusal=HELD) for connection in held)
-        for connection in free:
-            try:
-                values = wanted(connection)
-            except RefusedError as error:
-                yield Plan(connection.biz_id, refusal=str(error))
-                continue
-            if values is None:
-                yield Plan(connection.biz_id)
-            else:
-                yield Plan(connection.biz_id, connection, different(connection, values))
+        return map(plan, connections.select_related("workspace__tenant"))
 
     return planner
-
-
-def loaded(
-    connections: StripeConnectionQuerySet, *, is_locked: bool
-) -> tuple[list[StripeConnection], list[StripeConnection]]:
-    """With workspace and tenant: the free rows, and those that another transaction has locked.
-
-    With `is_locked`, the free rows are locked until the surrounding transaction ends. A row counts
-    as locked if the lock is not granted within LOCK_TIMEOUT_SECONDS.
-    """
-    connections = connections.select_related("workspace__tenant")
-    if not is_locked:
-        return list(connections), []
-    try:
-        with transaction.atomic():
-            return list(connections.for_update(services.lock_timeout())), []
-    except OperationalError:
-        # Not on SQLite, where a transaction locks the whole database when it begins.
-        free = list(connections.select_for_update(of=("self",), skip_locked=True))
-    return free, list(connections.exclude(pk__in=[connection.pk for connection in free]))
 
 
 def validated(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Command(command.BulkCommand):
         fingerprints = keyring().fingerprints(old)
 
         def wanted(connection: StripeConnection) -> dict[str, Any] | None:
-            # Checked again, because the secret may have been replaced in the meantime.
+            # The secret may have been replaced since the connection was selected.
             return new if getattr(connection, f"{column}_fingerprint") in fingerprints else None
 
         holders = selection.selected(options).filter(**{f"{column}_fingerprint__in": fingerprints})

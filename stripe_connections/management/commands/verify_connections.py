@@ -23,7 +23,7 @@ from django.utils import timezone
 from stripe_connections import services
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
-from stripe_connections.bulk.pipeline import Pipeline, Plan, RefusedError, planner_of
+from stripe_connections.bulk.pipeline import Pipeline, Plan, RefusedError, planner_of, refusals
 from stripe_connections.bulk.report import Report
 from stripe_connections.bulk.verifier import COMMAND_RATE
 from stripe_connections.models import StripeConnection
@@ -100,7 +100,8 @@ class _VerifyStored(Pipeline):
             self.report.row("unchanged", biz_id)
             return
         reply = self.reply(connection, {})
-        kept = services.record_reply(connection.pk, reply, self.actor)
+        with refusals():
+            kept = services.record_reply(connection.pk, reply, self.actor)
         new = kept.outcome.verification if kept else reply.verification
         self.outcomes[new] += 1
         if kept is None and reply.fingerprints and not reply.is_conclusive:

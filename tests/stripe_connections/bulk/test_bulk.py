@@ -243,6 +243,24 @@ def test_failure_is_one_plain_line(command, closed, error):
     assert (ended.returncode, ended.stderr) == (1, f"Error: {error}\n")
 
 
+def test_row_that_changes_after_it_was_read_has_failed(rows, monkeypatch):
+    original = services.update_connection
+
+    def overtaken(**values):
+        if values["biz_id"] == "sc_two":
+            original(**values | {"changes": {"status": 1}, "expected_versions": None})
+        return original(**values)
+
+    monkeypatch.setattr(services, "update_connection", overtaken)
+    result = run(*RENAME, "--apply")
+
+    error = "Another transaction changed the row meanwhile. Run the command again."
+    assert (result.code, result.counts) == (1, (3, 0, 0, 1))
+    assert [row["error"] for row in result.json["rows"] if row["outcome"] == "failed"] == [error]
+    two = StripeConnection.objects.get(biz_id="sc_two")
+    assert (two.connection_name, two.status, two.version) == ("Stripe Connection", 1, 2)
+
+
 def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):
     original = services.update_connection
 
@@ -264,17 +282,18 @@ def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):
 
 @pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("arguments", [("--apply",), ()], ids=["applied", "dry run"])
 def test_row_held_too_long_has_failed_and_others_go_on(
-    workspace, make_connection, stored, settings, arguments
+    workspace, make_connection, stored, settings
 ):
     settings.LOCK_TIMEOUT_SECONDS = 0.05
     held, _ = make_connection(workspace, "sc_held"), make_connection(workspace, "sc_free")
     before = stored(held)
 
     with Holder(held):
-        result = run(*RENAME, *arguments)
+        dry_run = run(*RENAME)
+        result = run(*RENAME, "--apply")
 
+    assert dry_run.counts == (2, 0, 0, 0)
     failed, changed = result.json["rows"]
     assert (result.code, result.counts) == (1, (1, 0, 0, 1))
     assert failed == {
@@ -299,7 +318,8 @@ def test_import_names_a_row_held_too_long(workspace, make_connection, stored, se
 
     error = "Another transaction kept the row locked. Run the command again."
     assert (result.code, result.counts) == (1, (0, 0, 0, 1))
-    assert result.json["rows"] == [{"outcome": "failed", "bizId": None, "line": 2, "error": error}]
+    found = {"outcome": "failed", "bizId": "sc_held", "line": 2, "error": error}
+    assert result.json["rows"] == [found]
     assert stored(held) == before
 
 
