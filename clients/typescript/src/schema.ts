@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections/update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Update a connection
+         * @description Changes the fields in the body, all of them or none; omitted fields keep their values. White space at the start and end of a value is removed, except in `connectionDescription` and `configJson`. If the body has no field to change, the response is the current state and nothing is written. You can send an object of list or detail with a field changed: if there is `extra` and no `connectionBizId`, `bizId` identifies the connection. Needs `workspace:manage` on the workspace.
+         */
+        post: operations["updateConnection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/web/v1/workspaces/{workspaceId}/stripe/connections": {
         parameters: {
             query?: never;
@@ -124,26 +144,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/web/v1/workspaces/{workspaceId}/stripe/connections/update": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Update a connection
-         * @description Changes the fields in the body, all of them or none; omitted fields keep their values. White space at the start and end of a value is removed, except in `connectionDescription` and `configJson`. If the body has no field to change, the response is the current state and nothing is written. You can send an object of list or detail with a field changed: if there is `extra` and no `connectionBizId`, `bizId` identifies the connection. Needs `workspace:manage` on the workspace.
-         */
-        post: operations["updateConnection"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/web/v1/workspaces/{workspaceId}/stripe/connections/verify": {
         parameters: {
             query?: never;
@@ -168,6 +168,63 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Credentials: {
+            username: string;
+            /** Format: password */
+            password: string;
+        };
+        RefreshToken: {
+            /** @description From the last response. It can be used once. */
+            refreshToken: string;
+        };
+        TokenPair: {
+            /** @description For `Authorization: Bearer …`. */
+            accessToken: string;
+            /** @description Can be used for one call of `refreshToken`. */
+            refreshToken: string;
+            /** @description The number of seconds for which the access token is valid. */
+            expiresIn: number;
+        };
+        VerifyConnection: {
+            /**
+             * @description The connection to verify.
+             * @example sc_abc123
+             */
+            connectionBizId: string;
+        };
+        UpdateBody: components["schemas"]["UpdateConnection"] | components["schemas"]["SentBackConnection"];
+        UpdateConnection: {
+            /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
+            connectionName?: string;
+            /** @description No control characters except tabs and line ends. Null clears it; "" is stored. */
+            connectionDescription?: string | null;
+            /**
+             * @description Null clears it.
+             * @example acct_1234567890
+             */
+            stripeAccountId?: string | null;
+            /** @description A secret, restricted or organization key of Stripe. It can be replaced but not cleared, and no response contains it. */
+            apiKey?: string;
+            /** @description The signing secret of a webhook endpoint. It can be replaced but not cleared, and no response contains it. */
+            webhookSecret?: string;
+            /**
+             * Format: iri
+             * @description An https URL of a public host, without user name, password and fragment. Private, local and reserved addresses and names are refused. Null clears it.
+             * @example https://partner.example.com/webhook
+             */
+            partnerEndpoint?: string | null;
+            /**
+             * Format: json-object
+             * @description A string that contains one JSON object, at most 16 KiB of UTF-8 and 100 levels deep. It is stored verbatim. Null clears it.
+             * @example {"currency": "eur"}
+             */
+            configJson?: string | null;
+            /**
+             * @description The connection to update.
+             * @example sc_abc123
+             */
+            connectionBizId: string;
+        };
         CreateConnection: {
             /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
             connectionName: string;
@@ -194,15 +251,6 @@ export interface components {
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
-        };
-        Credentials: {
-            username: string;
-            /** Format: password */
-            password: string;
-        };
-        RefreshToken: {
-            /** @description From the last response. It can be used once. */
-            refreshToken: string;
         };
         /** @description An item of list, or the data of detail, with fields changed. `bizId` identifies the connection. */
         SentBackConnection: {
@@ -248,69 +296,6 @@ export interface components {
             createdAt?: unknown;
             /** @description Ignored. */
             updatedAt?: unknown;
-        };
-        UpdateBody: components["schemas"]["UpdateConnection"] | components["schemas"]["SentBackConnection"];
-        UpdateConnection: {
-            /**
-             * @description The connection to update.
-             * @example sc_abc123
-             */
-            connectionBizId: string;
-            /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
-            connectionName?: string;
-            /** @description No control characters except tabs and line ends. Null clears it; "" is stored. */
-            connectionDescription?: string | null;
-            /**
-             * @description Null clears it.
-             * @example acct_1234567890
-             */
-            stripeAccountId?: string | null;
-            /** @description A secret, restricted or organization key of Stripe. It can be replaced but not cleared, and no response contains it. */
-            apiKey?: string;
-            /** @description The signing secret of a webhook endpoint. It can be replaced but not cleared, and no response contains it. */
-            webhookSecret?: string;
-            /**
-             * Format: iri
-             * @description An https URL of a public host, without user name, password and fragment. Private, local and reserved addresses and names are refused. Null clears it.
-             * @example https://partner.example.com/webhook
-             */
-            partnerEndpoint?: string | null;
-            /**
-             * Format: json-object
-             * @description A string that contains one JSON object, at most 16 KiB of UTF-8 and 100 levels deep. It is stored verbatim. Null clears it.
-             * @example {"currency": "eur"}
-             */
-            configJson?: string | null;
-        };
-        VerifyConnection: {
-            /**
-             * @description The connection to verify.
-             * @example sc_abc123
-             */
-            connectionBizId: string;
-        };
-        FieldError: {
-            /** @description The name that was sent; null if the error concerns the whole body, or if the name could contain a secret. */
-            field: string | null;
-            code: components["schemas"]["FieldErrorCode"];
-            message: string;
-            /** @description The limit in the message, with `max_length` and `out_of_range`. */
-            limit?: number;
-            /** @description The prefixes in the message, if it has any. */
-            prefixes?: string[];
-        };
-        /**
-         * @description One code for each cause. Later versions may add codes.
-         * @enum {string}
-         */
-        FieldErrorCode: "required" | "null" | "blank" | "invalid_type" | "invalid_characters" | "control_characters" | "bidi_characters" | "max_length" | "out_of_range" | "not_a_choice" | "not_found" | "duplicate" | "not_utf8" | "not_json" | "not_an_object" | "not_an_account_id" | "not_https" | "not_ascii" | "forbidden_characters" | "has_fragment" | "has_user_info" | "malformed_host" | "invalid_port" | "host_not_public" | "invalid" | "masked" | "wrong_family" | "not_a_stripe_secret" | "too_short" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "account_not_accessible" | "required_permission" | "unreadable";
-        TokenPair: {
-            /** @description For `Authorization: Bearer …`. */
-            accessToken: string;
-            /** @description Can be used for one call of `refreshToken`. */
-            refreshToken: string;
-            /** @description The number of seconds for which the access token is valid. */
-            expiresIn: number;
         };
         StripeConnection: {
             bizId: string;
@@ -440,6 +425,21 @@ export interface components {
             /** @description Send it as `before` to get the next page; null on the last page. */
             nextBefore: number | null;
         };
+        FieldError: {
+            /** @description The name that was sent; null if the error concerns the whole body, or if the name could contain a secret. */
+            field: string | null;
+            code: components["schemas"]["FieldErrorCode"];
+            message: string;
+            /** @description The limit in the message, with `max_length` and `out_of_range`. */
+            limit?: number;
+            /** @description The prefixes in the message, if it has any. */
+            prefixes?: string[];
+        };
+        /**
+         * @description One code for each cause. Later versions may add codes.
+         * @enum {string}
+         */
+        FieldErrorCode: "required" | "null" | "blank" | "invalid_type" | "invalid_characters" | "control_characters" | "bidi_characters" | "max_length" | "out_of_range" | "not_a_choice" | "not_found" | "duplicate" | "not_utf8" | "not_json" | "not_an_object" | "not_an_account_id" | "not_https" | "not_ascii" | "forbidden_characters" | "has_fragment" | "has_user_info" | "malformed_host" | "invalid_port" | "host_not_public" | "invalid" | "masked" | "wrong_family" | "not_a_stripe_secret" | "too_short" | "unknown" | "rejected_by_stripe" | "mode_mismatch" | "account_mismatch" | "account_not_accessible" | "required_permission" | "unreadable";
         /** @description The first keys of every response under /web/. */
         Error400: {
             /** @description The version of the API. */
@@ -942,6 +942,112 @@ export interface operations {
             503: components["responses"]["Error503"];
         };
     };
+    updateConnection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the state that you read, such as `"7"`. If the connection has changed since, nothing is written and the response is 412. Without it, the last write wins, field by field. */
+                "If-Match"?: string;
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateBody"];
+            };
+        };
+        responses: {
+            /** @description The connection after the update. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "bizId": "sc_abc123",
+                     *         "tenantBizId": "tn_xyz789",
+                     *         "connectionName": "Updated Stripe Connection",
+                     *         "connectionDescription": "Updated description",
+                     *         "stripeAccountId": "acct_1234567890",
+                     *         "partnerEndpoint": "https://partner.example.com/webhook",
+                     *         "configJson": null,
+                     *         "status": 1,
+                     *         "statusName": "ACTIVE",
+                     *         "createdAt": "2026-03-21T00:00:00Z",
+                     *         "updatedAt": "2026-03-21T01:00:00Z"
+                     *       }
+                     *     }
+                     */
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description The time of the response, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
+                        data: components["schemas"]["StripeConnection"];
+                    };
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            /** @description The workspace has no such connection. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error404"];
+                };
+            };
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            /** @description `If-Match` names another version. Nothing was written. */
+            412: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error412"];
+                };
+            };
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
     listConnections: {
         parameters: {
             query?: {
@@ -1366,112 +1472,6 @@ export interface operations {
                     "application/json": components["schemas"]["Error422"];
                 };
             };
-            429: components["responses"]["Error429"];
-            500: components["responses"]["Error500"];
-            503: components["responses"]["Error503"];
-        };
-    };
-    updateConnection: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description The `ETag` of the state that you read, such as `"7"`. If the connection has changed since, nothing is written and the response is 412. Without it, the last write wins, field by field. */
-                "If-Match"?: string;
-                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
-                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
-            };
-            path: {
-                /**
-                 * @description The business ID of the workspace.
-                 * @example ws_demo
-                 */
-                workspaceId: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["UpdateBody"];
-            };
-        };
-        responses: {
-            /** @description The connection after the update. */
-            200: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "version": "1.3.0",
-                     *       "timestamp": 1709337600000,
-                     *       "success": true,
-                     *       "code": "2000",
-                     *       "message": "SUCCESS",
-                     *       "data": {
-                     *         "bizId": "sc_abc123",
-                     *         "tenantBizId": "tn_xyz789",
-                     *         "connectionName": "Updated Stripe Connection",
-                     *         "connectionDescription": "Updated description",
-                     *         "stripeAccountId": "acct_1234567890",
-                     *         "partnerEndpoint": "https://partner.example.com/webhook",
-                     *         "configJson": null,
-                     *         "status": 1,
-                     *         "statusName": "ACTIVE",
-                     *         "createdAt": "2026-03-21T00:00:00Z",
-                     *         "updatedAt": "2026-03-21T01:00:00Z"
-                     *       }
-                     *     }
-                     */
-                    "application/json": {
-                        /** @description The version of the API. */
-                        version: string;
-                        /**
-                         * Format: int64
-                         * @description The time of the response, in milliseconds since the epoch.
-                         */
-                        timestamp: number;
-                        success: boolean;
-                        /** @constant */
-                        code: "2000";
-                        /** @description For people. */
-                        message: string;
-                        data: components["schemas"]["StripeConnection"];
-                    };
-                };
-            };
-            400: components["responses"]["Error400"];
-            401: components["responses"]["Error401"];
-            403: components["responses"]["Error403"];
-            /** @description The workspace has no such connection. */
-            404: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error404"];
-                };
-            };
-            405: components["responses"]["Error405"];
-            406: components["responses"]["Error406"];
-            /** @description `If-Match` names another version. Nothing was written. */
-            412: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error412"];
-                };
-            };
-            413: components["responses"]["Error413"];
-            415: components["responses"]["Error415"];
             429: components["responses"]["Error429"];
             500: components["responses"]["Error500"];
             503: components["responses"]["Error503"];
