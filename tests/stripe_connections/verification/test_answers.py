@@ -2,9 +2,15 @@
 
 import json
 import socket
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY
 
 from stripe_connections.models import StripeConnection
@@ -383,6 +389,41 @@ def test_question_is_counted_and_logged_without_a_word_of_the_answer(
     }
 
 
+def test_duration_is_logged_in_milliseconds(connection, stripe, monkeypatch):
+    clock = iter([10.0, 10.123456])
+    monkeypatch.setattr(verification, "perf_counter", lambda: next(clock))
+    with written_log() as log:
+        verification.verify(verification.stored_request(connection))
+
+    assert log_lines(log)[0]["duration_ms"] == 123.46
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        (422, "unknown_reply"),
+        (429, "rate_limited"),
+        (499, "unknown_reply"),
+        (500, "stripe_error"),
+        (599, "stripe_error"),
+    ],
+)
+def test_error_with_an_unknown_text_is_judged_by_its_status(stripe, status, cause):
+    stripe.fails(status)
+
+    assert (facts(ask()), ask().cause) == (("unverified", None, None), cause)
+
+
+def test_permissions_of_a_rejected_key_are_not_requested(stripe, settings):
+    settings.STRIPE_REQUIRED_PERMISSIONS = ["customers"]
+    stripe.rejects()
+
+    answer = ask(random_api_key("rk_live_"))
+
+    assert facts(answer) == ("rejected", None, None)
+    assert [path for path, _ in stripe.requests] == ["/v1/account"]
+
+
 def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
     name, labels = "connections_verification_total", {"outcome": "unverified", "cause": ""}
     before = REGISTRY.get_sample_value(name, labels)
@@ -398,3 +439,48 @@ def test_command_tells_it_itself(connection, stripe):
         verification.verify(verification.stored_request(connection), rate=None)
 
     assert log.getvalue() == ""
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A file with a key and its certificate for this machine."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Stripe")])
+    now = datetime.now(UTC)
+    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(host, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def stripe_with_tls(stripe, certificate, settings, monkeypatch):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    stripe.server.socket = context.wrap_socket(stripe.server.socket, server_side=True)
+    settings.STRIPE_API_BASE = stripe.url.replace("http", "https")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return stripe
+
+
+def test_netrc_does_not_replace_the_key(stripe_with_tls, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    key = random_api_key()
+
+    assert ask(key).verification == "verified"
+    assert stripe_with_tls.keys == [key]
