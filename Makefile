@@ -11,7 +11,10 @@ install = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
   { report="$$($(BIN)/python -m pip check)" || \
     { echo "$$report"; echo "Remove $(VENV) and try again."; exit 1; }; } && touch $@
 
-.PHONY: help run test quick check bench schema client requirements
+# pytest keeps the tests as it rewrote them for its messages; to do so again takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help run test test-sqlite test-postgresql quick check bench schema client requirements
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -19,8 +22,13 @@ help: ## List the targets
 run: $(VENV)/installed .env ## Serve on HOST and PORT (127.0.0.1, 8000), with demo data
 	@exec $(BIN)/python manage.py serve --demo --host "$(HOST)" --port "$(PORT)"
 
-test: $(VENV)/complete ## Run all tests, on SQLite and on PostgreSQL
+test: $(VENV)/complete ## Run all tests, on SQLite and on PostgreSQL at the same time
+	@$(MAKE) -j2 test-sqlite test-postgresql
+
+test-sqlite: $(VENV)/complete
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-postgresql: $(VENV)/complete
 	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n auto --dist loadgroup
 
 quick: $(VENV)/complete ## Run the tests that start no server, browser or other program, on SQLite

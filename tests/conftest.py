@@ -19,6 +19,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
+from stripe_connections.stripe_api.replies import Reply
 from tests.fake_stripe import fake_stripe, serving, stripe  # noqa: F401 - fixtures
 from tests.flush import flush_without_triggers
 from tests.openapi import check_every_answer
@@ -81,6 +82,16 @@ def plain(connection: StripeConnection, name: str) -> str | None:
 def plain_secrets(connection: StripeConnection) -> tuple[str | None, str | None]:
     """The plain texts of both secrets."""
     return plain(connection, "api_key"), plain(connection, "webhook_secret")
+
+
+def outcome_of(connection: StripeConnection) -> Reply:
+    """What the database holds of the last verification."""
+    return StripeConnection.objects.get(pk=connection.pk).outcome
+
+
+def known_of(connection: StripeConnection) -> tuple[str, str | None]:
+    found = outcome_of(connection)
+    return found.verification, found.account_id
 
 
 def access_token(user: User) -> str:
@@ -222,15 +233,16 @@ def _nobody_has_called_yet() -> None:
     counter.clear()
 
 
+def create_user(username: str, workspace: Workspace | None = None, role: str = "manager") -> User:
+    user = User.objects.create_user(username, password=f"password of {username}")
+    if workspace:
+        Membership.objects.create(user=user, workspace=workspace, role=role)
+    return user
+
+
 @pytest.fixture
 def make_user(db: None) -> Callable[..., User]:
-    def make(username: str, workspace: Workspace | None = None, role: str = "manager") -> User:
-        user = User.objects.create_user(username, password=f"password of {username}")
-        if workspace:
-            Membership.objects.create(user=user, workspace=workspace, role=role)
-        return user
-
-    return make
+    return create_user
 
 
 @pytest.fixture
@@ -256,27 +268,30 @@ def other_workspace(db: None) -> Workspace:
     return Workspace.objects.create(biz_id="ws_other", tenant=tenant, name="Other")
 
 
+def create_connection(
+    workspace: Workspace, biz_id: str | None = None, **values: Any
+) -> StripeConnection:
+    connection = StripeConnection(
+        workspace=workspace,
+        **{
+            "connection_name": "Stripe Connection",
+            "connection_description": "As it was",
+            "stripe_account_id": "acct_1234567890",
+            "partner_endpoint": "https://partner.example.com/webhook",
+        }
+        | values,
+    )
+    if biz_id:
+        connection.biz_id = biz_id
+    connection.replace_secret("api_key", random_api_key())
+    connection.replace_secret("webhook_secret", random_webhook_secret())
+    connection.save()
+    return StripeConnection.objects.get(pk=connection.pk)
+
+
 @pytest.fixture
 def make_connection(db: None) -> Callable[..., StripeConnection]:
-    def make(workspace: Workspace, biz_id: str | None = None, **values: Any) -> StripeConnection:
-        connection = StripeConnection(
-            workspace=workspace,
-            **{
-                "connection_name": "Stripe Connection",
-                "connection_description": "As it was",
-                "stripe_account_id": "acct_1234567890",
-                "partner_endpoint": "https://partner.example.com/webhook",
-            }
-            | values,
-        )
-        if biz_id:
-            connection.biz_id = biz_id
-        connection.replace_secret("api_key", random_api_key())
-        connection.replace_secret("webhook_secret", random_webhook_secret())
-        connection.save()
-        return StripeConnection.objects.get(pk=connection.pk)
-
-    return make
+    return create_connection
 
 
 @pytest.fixture

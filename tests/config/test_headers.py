@@ -6,6 +6,8 @@ from django.urls import include, path
 from tests.conftest import ApiClient, update_path
 from tests.stripe_connections.admin.conftest import StaffClient, change_url
 
+pytestmark = pytest.mark.only_on("sqlite", reason="headers are the same")
+
 NAMED = '{"connectionBizId": "sc_abc123", "connectionName": "New"}'
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

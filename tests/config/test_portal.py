@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import ApiClient, update_path
 
+pytestmark = pytest.mark.only_on("sqlite", reason="the portal comes before the database")
+
 NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
 
 

@@ -109,13 +109,11 @@ def test_killed_worker_is_replaced_and_what_it_counted_stays(
     assert strict_server.ask(strict_server.request(token, name_change("Late")))[0] == 429
 
 
-def test_killed_server_leaves_no_worker_that_keeps_the_port(tmp_path):
-    server = Demo(tmp_path, workers=2)
-    workers = server.workers()
+def test_killed_server_leaves_no_worker_that_keeps_the_port(demo_server):
+    workers = demo_server.workers()
 
-    server.stop(signal.SIGKILL)
+    demo_server.stop(signal.SIGKILL)
 
     gone, _ = psutil.wait_procs(workers, timeout=PATIENCE_SECONDS)
-    assert len(gone) == 2
-    server.start()
-    server.stop()
+    demo_server.start()
+    assert len(gone) == len(workers) == 1

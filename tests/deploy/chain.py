@@ -277,6 +277,7 @@ class Load:
                     self.acknowledged.append((biz_id, name))
                 else:
                     self.refused.append(answer)
+                    time.sleep(0.02)
         connection.close()
 
     def reach(self, total: int) -> None:

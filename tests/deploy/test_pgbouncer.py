@@ -75,7 +75,7 @@ def service(chain, pgbouncer, tmp_path_factory):
 def test_many_threads_share_few_connections(chain, service):
     """On a busy machine some may wait for the pool for too long, which is a clear 503."""
     with chain.load(12, service.port) as load:
-        load.reach(600)
+        load.reach(300)
 
     assert {(answer.status, answer.json["code"]) for answer in load.refused} <= {(503, "5030")}
     assert load.errors == {}

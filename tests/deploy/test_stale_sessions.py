@@ -73,7 +73,7 @@ def test_changed_column_type_costs_no_request(chain, changed_column):
 
 def test_changes_of_a_type_under_load_cost_no_request(chain):
     with chain.load(CALLERS) as load:
-        for length in (3000, 2048) * 3:
+        for length in (3000, 2048) * 2:
             load.reach(len(load.acknowledged) + 60)
             chain.rows(WIDEN.format("partner_endpoint", length))
         load.reach(len(load.acknowledged) + 60)
@@ -92,7 +92,7 @@ def test_ended_sessions_cost_no_request(chain):
 
 def test_sessions_that_end_under_load_lose_and_double_nothing(chain):
     with chain.load(CALLERS) as load:
-        for _ in range(10):
+        for _ in range(6):
             load.reach(len(load.acknowledged) + 40)
             end_sessions(chain)
         load.reach(len(load.acknowledged) + 40)
@@ -106,7 +106,7 @@ def test_sessions_that_end_under_load_lose_and_double_nothing(chain):
 def test_creations_whose_sessions_end_are_not_doubled(chain):
     answers = []
     with chain.load(CALLERS) as load:
-        for number in range(CALLS):
+        for number in range(CALLS // 3):
             answers.append(chain.ask({"connectionName": f"Created {number}"}, path=CREATE))
             end_sessions(chain)
     names = chain.rows(

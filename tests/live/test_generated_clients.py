@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from config.openapi.views import document
+from tests.service import run_program
 
 LOCATIONS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 OPENAPI_PYTHON_CLIENT = """
@@ -57,20 +57,6 @@ GENERATORS = {
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo_server")]
 
 
-def run(directory: Path, *command: str) -> str:
-    finished = subprocess.run(
-        command,
-        cwd=directory,
-        env=os.environ | {"PATH": LOCATIONS},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout
-    return finished.stdout
-
-
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_generated_client_updates_a_connection_and_reads_a_refusal(
     generator: str, demo_server: Any, tmp_path: Path
@@ -79,10 +65,10 @@ def test_generated_client_updates_a_connection_and_reads_a_refusal(
         pytest.skip(f"There is no {generator} here: install requirements.txt")
     arguments, program = GENERATORS[generator]
     (tmp_path / "openapi.json").write_bytes(document())
-    run(tmp_path, generator, *arguments.split())
+    run_program(tmp_path, generator, *arguments.split(), PATH=LOCATIONS)
     (tmp_path / "program.py").write_text(
         f"URL, PORTAL = {demo_server.url!r}, {demo_server.portal!r}\n"
         f"PASSWORD = {demo_server.passwords['demo-manager']!r}\n{program}"
     )
 
-    assert run(tmp_path, sys.executable, "program.py") == "By a generated client\nblank\n"
+    assert run_program(tmp_path, sys.executable, "program.py") == "By a generated client\nblank\n"

@@ -22,6 +22,8 @@ from rest_framework_simplejwt.settings import api_settings
 
 from tests.conftest import ApiClient
 
+pytestmark = pytest.mark.only_on("sqlite", reason="tokens of the provider are read in the same way")
+
 NAME_CHANGE = {"connectionBizId": "sc_abc123", "connectionName": "Changed"}
 AUDIENCE = "stripe-connections"
 ISSUER = "https://identity.example.com/"

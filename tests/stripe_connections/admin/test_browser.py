@@ -49,27 +49,62 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def open_as(site: Demo, browser: Any, complaints: list[str]) -> Iterator[Any]:
-    """Log somebody in, in a browser window of their own."""
+def open_page(site: Demo, browser: Any, complaints: list[str]) -> Iterator[Any]:
+    """An empty page in a browser window of its own."""
     contexts: list[BrowserContext] = []
 
-    def log_in(username: str) -> Page:
-        contexts.append(browser.new_context(base_url=site.url))
+    def make(storage_state: Any = None) -> Page:
+        contexts.append(browser.new_context(base_url=site.url, storage_state=storage_state))
         contexts[-1].set_default_timeout(PATIENCE_MS)
         page: Page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(error.message))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def log_in(site: Demo, open_page: Any) -> Any:
+    """A page of somebody who has just logged in."""
+
+    def typed(username: str) -> Page:
+        page: Page = open_page()
         page.goto("/admin/")
-        page.get_by_label("Username").fill(username)
-        page.get_by_label("Password").fill(site.passwords[username])
-        page.get_by_role("button", name="Log in").click()
+        fill_in_login(page, site, username)
         # The click does not wait for the next page, which a script may be run in too early.
         page.get_by_role("button", name="Log out").wait_for()
         return page
 
-    yield log_in
-    for context in contexts:
-        context.close()
+    return typed
+
+
+@pytest.fixture(scope="module")
+def sessions() -> dict[str, Any]:
+    """The cookies of who has logged in."""
+    return {}
+
+
+@pytest.fixture
+def open_as(log_in: Any, open_page: Any, sessions: dict[str, Any]) -> Any:
+    """A page of somebody whose session goes on."""
+
+    def opened(username: str) -> Page:
+        if username not in sessions:
+            sessions[username] = log_in(username).context.storage_state()
+        page: Page = open_page(sessions[username])
+        page.goto("/admin/")
+        return page
+
+    return opened
+
+
+def fill_in_login(page: Page, site: Demo, username: str) -> None:
+    page.get_by_label("Username").fill(username)
+    page.get_by_label("Password").fill(site.passwords[username])
+    page.get_by_role("button", name="Log in").click()
 
 
 def find(page: Page, text: str) -> None:
@@ -287,9 +322,9 @@ def test_view_only_person_changes_nothing(open_as, site):
 
 
 @pytest.fixture
-def half_typed(open_as):
-    """A form with a name and a key that nobody has saved yet."""
-    page = open_as("demo-staff")
+def half_typed(log_in):
+    """A form with a name and a key that nobody has saved yet; its session may end."""
+    page = log_in("demo-staff")
     find(page, "sc_abc123")
     page.get_by_label("Name:").fill("Typed before the session ended")
     page.get_by_label("New API key").fill(random_api_key("sk_test_"))
@@ -302,18 +337,12 @@ def expect_what_was_typed_but_the_key(page):
     expect(page.get_by_label("New API key")).to_have_value("")
 
 
-def log_in_again(page, site):
-    page.get_by_label("Username").fill("demo-staff")
-    page.get_by_label("Password").fill(site.passwords["demo-staff"])
-    page.get_by_role("button", name="Log in").click()
-
-
 def test_what_was_typed_survives_a_session_that_ended(half_typed, site, complaints):
     half_typed.context.clear_cookies(name="sessionid")
     save(half_typed)
     expect(half_typed.get_by_text("Your session has ended")).to_be_visible()
 
-    log_in_again(half_typed, site)
+    fill_in_login(half_typed, site, "demo-staff")
 
     expect_what_was_typed_but_the_key(half_typed)
     assert "sk_test_" not in half_typed.evaluate("JSON.stringify(sessionStorage)")
@@ -328,7 +357,7 @@ def test_what_was_typed_survives_a_login_in_another_tab(half_typed, site):
     other.goto("/admin/")
     other.get_by_role("button", name="Log out").click()
     other.goto("/admin/")
-    log_in_again(other, site)
+    fill_in_login(other, site, "demo-staff")
     other.get_by_role("button", name="Log out").wait_for()
 
     save(half_typed)

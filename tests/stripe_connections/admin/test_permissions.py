@@ -16,6 +16,8 @@ from tests.stripe_connections.admin.conftest import (
     text,
 )
 
+pytestmark = pytest.mark.only_on("sqlite", reason="permissions are the same")
+
 
 @pytest.fixture
 def people(staff, colleague, support, superuser, make_staff, make_user):

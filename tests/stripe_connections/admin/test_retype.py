@@ -6,6 +6,8 @@ from stripe_connections.models import StripeConnection
 from tests.conftest import plain, random_api_key, random_webhook_secret
 from tests.stripe_connections.admin.conftest import ADD, change_url, text
 
+pytestmark = pytest.mark.only_on("sqlite", reason="the form is the same")
+
 BAD = {"partner_endpoint": "http://partner.example.com"}
 SECRETS = pytest.mark.parametrize(
     ("name", "make"), [("api_key", random_api_key), ("webhook_secret", random_webhook_secret)]

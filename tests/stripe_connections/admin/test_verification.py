@@ -14,7 +14,7 @@ from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Cause
-from tests.conftest import plain, random_api_key, random_webhook_secret
+from tests.conftest import known_of, outcome_of, plain, random_api_key, random_webhook_secret
 from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.admin.conftest import (
     ADD,
@@ -39,15 +39,6 @@ def say(connection, verification, **columns):
         verification_at=ASKED_AT,
         **columns,
     )
-
-
-def outcome_of(connection):
-    return StripeConnection.objects.get(pk=connection.pk).outcome
-
-
-def known_of(connection):
-    found = outcome_of(connection)
-    return found.verification, found.account_id
 
 
 def errors(response):

@@ -1,15 +1,26 @@
 """Who reaches what: by the workspace in the path, and by the connection in the body."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from auditlog.models import LogEntry
+from django.contrib.auth.models import User
 from django.db import connection as database
+from django.db import transaction
 from django.test.utils import CaptureQueriesContext
 
 from stripe_connections.models import StripeConnection
-from tests.conftest import CALLS, ApiClient, connections_path, random_api_key, set_columns
+from tests.conftest import (
+    CALLS,
+    ApiClient,
+    connections_path,
+    create_connection,
+    create_user,
+    random_api_key,
+    set_columns,
+)
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 FORBIDDEN = b'{"version":"1.3.0","timestamp":0,"success":false,"code":"4030","message":"Forbidden"}'
@@ -40,58 +51,80 @@ ALLOWED = {
 }
 
 
-@pytest.fixture
-def world(
-    workspace: Workspace, sibling_workspace: Workspace, other_workspace: Workspace, tenant: Tenant
-) -> dict[str, Workspace]:
+@pytest.fixture(scope="module")
+def standing(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The transaction around all tests of this module, each of which is rolled back for itself."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module")
+def world(standing: None) -> dict[str, Workspace]:
     """A workspace of each kind that exists."""
-    inactive = Workspace.objects.create(
-        biz_id="ws_inactive", tenant=tenant, name="Inactive", is_active=False
-    )
+    tenant = Tenant.objects.create(biz_id="tn_xyz789", name="Example Ltd")
+    other = Tenant.objects.create(biz_id="tn_other", name="Somebody Else Ltd")
+    create = Workspace.objects.create
     return {
-        "own": workspace,
-        "sibling": sibling_workspace,
-        "other tenant": other_workspace,
-        "inactive": inactive,
+        "own": create(biz_id="ws_demo", tenant=tenant, name="Demo"),
+        "sibling": create(biz_id="ws_sibling", tenant=tenant, name="Sibling"),
+        "other tenant": create(biz_id="ws_other", tenant=other, name="Other"),
+        "inactive": create(biz_id="ws_inactive", tenant=tenant, name="Inactive", is_active=False),
     }
 
 
-@pytest.fixture
-def connections(world: dict[str, Workspace], make_connection: Any) -> dict[str, StripeConnection]:
+@pytest.fixture(scope="module")
+def connections(world: dict[str, Workspace]) -> dict[str, StripeConnection]:
     """A connection in each workspace."""
-    return {kind: make_connection(place, f"sc_{place.biz_id[3:]}") for kind, place in world.items()}
-
-
-@pytest.fixture
-def cast(
-    world: dict[str, Workspace], make_user: Any, manager: Any, viewer: Any, outsider: Any
-) -> dict[str, ApiClient]:
-    """Everybody, the manager and the viewer also as members of the inactive workspace."""
-    both = make_user("both", world["own"], Role.MANAGER)
-    two = make_user("two", world["own"], Role.MANAGER)
-    superuser = make_user("superuser")
-    superuser.is_staff = superuser.is_superuser = True
-    superuser.save()
-    for user, place, role in [
-        (both, "sibling", Role.VIEWER),
-        (both, "inactive", Role.MANAGER),
-        (two, "sibling", Role.MANAGER),
-        (two, "inactive", Role.MANAGER),
-    ]:
-        Membership.objects.create(user=user, workspace=world[place], role=role)
     return {
-        "manager": manager,
-        "viewer": viewer,
-        "outsider": outsider,
-        "manager and viewer": ApiClient(both),
-        "manager of two": ApiClient(two),
-        "member of nothing": ApiClient(make_user("nobody")),
-        "superuser": ApiClient(superuser),
+        kind: create_connection(place, f"sc_{place.biz_id[3:]}") for kind, place in world.items()
     }
 
 
+@pytest.fixture(scope="module")
+def cast(world: dict[str, Workspace]) -> dict[str, ApiClient]:
+    """Everybody, two of them also as managers of the inactive workspace."""
+    users = {
+        "manager": create_user("manager", world["own"], Role.MANAGER),
+        "viewer": create_user("viewer", world["own"], Role.VIEWER),
+        "outsider": create_user("outsider", world["other tenant"], Role.MANAGER),
+        "manager and viewer": create_user("both", world["own"], Role.MANAGER),
+        "manager of two": create_user("two", world["own"], Role.MANAGER),
+        "member of nothing": create_user("nobody"),
+        "superuser": User.objects.create_superuser("superuser"),
+    }
+    for name, place, role in [
+        ("manager and viewer", "sibling", Role.VIEWER),
+        ("manager and viewer", "inactive", Role.MANAGER),
+        ("manager of two", "sibling", Role.MANAGER),
+        ("manager of two", "inactive", Role.MANAGER),
+    ]:
+        Membership.objects.create(user=users[name], workspace=world[place], role=role)
+    return {name: ApiClient(user) for name, user in users.items()}
+
+
 @pytest.fixture
-def everything(connections: dict[str, StripeConnection], stored: Any) -> Any:
+def workspace(world: dict[str, Workspace], db: None) -> Workspace:
+    return world["own"]
+
+
+@pytest.fixture
+def manager(cast: dict[str, ApiClient], db: None) -> ApiClient:
+    return cast["manager"]
+
+
+@pytest.fixture
+def viewer(cast: dict[str, ApiClient], db: None) -> ApiClient:
+    return cast["viewer"]
+
+
+@pytest.fixture
+def outsider(cast: dict[str, ApiClient], db: None) -> ApiClient:
+    return cast["outsider"]
+
+
+@pytest.fixture
+def everything(connections: dict[str, StripeConnection], stored: Any, db: None) -> Any:
     """All rows of connections and the number of audit records."""
 
     def read() -> Any:
@@ -146,7 +179,7 @@ def test_workspace_of_the_path_is_closed(call, role, kind, cast, connections, ev
     ("call", "role", "kind"),
     [(call, *pair) for call, open_to in OPEN.items() for pair in sorted(open_to)],
 )
-def test_workspace_of_the_path_is_open(call, role, kind, cast, connections, stripe):
+def test_workspace_of_the_path_is_open(call, role, kind, cast, connections, stripe, db):
     response = cast[role].call(call, connections[kind].biz_id, WORKSPACES[kind])
 
     assert response.status_code == 200
@@ -230,7 +263,7 @@ def test_connection_of_another_workspace_is_not_found(
 
 
 def test_deleted_connection_is_not_found(manager, connections):
-    connections["own"].delete()
+    StripeConnection.objects.filter(pk=connections["own"].pk).delete()
 
     response = manager.update({"connectionBizId": "sc_demo", "connectionName": "Back"})
 
@@ -299,9 +332,9 @@ def test_connection_stays_where_it_is(manager, connections, world):
         }
     )
 
-    connections["own"].refresh_from_db()
+    row = StripeConnection.objects.get(pk=connections["own"].pk)
     assert response.json()["data"]["tenantBizId"] == "tn_xyz789"
-    assert connections["own"].workspace == world["own"]
+    assert row.workspace == world["own"]
     assert StripeConnection.objects.get(biz_id="sc_other").connection_name == "Stripe Connection"
 
 

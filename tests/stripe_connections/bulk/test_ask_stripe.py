@@ -11,7 +11,14 @@ from stripe_connections.audit.records import Actor, Source
 from stripe_connections.bulk import verifier
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Cause, Reply
-from tests.conftest import plain, random_api_key, random_webhook_secret, set_columns
+from tests.conftest import (
+    known_of,
+    outcome_of,
+    plain,
+    random_api_key,
+    random_webhook_secret,
+    set_columns,
+)
 from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.bulk.conftest import run
 
@@ -40,15 +47,6 @@ def hold(connection, **values):
 
 def key_of(connection):
     return plain(StripeConnection.objects.defer(None).get(pk=connection.pk), "api_key")
-
-
-def outcome_of(connection):
-    return StripeConnection.objects.get(pk=connection.pk).outcome
-
-
-def known_of(connection):
-    found = outcome_of(connection)
-    return found.verification, found.account_id
 
 
 def errors(result):

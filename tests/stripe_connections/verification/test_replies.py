@@ -15,6 +15,8 @@ from tests.stripe_connections.api.test_create_connection import create
 from tests.stripe_connections.api.test_verify_call import verify
 from tests.stripe_connections.bulk.conftest import run
 
+pytestmark = pytest.mark.only_on("sqlite", reason="replies of Stripe are read in the same way")
+
 NAMED = {"connectionBizId": "sc_abc123"}
 LACKS = "The provided key 'rk_live_*' does not have the required permissions for this endpoint on"
 PRICES = "\"Prices Read\" ('plan_read') permissions on this key would allow this request"

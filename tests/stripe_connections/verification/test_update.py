@@ -5,20 +5,18 @@ from auditlog.models import LogEntry
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Cause, Reply
-from tests.conftest import plain, random_api_key, random_webhook_secret, set_columns
+from tests.conftest import (
+    known_of,
+    outcome_of,
+    plain,
+    random_api_key,
+    random_webhook_secret,
+    set_columns,
+)
 from tests.fake_stripe import OTHER, STORED
 
 NAMED = {"connectionBizId": "sc_abc123"}
 UNTOLD = [("fails", 503), ("fails", 429), ("fails", 400), ("sends", 200, b"<html>")]
-
-
-def outcome_of(connection):
-    return StripeConnection.objects.get(pk=connection.pk).outcome
-
-
-def known_of(connection):
-    found = outcome_of(connection)
-    return found.verification, found.account_id
 
 
 def verification_of(connection):
