@@ -81,7 +81,7 @@ def test_transaction_ends_with_its_session(transactional_db, attempts):
     assert not CallCount.objects.exists()
 
 
-def test_unsupported_feature_is_no_reason_to_try_again(transactional_db, attempts):
+def test_unsupported_feature_is_not_tried_again(transactional_db, attempts):
     before, sql = session(), "SELECT count(*) FROM workspaces_callcount FOR UPDATE"
     with pytest.raises(NotSupportedError):
         execute(sql)

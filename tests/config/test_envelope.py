@@ -321,7 +321,7 @@ def test_429_says_when_to_come_again(db, monkeypatch):
     assert 1 <= int(responses[1]["Retry-After"]) <= 60
 
 
-def test_a_user_name_that_is_no_text_can_be_counted(db, monkeypatch):
+def test_user_name_that_is_not_text_can_be_counted(db, monkeypatch):
     monkeypatch.setattr(throttles, "counter", throttles.Counter())
     monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "token", "9/min")
 
@@ -338,7 +338,7 @@ def test_a_user_name_that_is_no_text_can_be_counted(db, monkeypatch):
 @pytest.mark.urls(__name__)
 @pytest.mark.parametrize("path", ["/web/crash", "/web/crash/view"])
 @pytest.mark.parametrize("debug", [False, True])
-def test_crash_is_500_and_tells_nothing(db, settings, path, debug):
+def test_crash_is_500_without_details(db, settings, path, debug):
     settings.DEBUG = debug
 
     with written_log() as log:

@@ -80,7 +80,7 @@ def test_missing_file_is_named_by_its_variable(tmp_path):
         environment.str("NAME")
 
 
-def test_file_that_is_no_text_is_refused(tmp_path):
+def test_file_that_is_not_text_is_refused(tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"\xff\xfe")
 
@@ -131,7 +131,7 @@ def test_count_is_a_whole_number(value, count):
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "x", " 1", "²", "٣"])
-def test_count_that_is_none_is_refused_by_name(value):
+def test_invalid_count_is_refused_by_name(value):
     with pytest.raises(ImproperlyConfigured, match="NAME must be a whole number"):
         given(NAME=value).count("NAME", 7)
 
@@ -204,7 +204,7 @@ def test_database_is_read_from_its_address(url, expected):
         "sqlite://hunter2/name",
     ],
 )
-def test_address_that_is_none_is_refused_by_name_and_not_shown(url):
+def test_invalid_address_is_refused_by_name_and_not_shown(url):
     with pytest.raises(ImproperlyConfigured, match="NAME must be like") as error:
         given(NAME=url).database("NAME", "sqlite:////default.sqlite3")
 

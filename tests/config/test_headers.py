@@ -76,7 +76,7 @@ def test_headers_are_on_every_answer(staff, connection, method, url, status):
 
 
 @pytest.mark.parametrize("url", ["/web/unknown", "/healthz"])
-def test_strict_transport_is_not_said_over_plain_http(db, url):
+def test_strict_transport_is_not_sent_over_plain_http(db, url):
     response = ApiClient().get(url)
 
     assert "Strict-Transport-Security" not in response.headers
@@ -109,7 +109,7 @@ def test_bad_host_is_400_on_every_page(db, url, host, scheme):
 
 @pytest.mark.urls(__name__)
 @pytest.mark.parametrize(("url", "status"), [("/unknown", 404), ("/crash", 500)])
-def test_error_page_is_no_debug_page(staff, settings, url, status):
+def test_error_page_is_not_a_debug_page(staff, settings, url, status):
     response = staff.get(url)
 
     assert settings.DEBUG is False

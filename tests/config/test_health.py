@@ -159,7 +159,7 @@ def test_keys_of_another_deployment(connection, settings, a_second_later):
     assert_failed(probe("/readyz"), "keys")
 
 
-def test_one_damaged_secret_is_no_reason_to_serve_nobody(workspace, connection, make_connection):
+def test_one_damaged_secret_does_not_stop_the_service(workspace, connection, make_connection):
     make_connection(workspace)
     with database.cursor() as cursor:
         cursor.execute(

@@ -99,7 +99,7 @@ def test_updates_by_staff_are_counted_too(workspace, connection, rise):
 
 
 @pytest.mark.parametrize("body", [NAMED | {"nonsense": 1}, {"connectionBizId": "sc_abc123"}])
-def test_what_changes_nothing_is_no_update(manager, connection, rise, body):
+def test_what_changes_nothing_is_not_an_update(manager, connection, rise, body):
     def update():
         manager.update(body)
 

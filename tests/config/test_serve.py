@@ -45,7 +45,7 @@ def test_port_that_is_taken(taken_port):
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "99999", "http", "", "1.5", "٣"])
-def test_port_that_is_none(port):
+def test_invalid_port(port):
     with pytest.raises(CommandError, match="from 1 to 65535"):
         call_command("serve", port=port)
 

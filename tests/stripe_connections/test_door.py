@@ -176,7 +176,7 @@ def test_name_that_is_not_updatable_is_refused(update, name):
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("name", ["api_key", "webhook_secret"])
 @pytest.mark.parametrize("value", [None, b"sk_bytes", 4711, ["sk_list"]])
-def test_secret_that_is_no_text_is_refused(update, name, value):
+def test_secret_that_is_not_text_is_refused(update, name, value):
     with pytest.raises(TypeError) as caught:
         update({"connection_name": "New", name: value})
 

@@ -185,7 +185,7 @@ def test_workspace_needs(workspace, values):
 
 
 @pytest.mark.parametrize("role", ["", "owner", "MANAGER", "Manager", None])
-def test_membership_refuses_a_role_that_is_none(manager, role):
+def test_membership_refuses_an_unknown_role(manager, role):
     refused(Membership.objects, role=role)
 
     assert Membership.objects.get().role == Role.MANAGER
@@ -240,7 +240,7 @@ def execute(statement: str) -> None:
         cursor.execute(statement)
 
 
-def test_scheme_with_a_long_s_is_no_https(manager, connection, stored):
+def test_scheme_with_a_long_s_is_not_https(manager, connection, stored):
     before = stored(connection)
     response = manager.update(
         {

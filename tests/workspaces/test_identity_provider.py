@@ -199,7 +199,7 @@ def test_wrong_token_is_401_by_pem(claims, pem_provider, connection, stored):
     assert stored(connection) == before
 
 
-def test_public_key_is_no_secret_of_an_hmac(pem_provider, connection, stored):
+def test_public_key_is_not_a_secret_for_hmac(pem_provider, connection, stored):
     before = stored(connection)
     # Made by hand, because PyJWT refuses to sign with a public key.
     header = base64.urlsafe_b64encode(b'{"alg":"HS256"}').rstrip(b"=")

@@ -191,7 +191,7 @@ def test_later_window_of_a_faster_clock_holds(manager, connection, limits, later
     assert response["Retry-After"] == "61"
 
 
-def test_changed_period_begins_anew(manager, connection, limits, another_process):
+def test_changed_period_starts_again(manager, connection, limits, another_process):
     limits(user="1/day")
     assert statuses(manager, 2) == [200, 429]
     another_process()
@@ -289,7 +289,7 @@ def test_sweep_goes_on_while_there_is_much(manager, connection, limits, later):
     assert not CallCount.objects.filter(key__startswith="over").exists()
 
 
-def test_window_that_a_fast_clock_swept_away_begins_anew(manager, connection, limits):
+def test_window_that_a_fast_clock_swept_away_starts_again(manager, connection, limits):
     """This process knows a later window than the next count is in; it must not count for ever."""
     later_end = int(throttles.time()) + 120
     CallCount.objects.create(key="workspace:ws_demo/60", window_end=later_end, calls=0)

@@ -36,7 +36,7 @@ def test_connection_nobody_changed_has_no_history(manager, connection):
     assert history(manager).json()["data"] == {"items": [], "nextBefore": None}
 
 
-def test_update_is_told(manager, connection):
+def test_update_is_shown(manager, connection):
     update(manager, connectionName="New", configJson="{}")
 
     [entry] = history(manager).json()["data"]["items"]
@@ -60,7 +60,7 @@ def test_update_is_told(manager, connection):
     }
 
 
-def test_what_is_sent_back_as_it_was_is_no_change(manager, connection):
+def test_what_is_sent_back_as_it_was_is_not_a_change(manager, connection):
     shown = manager.read("/sc_abc123").json()["data"]
     manager.update(shown | {"connectionName": "New"})
 
@@ -71,7 +71,7 @@ def test_what_is_sent_back_as_it_was_is_no_change(manager, connection):
     ]
 
 
-def test_same_secret_again_is_told(manager, connection):
+def test_same_secret_again_is_reported(manager, connection):
     key = random_api_key()
     update(manager, apiKey=key)
     update(manager, apiKey=key)
@@ -81,7 +81,7 @@ def test_same_secret_again_is_told(manager, connection):
     assert [change["field"] for change in latest["changes"]] == ["apiKey"]
 
 
-def test_secrets_are_told_as_hints(manager, connection):
+def test_secrets_are_shown_as_hints(manager, connection):
     key = random_api_key("rk_test_")
     update(manager, apiKey=key)
 
@@ -96,7 +96,7 @@ def test_secrets_are_told_as_hints(manager, connection):
     assert key not in response.content.decode()
 
 
-def test_creation_is_told(manager):
+def test_creation_is_shown(manager):
     created = manager.post(
         f"{connections_path()}/create", {"connectionName": "New"}, content_type="application/json"
     ).json()["data"]["bizId"]
@@ -108,7 +108,7 @@ def test_creation_is_told(manager):
 
 
 @pytest.mark.parametrize("source", Source)
-def test_what_others_did_is_told_too(manager, connection, source):
+def test_what_others_did_is_shown_too(manager, connection, source):
     services.update_connection(
         workspace=connection.workspace,
         biz_id="sc_abc123",
@@ -130,7 +130,9 @@ def test_name_of_a_user_who_is_gone_stays(manager, connection, workspace, make_u
     assert history(manager).json()["data"]["items"][0]["actor"] == "leaver"
 
 
-def test_history_of_another_connection_is_not_told(manager, connection, workspace, make_connection):
+def test_history_of_another_connection_is_not_shown(
+    manager, connection, workspace, make_connection
+):
     make_connection(workspace, "sc_sister")
     update(manager, connectionName="New")
 
@@ -223,7 +225,7 @@ def test_other_methods_are_refused(manager, assert_refused, method):
     assert response["Allow"] == "GET"
 
 
-def test_reencryption_of_a_batch_is_not_told(manager, connection, settings):
+def test_reencryption_of_a_batch_is_not_shown(manager, connection, settings):
     """It changed nothing that anybody sees."""
     settings.FERNET_KEYS = settings.FERNET_KEYS[::-1]
     run("rotate_secrets", "--apply")

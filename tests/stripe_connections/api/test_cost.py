@@ -180,7 +180,7 @@ def test_secrets_are_not_even_read(statements, changes):
 
 
 @pytest.mark.parametrize("changes", [NAME, {}], ids=["name", "nothing"])
-def test_what_stripe_said_is_not_even_read(statements, changes):
+def test_reply_of_stripe_is_not_even_read(statements, changes):
     assert [name for name in VERIFICATION_FIELDS if name in " ".join(statements(changes))] == []
 
 

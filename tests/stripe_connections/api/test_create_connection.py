@@ -144,7 +144,7 @@ def test_bad_fields_are_all_listed_and_nothing_is_created(manager, db, body, err
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "\t", "a\x00b", "a\x7f", "k1,k2", ","])
-def test_key_that_is_none_is_refused(manager, key):
+def test_invalid_key_is_refused(manager, key):
     response = create(manager, NAME, key)
 
     [error] = response.json()["errors"]
@@ -186,7 +186,7 @@ def test_key_that_stripe_refuses_is_not_spent(manager, stripe):
     assert (created.status_code, counts()) == (200, (1, 1, 1))
 
 
-def test_order_of_the_fields_is_no_difference(workspace):
+def test_order_of_the_fields_does_not_matter(workspace):
     """Neither that of a body nor that of the version of the service that validated it."""
     one, other = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}
 
@@ -318,7 +318,7 @@ def test_rotation_of_the_encryption_key_forgets_nothing(manager, settings, kept)
     assert create(manager, {"connectionName": "Other"}, KEY).status_code == 422
 
 
-def test_deleted_connection_is_created_anew(manager):
+def test_deleted_connection_is_created_again(manager):
     first = biz_id(create(manager, NAME, KEY))
     StripeConnection.objects.all().delete()
 

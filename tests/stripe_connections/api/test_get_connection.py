@@ -106,7 +106,7 @@ def asked(connection):
     return connection
 
 
-def test_what_stripe_said_is_shown(manager, asked):
+def test_reply_of_stripe_is_shown(manager, asked):
     assert extra(manager.read("/sc_abc123"))["verification"] == {
         "outcome": "restricted",
         "at": f"{asked.verification_at:%Y-%m-%dT%H:%M:%SZ}",

@@ -293,7 +293,7 @@ def test_viewer_learns_nothing_by_the_body(body, biz_id, viewer, connections, ev
 
 @pytest.mark.parametrize("kind", [kind for kind in WORKSPACES if kind != "other tenant"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", {"connectionBizId": "sc_demo"}], ids=repr)
-def test_closed_workspaces_are_told_apart_by_nothing(kind, body, outsider, connections):
+def test_closed_workspaces_cannot_be_distinguished(kind, body, outsider, connections):
     reference = outsider.update(body, "ws_unknown")
 
     response = outsider.update(body, WORKSPACES[kind])
@@ -313,7 +313,7 @@ def test_closed_workspace_costs_the_queries_of_an_unknown_one(kind, outsider, co
     assert len(queries) == len(reference)
 
 
-def test_if_match_tells_nothing_of_another_workspace(manager, connections):
+def test_if_match_reveals_nothing_of_another_workspace(manager, connections):
     response = manager.update(
         {"connectionBizId": "sc_other", "connectionName": "Taken"}, headers={"if-match": '"999"'}
     )

@@ -141,7 +141,7 @@ def test_long_content_type_is_415(manager, assert_refused, body):
     ],
     ids=range(34),
 )
-def test_what_is_no_json_object_is_refused_as_a_whole(manager, assert_refused, body):
+def test_what_is_not_a_json_object_is_refused_as_a_whole(manager, assert_refused, body):
     response = call(manager, body, CONTENT_LENGTH=str(len(body)))
 
     field, code = only_error(assert_refused(response, 400, "4000"))
@@ -370,7 +370,7 @@ def test_key_in_place_of_a_name_is_not_repeated(manager, assert_refused):
 
 
 @pytest.mark.parametrize("name", ["connectionname", "CONNECTIONNAME", "ConnectionName"])
-def test_names_are_told_apart_by_case(manager, assert_refused, name):
+def test_names_are_distinguished_by_case(manager, assert_refused, name):
     response = manager.update({"connectionBizId": "sc_abc123", name: "New"})
 
     assert only_error(assert_refused(response, 400, "4000")) == (name, "unknown")

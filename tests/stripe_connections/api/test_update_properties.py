@@ -174,7 +174,7 @@ def test_any_endpoint_is_judged(manager, connection, url):
 @pytest.mark.parametrize("field", VALID)
 @bounded
 @given(value=json_values.filter(lambda value: not isinstance(value, str)))
-def test_what_is_no_string_is_never_coerced(manager, connection, stored, field, value):
+def test_what_is_not_a_string_is_never_coerced(manager, connection, stored, field, value):
     before = stored(connection)
 
     response = manager.update(json.dumps(VALID | {field: value}).encode())

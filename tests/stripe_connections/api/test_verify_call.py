@@ -109,7 +109,7 @@ def test_key_that_could_not_be_checked_is_503_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("known", [("knows", STORED), ("rejects",)])
-def test_untold_changes_nothing_that_is_known(manager, connection, stripe, stored, known):
+def test_missing_reply_changes_nothing_that_is_known(manager, connection, stripe, stored, known):
     name, *arguments = known
     getattr(stripe, name)(*arguments)
     verify(manager)

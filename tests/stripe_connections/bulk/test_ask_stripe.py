@@ -145,7 +145,7 @@ class TestReplaceSecret:
 
         assert errors(result) == [REFUSED, REFUSED]
 
-    def test_untold_key_is_saved_as_unverified(self, holders, stripe):
+    def test_unanswered_key_is_saved_as_unverified(self, holders, stripe):
         stripe.fails(503)
 
         result = run("replace_secret", "--apply", "--batch-size", "1", stdin=BOTH)
@@ -156,7 +156,7 @@ class TestReplaceSecret:
         # The library tries once more; the command does not ask for the second holder.
         assert len(stripe.requests) == 2
 
-    def test_untold_key_is_given_to_nobody_where_it_must_be_told(
+    def test_unanswered_key_is_given_to_nobody_if_it_must_be_verified(
         self, holders, stripe, settings, stored
     ):
         settings.STRIPE_VERIFY_REQUIRED = True
@@ -273,7 +273,7 @@ class TestUpdateConnections:
     @pytest.mark.parametrize(
         ("is_required", "counts"), [(False, (1, 0, 0, 0)), (True, (0, 0, 0, 1))]
     )
-    def test_answer_about_a_key_that_is_replaced_by_now_tells_nothing(
+    def test_reply_about_a_key_that_was_replaced_is_ignored(
         self, connection, stripe, monkeypatch, settings, is_required, counts
     ):
         settings.STRIPE_VERIFY_REQUIRED = is_required
@@ -380,7 +380,7 @@ class TestImportConnections:
         allowed = imported(row, arguments=("--apply", "--allow-mode-change"))
         assert (allowed.counts, stripe.keys) == ((1, 0, 0, 0), [TEST])
 
-    def test_untold_key_is_created_as_unverified_or_not_at_all(
+    def test_unanswered_key_is_created_as_unverified_or_not_at_all(
         self, workspace, stripe, settings, imported
     ):
         stripe.fails(503)

@@ -104,7 +104,7 @@ def test_start_with_one_unreadable_secret_is_a_warning(connection, other):
     assert startup_ids() == ["stripe_connections.W003"]
 
 
-def test_start_with_a_retired_key_in_use_is_told(connection, new_key):
+def test_start_with_a_retired_key_in_use_is_reported(connection, new_key):
     assert startup_ids() == ["stripe_connections.I001"]
 
 
@@ -115,7 +115,7 @@ def test_start_without_tables_says_nothing(db, monkeypatch):
 
 
 @pytest.mark.parametrize("keys", [[], ["no key"]])
-def test_start_without_keys_is_told_by_another_check(connection, settings, keys):
+def test_start_without_keys_is_reported_by_another_check(connection, settings, keys):
     settings.FERNET_KEYS = keys
 
     assert startup_ids() == []

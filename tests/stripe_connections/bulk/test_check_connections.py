@@ -78,7 +78,7 @@ def test_fingerprint_under_another_key_is_found(connection, settings):
     assert ("sc_abc123", "apiKey", "fingerprint") in findings(result)
 
 
-def test_retired_key_is_no_fault(connection, new_key):
+def test_retired_key_is_not_a_fault(connection, new_key):
     assert run("check_connections").code == 0
 
 

@@ -479,7 +479,7 @@ def test_hostile_text_is_not_repeated(workspace):
     assert key not in result.everything
 
 
-def test_missing_file_is_told():
+def test_missing_file_is_reported():
     problem = run("import_connections", "/nowhere/file").problem
 
     assert problem == "/nowhere/file cannot be read: No such file or directory."

@@ -136,7 +136,7 @@ def test_second_run_changes_nothing(three, stored, new_key):
     [b"gAAAAAnotoken", b"", b"\xff\x00", Fernet(Fernet.generate_key()).encrypt(b"x")],
     ids=["damaged", "empty", "bytes", "another key"],
 )
-def test_unreadable_secret_is_told_and_skipped(three, stored, new_key, token):
+def test_unreadable_secret_is_reported_and_skipped(three, stored, new_key, token):
     damage(three[1], token)
 
     result = run("rotate_secrets", "--apply")

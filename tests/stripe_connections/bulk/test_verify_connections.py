@@ -117,7 +117,7 @@ def test_dry_run_asks_nobody_and_counts(three, stripe, stored):
     assert [stored(connection) for connection in three] == before
 
 
-def test_narrow_key_is_no_failure(connection, stripe):
+def test_restricted_key_is_not_a_failure(connection, stripe):
     stripe.fails(403, "'rak_balance_read'")
 
     result = verify()
@@ -126,7 +126,7 @@ def test_narrow_key_is_no_failure(connection, stripe):
     assert StripeConnection.objects.get().outcome.missing_permission == "rak_balance_read"
 
 
-def test_untold_fails_and_keeps_what_is_known(connection, stripe, stored):
+def test_missing_reply_fails_and_keeps_what_is_known(connection, stripe, stored):
     verify()
     before = stored(connection)
     stripe.fails(503)
@@ -298,7 +298,7 @@ def test_picked_connections_alone_are_asked_about(three, stripe):
     assert outcomes() == ["verified", "unverified", "unverified"]
 
 
-def test_interrupted_run_keeps_what_was_told_and_is_taken_up(three, stripe, monkeypatch):
+def test_interrupted_run_keeps_the_replies_and_is_continued(three, stripe, monkeypatch):
     keep, told = services.record_reply, []
 
     def interrupt(pk, reply, actor):

@@ -116,7 +116,7 @@ def test_forbidden_call_that_names_no_permission_is_unverified(stripe, message):
         (418, b"teapot"),
     ],
 )
-def test_answer_that_tells_nothing_is_unverified(stripe, status, body):
+def test_reply_without_information_is_unverified(stripe, status, body):
     stripe.sends(status, body)
 
     assert facts(ask()) == ("unverified", None, None)
@@ -320,7 +320,7 @@ def test_key_without_tls_passes_no_proxy(stripe, monkeypatch, name):
     assert ask().verification == "verified"
 
 
-def test_nothing_is_told_of_earlier_questions_or_of_this_machine(stripe):
+def test_no_telemetry_is_sent(stripe):
     stripe.sends(200, {"id": STORED}, Request_Id="req_1")
     ask()
     ask()

@@ -82,7 +82,7 @@ def test_connection_with_a_bad_key_is_not_created(workspace, stripe, answer, fie
     assert not LogEntry.objects.exists()
 
 
-def test_untold_key_is_created_as_unverified_or_not_at_all(workspace, stripe, settings):
+def test_unanswered_key_is_created_as_unverified_or_not_at_all(workspace, stripe, settings):
     stripe.fails(503)
     assert create(workspace, api_key=random_api_key()).outcome.verification == "unverified"
 
@@ -133,7 +133,7 @@ def test_refusal_that_is_brought_is_one(connection, stripe, stored):
     assert stored(connection) == before
 
 
-def test_answer_about_another_key_tells_nothing(connection, stripe):
+def test_reply_about_another_key_is_ignored(connection, stripe):
     answer = ask(connection, {"api_key": random_api_key()})
 
     updated = update(connection, {"api_key": random_api_key()}, reply=answer)
@@ -150,7 +150,7 @@ def test_caller_that_has_not_asked_saves_as_unverified(connection, stripe, setti
     assert stripe.requests == []
 
 
-def test_question_where_it_is_off_is_no_question(connection, fake_stripe):
+def test_nothing_is_requested_if_verification_is_off(connection, fake_stripe):
     changes = {"api_key": random_api_key("sk_test_")}
 
     answer = ask(connection, changes)

@@ -53,7 +53,7 @@ def test_workspace_may_try_so_many_keys(manager, connection, stripe, limit, stor
     assert len(stripe.requests) == 2
 
 
-def test_refused_and_untold_tries_count(manager, connection, stripe, limit):
+def test_refused_and_unanswered_tries_count(manager, connection, stripe, limit):
     limit("2/hour")
     stripe.rejects()
     assert update(manager).status_code == 400

@@ -76,9 +76,7 @@ def test_mode_changed_meanwhile_is_compared_too(manager, connection, meanwhile):
     assert response.json()["errors"][0]["code"] == "mode_mismatch"
 
 
-def test_answer_about_a_key_that_is_replaced_by_now_tells_nothing(
-    manager, connection, stripe, meanwhile
-):
+def test_reply_about_a_key_that_was_replaced_is_ignored(manager, connection, stripe, meanwhile):
     meanwhile(connection, api_key=random_api_key())
     stripe.knows(OTHER)
 

@@ -345,7 +345,7 @@ def test_cause_is_logged_and_counted(manager, connection, stripe):
     assert "192.0.2.1" not in log.getvalue()
 
 
-def test_cause_is_told_with_what_to_do(manager, staff, connection, stripe, settings):
+def test_cause_is_shown_with_what_to_do(manager, staff, connection, stripe, settings):
     stripe.sends(401, IP)
     told = Cause.IP_NOT_ALLOWED.label
 

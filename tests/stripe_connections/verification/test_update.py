@@ -116,7 +116,7 @@ def test_key_that_stripe_cannot_tell_of_is_saved_as_unverified(manager, verified
 
 
 @pytest.mark.parametrize("how", UNTOLD)
-def test_key_that_must_be_verified_is_not_saved_untold(
+def test_key_that_must_be_verified_is_not_saved_unverified(
     manager, connection, stripe, settings, assert_refused, how
 ):
     settings.STRIPE_VERIFY_REQUIRED = True
