@@ -26,6 +26,7 @@ from stripe_connections.stripe_api.replies import (
 from workspaces import business_ids
 from workspaces.constraints import length_between, starts_with, starts_with_in_any_case
 from workspaces.models import Workspace
+from workspaces.search import folded
 
 SECRET_FIELDS = ("api_key", "webhook_secret")
 UPDATABLE_FIELDS = frozenset(
@@ -155,7 +156,7 @@ class StripeConnection(models.Model):
     # million rows takes a second. Without an index, the updates of a rotation are "heap-only
     # tuple" updates in PostgreSQL.
     api_key_fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH, null=True, editable=False)
-    api_key_replaced_at = models.DateTimeField(null=True, editable=False)
+    api_key_replaced_at = models.DateTimeField("key replaced", null=True, editable=False)
     webhook_secret = EncryptedTextField(
         "webhook signing secret", max_length=SECRET_LENGTH, null=True, blank=True
     )
@@ -193,10 +194,12 @@ class StripeConnection(models.Model):
         permissions: ClassVar = [("replace_secrets", "Can replace the secrets of a connection")]
         indexes: ClassVar = [
             models.Index("workspace", "id", name="connection_of_workspace"),
-            models.Index(search.BIZ_ID, name="connection_search_biz_id"),
-            models.Index(search.ACCOUNT_ID, name="connection_search_account"),
-            models.Index(search.NAME, name="connection_search_name"),
+            models.Index(folded("biz_id"), name="connection_search_biz_id"),
+            models.Index(folded("stripe_account_id"), name="connection_search_account"),
+            models.Index(folded("connection_name"), name="connection_search_name"),
             models.Index(search.ENDPOINT, name="connection_search_endpoint"),
+            models.Index(search.DOMAIN, name="connection_search_domain"),
+            models.Index(search.KEY_TAIL, name="connection_search_key_tail"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(

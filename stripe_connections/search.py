@@ -1,66 +1,70 @@
-"""Searches connections by the beginning of a name, host or ID, with an index.
+"""Searches connections by what a customer says about them, with indexes."""
 
-An index that is ordered byte by byte can find a prefix. The search is a range: for "sho" from
-"sho" up to "sho" followed by the last character of Unicode.
-"""
-
+import re
 from typing import Any
 
-from django.db.models import CharField, F, Func, Q, QuerySet, Value
+from django.db.models import F, Func, Q, QuerySet, Value
 from django.db.models.functions import Lower
-from django.db.models.lookups import GreaterThanOrEqual, LessThan
+from django.db.models.lookups import Exact
 
-from workspaces.models import Workspace
+from workspaces.search import Bytewise, begins_with, find_workspaces, folded, has_id
 
-LAST_CHARACTER = "\U0010ffff"
 SCHEME = "https://"
-MAX_WORKSPACES = 1_000
+# The last four characters of a key, alone or as a list shows them: "sk_live_…4242". Somebody who
+# has no "…" on the keyboard types "...".
+HINT = re.compile(r"(?:(?P<prefix>[a-z_]*)[….•*]+)?(?P<tail>[A-Za-z0-9]{4})")
 
 
-class Bytewise(Func):
-    """Orders by bytes: the collation "C" of PostgreSQL, which is the default of SQLite."""
+class ReversedHost(Func):
+    """The host of an address from its end: "moc.elpmaxe.skooh".
 
-    template = '%(expressions)s COLLATE "C"'
-    arity = 1
-    output_field = CharField()
+    Django defines REVERSE for SQLite. The text before the first slash, colon or question mark.
+    """
+
+    _rest = "REPLACE(REPLACE(SUBSTR(%(expressions)s, 9, 255), ':', '/'), '?', '/') || '/'"
+    template = f"REVERSE(LOWER(SUBSTR({_rest}, 1, STRPOS({_rest}, '/') - 1)))"
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        return self.as_sql(compiler, connection, template="%(expressions)s", **context)
+        template = self.template.replace("STRPOS", "INSTR")
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
-BIZ_ID = Bytewise("biz_id")
-ACCOUNT_ID = Bytewise("stripe_account_id")
-NAME = Bytewise(Lower("connection_name"))
 # An endpoint can be longer than the 2,704 bytes that fit into an entry of a PostgreSQL index. The
 # numbers are in the template, because SQLite would not use the index with parameters.
 ENDPOINT = Bytewise(Func(F("partner_endpoint"), template="LOWER(SUBSTR(%(expressions)s, 1, 300))"))
+DOMAIN = Bytewise(ReversedHost("partner_endpoint"))
+KEY_TAIL = Bytewise(
+    Func(
+        F("api_key_hint"),
+        template="LOWER(SUBSTR(%(expressions)s, LENGTH(%(expressions)s) - 3))",
+    )
+)
 
 
 def search(queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-    """The connections whose business id, name, account ID or endpoint host begins with `text`.
+    """The connections that somebody can mean who says `text`, in upper or lower case.
 
-    Names and hosts match in upper or lower case. The business id of a workspace or tenant finds
-    its connections.
+    The beginning of a name, an endpoint's host, an account ID or a business ID, with or without
+    its prefix; the domain of an endpoint; the last four characters of an API key, or its hint; and
+    what `find_workspaces` finds.
     """
-    found = (
-        _begins_with(BIZ_ID, Value(text), Value(text + LAST_CHARACTER))
-        | _begins_with(ACCOUNT_ID, Value(text), Value(text + LAST_CHARACTER))
-        | _begins_with(NAME, *_lower(text))
-        | _begins_with(ENDPOINT, *_lower(SCHEME + text.removeprefix(SCHEME)))
-    )
-    if text.startswith(("ws_", "tn_")):
-        workspaces = Workspace.objects.filter(
-            Q(biz_id__startswith=text) | Q(tenant__biz_id__startswith=text)
-        ).values_list("pk", flat=True)
-        # A list, because PostgreSQL would use none of the indexes with a subquery.
-        found |= Q(workspace__in=list(workspaces[:MAX_WORKSPACES]))
-    return queryset.filter(found)
+    conditions = [
+        has_id("sc_", "biz_id", text),
+        has_id("acct_", "stripe_account_id", text),
+        begins_with(folded("connection_name"), text),
+        begins_with(ENDPOINT, SCHEME + text.removeprefix(SCHEME)),
+        Q(workspace__in=find_workspaces(text)),
+    ]
+    host = text.removeprefix(SCHEME).partition("/")[0]
+    if "." in host:
+        conditions.append(begins_with(DOMAIN, f".{host}"[::-1]))
+    if hint := HINT.fullmatch(text):
+        conditions.append(_ends_with(hint["tail"], hint["prefix"]))
+    # A query for each, because the databases do not always combine indexes for an OR.
+    first, *others = (queryset.model.objects.filter(found).values("pk") for found in conditions)
+    return queryset.filter(pk__in=first.union(*others))
 
 
-def _lower(text: str) -> tuple[Lower, Lower]:
-    """Both ends of the range, in lower case as the database and not Python defines it."""
-    return Lower(Value(text)), Lower(Value(text + LAST_CHARACTER))
-
-
-def _begins_with(expression: Any, start: Any, end: Any) -> Q:
-    return Q(GreaterThanOrEqual(expression, start)) & Q(LessThan(expression, end))
+def _ends_with(tail: str, prefix: str | None) -> Q:
+    found = Q(Exact(KEY_TAIL, Lower(Value(tail))))
+    return found & Q(api_key_hint__startswith=f"{prefix}…") if prefix else found

@@ -7,6 +7,7 @@ from django.db import models
 
 from workspaces import business_ids
 from workspaces.constraints import length_between
+from workspaces.search import folded
 
 READ = "workspace:read"
 MANAGE = "workspace:manage"
@@ -33,6 +34,10 @@ class Tenant(models.Model):
     name = models.CharField(max_length=128)
 
     class Meta:
+        indexes: ClassVar = [
+            models.Index(folded("name"), name="tenant_search_name"),
+            models.Index(folded("biz_id"), name="tenant_search_biz_id"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(name="tenant_biz_id", condition=business_ids.condition("tn")),
             models.CheckConstraint(name="tenant_name", condition=length_between("name", 1, 128)),
@@ -53,6 +58,10 @@ class Workspace(models.Model):
     )
 
     class Meta:
+        indexes: ClassVar = [
+            models.Index(folded("name"), name="workspace_search_name"),
+            models.Index(folded("biz_id"), name="workspace_search_biz_id"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(name="workspace_biz_id", condition=business_ids.condition("ws")),
             models.CheckConstraint(name="workspace_name", condition=length_between("name", 1, 128)),

@@ -143,9 +143,9 @@ def test_full_disk(database_file, full_disk):
 
 def test_migration_that_is_missing(a_second_later):
     applied = MigrationRecorder(database).migration_qs
-    applied.filter(app="workspaces", name="0002_call_count").delete()
+    applied.filter(app="workspaces", name="0003_search_indexes").delete()
     assert_failed(probe("/readyz"), "migrations")
-    MigrationRecorder(database).record_applied("workspaces", "0002_call_count")
+    MigrationRecorder(database).record_applied("workspaces", "0003_search_indexes")
     a_second_later()
 
     assert probe("/readyz").status_code == 200
