@@ -127,6 +127,8 @@ FERNET_KEYS = [key for key in env.items("FERNET_KEYS") if key]
 FERNET_USE_HKDF = False
 # How long a replaced secret can be restored; with 0, none is kept.
 SECRET_UNDO_DAYS = min(env.count("SECRET_UNDO_DAYS", 7), 365)
+# The admin points out older secrets; 0 is off.
+SECRET_MAX_AGE_DAYS = env.count("SECRET_MAX_AGE_DAYS", 0)
 STRIPE_API_KEY_PREFIXES = env.items("STRIPE_API_KEY_PREFIXES", "sk_,rk_")
 
 # ── Verification with Stripe ──────────────────────────────────────────────────────────────────
@@ -218,6 +220,8 @@ SESSION_SAVE_EVERY_REQUEST = True
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_SECURE = not DEBUG
 LOGIN_URL = "admin:login"
+# A list has at most 1,000 rows, and the form that confirms an action sends all of them.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_100
 CSRF_FAILURE_VIEW = "stripe_connections.admin.pages.interrupted"
 
 # Style sheets and scripts are served from the installed packages, so `collectstatic` is not needed

@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from config.openapi import views as openapi
+from stripe_connections.admin.front_page import front_page
 
 admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
@@ -21,6 +22,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url="/static/stripe_connections/favicon.svg")),
     path("openapi.json", openapi.openapi_json, name="openapi"),
     path("docs/", openapi.docs, name="docs"),
+    path("admin/", admin.site.admin_view(front_page)),
     path("admin/", admin.site.urls),
     path("web/v1/auth/", include("workspaces.urls")),
     path("web/v1/workspaces/<str:workspace_id>/", include("stripe_connections.api.urls")),

@@ -1,8 +1,11 @@
 """The admin pages for tenants, workspaces and members."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import Field, QuerySet
 from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
@@ -15,11 +18,30 @@ ROLES_IN_WORDS = {
     Role.VIEWER: "Viewer: sees them and changes nothing",
 }
 
+# A primary key has no more.
+MAX_DIGITS = 18
+
 # Their pages show refresh tokens, which a reader could use to act as another user.
 admin.site.unregister([BlacklistedToken, OutstandingToken])
 
 
-class UndeletableAdmin(admin.ModelAdmin):
+class Picker(AutocompleteSelect):
+    """Django's input with suggestions, which expects that a primary key was posted."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
+        keys = [key for key in value if key.isdecimal() and len(key) <= MAX_DIGITS]
+        return super().optgroups(name, keys, attr)
+
+
+class PickerMixin(BaseModelAdmin):
+    """Uses `Picker` for related rows."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs["widget"] = Picker(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class UndeletableAdmin(PickerMixin, admin.ModelAdmin):
     """Pages without deletion, for rows that others refer to."""
 
     readonly_fields: ClassVar = ("biz_id",)
@@ -46,11 +68,10 @@ class TenantAdmin(UndeletableAdmin):
     ordering = ("name",)
 
 
-class MembershipInline(admin.TabularInline):
+class MembershipInline(PickerMixin, admin.TabularInline):
     """The members of a workspace."""
 
     model = Membership
-    autocomplete_fields = ("user",)
     extra = 0
     verbose_name = "member"
     verbose_name_plural = "members"
@@ -71,7 +92,6 @@ class WorkspaceAdmin(UndeletableAdmin):
     list_filter = ("is_active",)
     list_select_related = ("tenant",)
     search_fields = ("name", "biz_id", "tenant__name", "tenant__biz_id")
-    autocomplete_fields = ("tenant",)
     inlines: ClassVar = [MembershipInline]
     ordering = ("name",)
 

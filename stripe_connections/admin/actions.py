@@ -1,7 +1,7 @@
 """Actions for the connections that are selected in the list."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -25,8 +25,8 @@ from stripe_connections.stripe_api.verification import (
     VerificationUnavailableError,
 )
 
-# The most that one action changes; commands have no limit.
-MAX_AT_ONCE = 500
+# An action on more connections asks for confirmation; commands have no limit.
+ASK_ABOVE = 500
 # The results that an action counts.
 CHANGED = ("done", "unchanged", "failed")
 VERIFIED = ("verified", "restricted", "rejected", "failed")
@@ -39,14 +39,14 @@ VERIFYING_SECONDS = 15
 def activate(
     staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
 ) -> HttpResponse | None:
-    return _set_status(staff, request, queryset, Status.ACTIVE, "activate")
+    return _set_status(staff, request, queryset, Status.ACTIVE)
 
 
 @admin.action(description="Deactivate", permissions=["change"])
 def deactivate(
     staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
 ) -> HttpResponse | None:
-    return _set_status(staff, request, queryset, Status.INACTIVE, "deactivate")
+    return _set_status(staff, request, queryset, Status.INACTIVE)
 
 
 @admin.action(description="Verify with Stripe", permissions=["verify"])
@@ -63,11 +63,17 @@ def verify(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) ->
         )
         return saved.outcome.verification
 
-    _apply(request, _few(request, queryset, MAX_VERIFIED), step, VERIFIED)
+    rows = _rows(queryset[: MAX_VERIFIED + 1])
+    if len(rows) > MAX_VERIFIED:
+        messages.error(request, f"At most {MAX_VERIFIED} connections at once; none was verified.")
+    else:
+        _apply(request, rows, step, VERIFIED)
 
 
 @admin.action(description="Re-encrypt under the current key", permissions=["change"])
-def reencrypt(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+def reencrypt(
+    staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
+) -> HttpResponse | None:
     """Encrypt the secrets again under the first of FERNET_KEYS."""
 
     def step(connection: StripeConnection) -> str:
@@ -76,15 +82,21 @@ def reencrypt(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any])
         )
         return "done" if is_changed else "unchanged"
 
-    _apply(request, _few(request, queryset, MAX_AT_ONCE), step)
+    rows = _rows(queryset)
+    if len(rows) > ASK_ABOVE and "confirmed" not in request.POST:
+        return _question(staff, request, "re-encrypt", rows)
+    _apply(request, rows, step)
+    return None
 
 
 @admin.action(description="Export to CSV", permissions=["view"])
 def export(
-    _staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
-) -> StreamingHttpResponse:
+    staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
+) -> StreamingHttpResponse | HttpResponse:
     """Download the connections, without their secrets."""
     count = queryset.count()
+    if count > ASK_ABOVE and "confirmed" not in request.POST:
+        return _question(staff, request, "export", _rows(queryset))
     rows = queryset.select_related("workspace__tenant").iterator(chunk_size=1_000)
     records.record_export(count, actor_of(request))
     messages.success(request, f"{count} exported.")
@@ -96,9 +108,9 @@ def export(
 
 
 def _set_status(
-    staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any], status: Status, verb: str
+    staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any], status: Status
 ) -> HttpResponse | None:
-    """List what will change and ask for confirmation; with it, change the status."""
+    """Ask for confirmation; with it, change the status."""
 
     def step(connection: StripeConnection) -> str:
         if connection.status == status:
@@ -111,29 +123,35 @@ def _set_status(
         )
         return "done"
 
-    rows = _few(request, queryset, MAX_AT_ONCE)
+    rows = _rows(queryset)
     if "confirmed" in request.POST:
         _apply(request, rows, step)
         return None
+    unchanged = [row for row in rows if row.status == status]
+    verb = "activate" if status else "deactivate"
+    return _question(staff, request, verb, rows, unchanged)
+
+
+def _rows(queryset: QuerySet[StripeConnection]) -> list[StripeConnection]:
+    return list(queryset.select_related("workspace__tenant"))
+
+
+def _question(
+    staff: ModelAdmin,
+    request: HttpRequest,
+    verb: str,
+    rows: list[StripeConnection],
+    unchanged: Sequence[StripeConnection] = (),
+) -> HttpResponse:
+    """The page that lists what will change and asks for confirmation."""
     context = {
         "title": f"{verb.capitalize()} connections",
         "verb": verb,
-        "changing": [row for row in rows if row.status != status],
-        "unchanged": [row for row in rows if row.status == status],
+        "changing": [row for row in rows if row not in unchanged],
+        "unchanged": unchanged,
         "rows": rows,
     }
-    return page(staff, request, "confirm_status", context) if rows else None
-
-
-def _few(
-    request: HttpRequest, queryset: QuerySet[StripeConnection], most: int
-) -> list[StripeConnection]:
-    """The selected connections; an error message and none if they are more than `most`."""
-    rows = list(queryset.select_related("workspace__tenant")[: most + 1])
-    if len(rows) <= most:
-        return rows
-    messages.error(request, f"At most {most} connections at once; nothing was changed.")
-    return []
+    return page(staff, request, "confirm", context)
 
 
 def _apply(

@@ -4,21 +4,19 @@ Nothing here reads a secret: lists and forms show hints, fingerprints and dates.
 writes every change. A key is verified before a transaction begins.
 """
 
-from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.forms import Media, ModelForm
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
@@ -37,7 +35,7 @@ from stripe_connections.models import (
     StripeConnection,
     StripeConnectionQuerySet,
 )
-from stripe_connections.search import search
+from stripe_connections.search import HINT, search
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply, Verification
 from stripe_connections.stripe_api.verification import TooManyAttemptsError
@@ -51,7 +49,7 @@ RECORD = ("version", "created_at", "updated_at")
 SECRET_INPUTS = ("retype", *SECRET_FIELDS, "keep_api_key", "keep_webhook_secret")
 FIELDSETS = (
     (None, (
-        "form_id", "seen_version", "retype", "biz_id", "workspace", "connection_name",
+        "form_id", "seen_version", "retype", "biz_id", "tenant", "workspace", "connection_name",
         "connection_description", "status",
     )),
     ("Stripe", (
@@ -62,7 +60,7 @@ FIELDSETS = (
     ("Callbacks", ("partner_endpoint", "config_json")),
     ("Record", RECORD),
 )  # fmt: skip
-FILTERS = {"status__exact", "mode", "verification__exact", "webhook", "tenant", "workspace"}
+FILTERS = {"status__exact", "mode", "verification__exact", "problem"}
 
 
 @admin.register(StripeConnection)
@@ -73,29 +71,28 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
     # A narrow screen shows the first columns.
     list_display = (
         "connection_name", "state", "mode", "outcome", "biz_id", "tenant", "workspace_name",
-        "stripe_account_id", "key_hint", "replaced", "updated",
+        "stripe_account_id", "key_hint", "api_key_replaced_at", "updated_at",
     )  # fmt: skip
     list_display_links = ("connection_name", "biz_id")
-    list_filter = (
-        "status", listing.ModeFilter, "verification", listing.WebhookSecretFilter,
-        listing.TenantFilter, listing.WorkspaceFilter,
-    )  # fmt: skip
+    list_filter = ("status", listing.ModeFilter, "verification", listing.ProblemFilter)
     list_select_related = ("workspace__tenant",)
-    sortable_by = ("biz_id", "connection_name", "updated")
+    sortable_by = ("biz_id", "connection_name", "updated_at")
     # Django shows the input only if this is set; `search` does the searching.
     search_fields = ("biz_id",)
     search_help_text = (
-        "The beginning of a name, of an endpoint's host, of an account ID or of the business ID "
-        "of a connection, workspace or tenant."
+        "The beginning of the name or ID of a connection, workspace, tenant or account, or of a "
+        "member's user name or mail address; the domain of an endpoint; the last four characters "
+        "of an API key."
     )
-    autocomplete_fields = ("workspace",)
     actions = (
         actions.activate, actions.deactivate, actions.verify, actions.reencrypt, actions.export,
     )  # fmt: skip
 
     # ── Columns and fields ───────────────────────────────────────────────────────────────────────
-    def tenant(self, connection: StripeConnection) -> str:
-        return connection.workspace.tenant.name
+    def tenant(self, connection: StripeConnection) -> SafeString:
+        tenant = connection.workspace.tenant
+        url = reverse("admin:workspaces_tenant_change", args=[tenant.pk])
+        return format_html('<a href="{}">{}</a>', url, tenant.name)
 
     @admin.display(description="workspace")
     def workspace_name(self, connection: StripeConnection) -> str:
@@ -138,14 +135,6 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
             "admin/stripe_connections/stored_outcome.html", {"outcome": connection.outcome}
         )
 
-    @admin.display(description="key replaced", empty_value="-")
-    def replaced(self, connection: StripeConnection) -> datetime | None:
-        return connection.api_key_replaced_at
-
-    @admin.display(ordering="updated_at")
-    def updated(self, connection: StripeConnection) -> datetime:
-        return connection.updated_at
-
     @admin.display(description="stored API key")
     def stored_api_key(self, connection: StripeConnection) -> str:
         return _stored(connection, "api_key")
@@ -158,7 +147,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         """FIELDSETS without what a new connection lacks and what the user may not type."""
         hidden: set[str] = {"form_id"}
         if obj is None:
-            hidden = {"seen_version", "biz_id", "allow_mode_change", *STORED, *RECORD}
+            hidden = {"seen_version", "biz_id", "tenant", "allow_mode_change", *STORED, *RECORD}
         may_change = obj is None or self.has_change_permission(request, obj)
         if not may_change:
             hidden.add("seen_version")
@@ -170,7 +159,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: StripeConnection | None = None
     ) -> tuple[str, ...]:
-        return ("biz_id", "workspace", *STORED, *RECORD) if obj else ()
+        return ("biz_id", "tenant", "workspace", *STORED, *RECORD) if obj else ()
 
     # ── Permissions ───────────────────────────────────────────────────────────────────────
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -225,10 +214,17 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
             request.reply = self._verified(request, object_id)  # type: ignore[attr-defined]
         return super().changeform_view(request, object_id, *args, **kwargs)
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["may_verify"] = self.has_verify_permission(request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """The form class, which Django creates for each request, with Stripe's reply."""
+        """The form class, which Django creates for each request, with Stripe's reply and user."""
         form: Any = super().get_form(request, obj, *args, **kwargs)
         form.reply = getattr(request, "reply", form.reply)
+        form.user = request.user
         return form
 
     def _verified(
@@ -303,7 +299,11 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         if request.POST.get("select_across") == "1":
             listed = queryset.values_list("pk", flat=True)[: listing.MAX_LISTED]
             queryset = queryset.filter(pk__in=list(listed))
-        return super().response_action(request, queryset, *args, **kwargs)
+        response = super().response_action(request, queryset, *args, **kwargs)
+        if "from_form" in request.POST and isinstance(response, HttpResponseRedirect):
+            pk = request.POST.get("_selected_action")
+            return redirect("admin:stripe_connections_stripeconnection_change", pk)
+        return response
 
     # ── Other pages ─────────────────────────────────────────────────────────────────────────
     def get_urls(self) -> list[URLPattern]:
@@ -311,19 +311,13 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         name = "stripe_connections_stripeconnection_find_by_key"
         return [path("find-by-key/", view, name=name), *super().get_urls()]
 
-    @property
-    def media(self) -> Media:
-        """Also what the filters by tenant and workspace need."""
-        workspace = StripeConnection._meta.get_field("workspace")
-        picker: Media = AutocompleteSelect(workspace, self.admin_site).media
-        return super().media + picker
-
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The list; a secret in the search redirects to the page for secrets."""
         typed = request.GET.get("q", "").strip()
-        if typed.startswith(("whsec_", *settings.STRIPE_API_KEY_PREFIXES)):
+        is_secret = typed.startswith(("whsec_", *settings.STRIPE_API_KEY_PREFIXES))
+        if is_secret and not HINT.fullmatch(typed):
             messages.warning(
                 request,
                 "That looked like a secret, which must not appear in an address. Paste it here.",
@@ -359,7 +353,6 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
                 "title": f"History of {connection}",
                 "entries": [Entry.of(record) for record in shown],
                 "page": shown,
-                "media": self.media,
             }
         return response
 

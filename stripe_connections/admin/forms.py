@@ -6,7 +6,6 @@ import uuid
 from typing import Any, ClassVar, cast
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
@@ -79,10 +78,11 @@ def _hidden_box(label: str) -> forms.BooleanField:
 class ConnectionForm(forms.ModelForm):
     """A connection to change or to add; `services.py` saves it.
 
-    `reply` is Stripe's reply about a new key or account.
+    `reply` is Stripe's reply about a new key or account, `user` the member of staff who sent it.
     """
 
     reply: Reply | TooManyAttemptsError = Reply()
+    user: Any = None
 
     # The version that the form shows.
     seen_version = forms.IntegerField(
@@ -124,11 +124,12 @@ class ConnectionForm(forms.ModelForm):
         """Validate the changes, and refuse to overwrite what somebody else changed meanwhile."""
         data = super().clean() or self.cleaned_data
         self.changes = self._validated()
-        if settings.STRIPE_VERIFY:
-            self._apply_reply()
+        self._apply_reply()
         seen = data.get("seen_version")
-        if self.instance.pk and seen != self.instance.version and not self._is_stored():
+        if self.instance.pk and seen != self.instance.version:
             records = history.records_since(self.instance, seen or 0)
+            if all(record.actor_id == self.user.pk for record in records) and self._is_stored():
+                return data
             self.conflict = [Entry.of(record) for record in records]
             self._keep_what_was_typed(
                 # Newest first, so that the oldest values remain.

@@ -3,28 +3,62 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from itertools import chain
+from typing import Any, cast
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from stripe_connections.audit.history import field_label
 from stripe_connections.models import (
+    SECRET_FIELDS,
     UPDATABLE_FIELDS,
     Mode,
+    Status,
     StripeConnection,
     in_mode,
 )
-from workspaces.models import Workspace
+from stripe_connections.stripe_api.replies import Verification
+from workspaces.admin import PickerMixin
 
 MAX_LISTED = 1_000
-MAX_DIGITS = 18
+
+
+def problems() -> dict[str, tuple[str, Q]]:
+    """What needs attention in connections: name, label and condition."""
+    found = {
+        "rejected": ("Rejected by Stripe", Q(verification=Verification.REJECTED)),
+        "unreadable": ("Unreadable", Q(pk__in=_unreadable())),
+        "unverified": (
+            "Key never verified",
+            Q(api_key_hint__isnull=False, verification_at__isnull=True),
+        ),
+        "no_webhook_secret": ("No webhook secret", Q(webhook_secret_hint__isnull=True)),
+        "inactive": ("Inactive", Q(status=Status.INACTIVE)),
+    }
+    if days := settings.SECRET_MAX_AGE_DAYS:
+        oldest = timezone.now() - timedelta(days=days)
+        is_old = Q(api_key_replaced_at__lt=oldest) | Q(webhook_secret_replaced_at__lt=oldest)
+        found["old"] = (f"Secret older than {days} days", is_old)
+    return found
+
+
+def _unreadable() -> Iterator[int]:
+    """The connections with an unreadable secret, of the oldest and the newest MAX_LISTED / 2.
+
+    A generator, because only a query that needs them shall read the secrets. To check all of a
+    large table takes minutes; the commands do.
+    """
+    rows = StripeConnection.objects.with_secrets().only("biz_id", "workspace_id", *SECRET_FIELDS)
+    ends = chain(*(rows.order_by(order)[: MAX_LISTED // 2] for order in ("pk", "-pk")))
+    yield from (row.pk for row in {*ends} if any(map(row.is_unreadable, SECRET_FIELDS)))
 
 
 class BoundedPaginator(Paginator):
@@ -38,7 +72,7 @@ class BoundedPaginator(Paginator):
         return len(cast("QuerySet[Any]", self.object_list).values_list("pk")[:MAX_LISTED])
 
 
-class BoundedListAdmin(admin.ModelAdmin):
+class BoundedListAdmin(PickerMixin, admin.ModelAdmin):
     """A list, newest first, that costs the same few queries for any number of rows."""
 
     list_per_page = list_max_show_all = 50
@@ -46,9 +80,6 @@ class BoundedListAdmin(admin.ModelAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-
-    class Media:
-        css: ClassVar = {"all": ["stripe_connections/admin.css"]}
 
 
 class ChoiceFilter(admin.SimpleListFilter):
@@ -72,15 +103,14 @@ class ModeFilter(ChoiceFilter):
     conditions = {mode.value: (mode.label, in_mode(mode)) for mode in Mode}
 
 
-class WebhookSecretFilter(ChoiceFilter):
-    """Filters by whether a webhook signing secret is stored."""
+class ProblemFilter(ChoiceFilter):
+    """Filters by what needs attention."""
 
-    title = "webhook secret"
-    parameter_name = "webhook"
-    conditions = {
-        "none": ("No webhook secret", Q(webhook_secret_hint__isnull=True)),
-        "set": ("Set", Q(webhook_secret_hint__isnull=False)),
-    }
+    title = parameter_name = "problem"
+
+    def __init__(self, *args: Any) -> None:
+        self.conditions = problems()
+        super().__init__(*args)
 
 
 class FieldFilter(ChoiceFilter):
@@ -100,7 +130,6 @@ class InputFilter(admin.SimpleListFilter):
     input_type = "text"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        self.site = model_admin.admin_site
         # Django hides a filter without choices.
         return [("", "")]
 
@@ -109,51 +138,10 @@ class InputFilter(admin.SimpleListFilter):
         name = str(self.parameter_name)
         attrs = {"id": f"filter-{name}", "aria-label": f"By {self.title}"}
         yield {
-            "input": self.widget().render(name, self.value(), attrs),
+            "input": forms.TextInput({"type": self.input_type}).render(name, self.value(), attrs),
             "others": [pair for pair in changelist.params.items() if pair[0] != name],
             "clear": changelist.get_query_string(remove=[name]) if self.value() else "",
         }
-
-    def widget(self) -> forms.Widget:
-        return forms.TextInput(attrs={"type": self.input_type})
-
-
-class RelatedFilter(InputFilter):
-    """Filters by a related row, which is found by typing; `relation` is the lookup of its key."""
-
-    relation: str
-    remote_field: Any
-
-    def value(self) -> str | None:
-        value = super().value()
-        return value if value and value.isdecimal() and len(value) <= MAX_DIGITS else None
-
-    def widget(self) -> forms.Widget:
-        rows = self.remote_field.related_model.objects.all()
-        picker = AutocompleteSelect(self.remote_field, self.site)
-        # The field copies the widget and adds the choices, so that the chosen row is shown.
-        widget: forms.Widget = forms.ModelChoiceField(rows, widget=picker).widget
-        return widget
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(**{self.relation: value}) if value else queryset
-
-
-class TenantFilter(RelatedFilter):
-    """Filters by tenant."""
-
-    title = parameter_name = "tenant"
-    relation = "workspace__tenant_id"
-    remote_field = Workspace._meta.get_field("tenant")
-
-
-class WorkspaceFilter(RelatedFilter):
-    """Filters by workspace."""
-
-    title = parameter_name = "workspace"
-    relation = "workspace_id"
-    remote_field = StripeConnection._meta.get_field("workspace")
 
 
 class UserFilter(InputFilter):

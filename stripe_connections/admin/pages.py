@@ -17,7 +17,7 @@ def page(
     staff: ModelAdmin, request: HttpRequest, name: str, context: dict[str, Any]
 ) -> TemplateResponse:
     """A page from the template `name`, in the admin's layout."""
-    layout = {**staff.admin_site.each_context(request), "opts": staff.opts, "media": staff.media}
+    layout = {**staff.admin_site.each_context(request), "opts": staff.opts}
     return TemplateResponse(request, f"admin/stripe_connections/{name}.html", layout | context)
 
 

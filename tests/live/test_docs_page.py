@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.accessibility import violations
 from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, PATIENCE_MS, Demo
 
 pytestmark = [
@@ -67,3 +68,16 @@ def test_pasted_token_updates_the_documented_connection(demo_server, page, conso
     hosts = {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
     assert hosts == {urlsplit(demo_server.url).netloc}
     assert [text for text in console if re.search("Content.Security.Policy|rror", text)] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_can_be_used_by_everybody(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.goto("/docs/")
+    call = page.locator("#operations-Connections-updateConnection")
+    call.wait_for()
+    closed = violations(page)
+    call.click()
+    call.get_by_role("button", name="Execute").wait_for()
+
+    assert (closed, violations(page)) == ([], [])

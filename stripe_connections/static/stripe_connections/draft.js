@@ -1,5 +1,5 @@
 // Keeps what staff typed if their session ends: it stays in this tab, without secrets, until a page
-// appears that does not interrupt the form.
+// appears that does not interrupt the form. Warns before a changed form is left.
 "use strict";
 {
   const KEY = "stripe-connections-draft";
@@ -22,6 +22,7 @@
       + "what you typed is kept in this tab, except for secrets.");
   }
   if (form) {
+    let changed = Boolean(document.querySelector(".errornote"));
     if (draft && draft.interrupted && draft.path === location.pathname) {
       for (const input of inputs()) {
         if (!(input.name in draft.values)) continue;
@@ -30,8 +31,12 @@
         else input.value = value;
       }
       note("What you typed before is here again and is not saved yet. Type secrets again.");
+      changed = true;
     }
+    form.addEventListener("input", () => { changed = true; });
+    addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
     form.addEventListener("submit", () => {
+      changed = false;
       const values = Object.fromEntries(
         inputs().map((e) => [e.name, e.type === "checkbox" ? e.checked : e.value]));
       sessionStorage.setItem(KEY, JSON.stringify({ path: location.pathname, values }));

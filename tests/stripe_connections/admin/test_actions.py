@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from auditlog.models import LogEntry
@@ -13,7 +14,7 @@ from stripe_connections import services
 from stripe_connections.admin import actions
 from stripe_connections.models import Status, StripeConnection
 from tests.conftest import plain
-from tests.stripe_connections.admin.conftest import LIST, messages, text
+from tests.stripe_connections.admin.conftest import LIST, change_url, messages, text
 
 
 @pytest.fixture
@@ -72,15 +73,51 @@ def test_what_the_question_sends_is_what_was_listed(staff, connection, inactive,
     assert StripeConnection.objects.get(pk=later.pk).status == Status.ACTIVE
 
 
-@pytest.mark.parametrize("confirmed", [{}, {"confirmed": "yes"}])
-def test_too_many_at_once_are_refused(staff, connection, inactive, stored, monkeypatch, confirmed):
-    monkeypatch.setattr(actions, "MAX_AT_ONCE", 1)
-    before = stored(connection)
+@pytest.fixture
+def asks_early(monkeypatch):
+    monkeypatch.setattr(actions, "ASK_ABOVE", 1)
 
-    response = staff.act("deactivate", connection, inactive, **confirmed)
 
-    assert messages(response) == ["At most 1 connections at once; nothing was changed."]
-    assert stored(connection) == before
+@pytest.mark.parametrize(("action", "verb"), [("reencrypt", "re-encrypt"), ("export", "export")])
+def test_action_on_many_asks_first(staff, connection, inactive, stored, asks_early, action, verb):
+    before = stored(connection), stored(inactive)
+
+    page = staff.act(action, connection, inactive)
+
+    assert f"This will {verb} 2 connections:" in text(page)
+    assert (stored(connection), stored(inactive)) == before
+    assert not LogEntry.objects.exists()
+
+
+def test_what_was_confirmed_is_done(staff, connection, inactive, asks_early):
+    page = staff.act("reencrypt", connection, inactive)
+    form = dict(re.findall(r'type="hidden" name="(\w+)" value="([\w-]+)"', text(page)))
+    form["_selected_action"] = [row.pk for row in page.context["rows"]]
+
+    response = staff.post(LIST, form, follow=True)
+
+    assert messages(response) == ["0 done, 2 unchanged, 0 failed."]
+
+
+def test_as_many_as_a_list_has_can_be_confirmed(staff, workspace):
+    rows = [StripeConnection(workspace=workspace, connection_name=f"{n}") for n in range(1_000)]
+    StripeConnection.objects.bulk_create(rows)
+
+    form = {"action": "reencrypt", "confirmed": "yes", "_selected_action": [r.pk for r in rows]}
+
+    assert messages(staff.post(LIST, form, follow=True)) == ["0 done, 1000 unchanged, 0 failed."]
+
+
+@pytest.mark.parametrize("action", ["activate", "deactivate"])
+def test_button_of_the_form_asks_and_leads_back_to_it(staff, connection, action):
+    button = {"action": action, "_selected_action": connection.pk, "from_form": "yes"}
+
+    page = staff.post(LIST, button)
+    response = staff.post(LIST, button | {"confirmed": "yes"})
+
+    assert 'name="from_form" value="yes"' in text(page)
+    assert change_url(connection) in text(page)
+    assert response["Location"] == change_url(connection)
 
 
 def test_failures_are_counted_and_named(staff, connection, inactive, monkeypatch):
@@ -165,7 +202,7 @@ def test_all_that_are_selected_are_as_many_as_the_list_says(staff, exported, wor
     )
 
     page = staff.get(LIST, {"o": "1"})
-    _, rows = exported(select_across="1", _selected_action=[1])
+    _, rows = exported(select_across="1", _selected_action=[1], confirmed="yes")
 
     assert "Select all 1000 connections" in text(page)
     assert len(rows) == 1_000

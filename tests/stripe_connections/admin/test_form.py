@@ -371,3 +371,82 @@ def refuse_writing(execute, sql, params, many, context):
     if re.search('UPDATE "?stripe_connections_stripeconnection', sql):
         raise OperationalError("canceling statement due to lock timeout")
     return execute(sql, params, many, context)
+
+
+FORGED = ["x", "\0", "9" * 30, "-1", "1.5", "²"]
+
+
+@pytest.mark.parametrize("workspace_key", FORGED)
+def test_forged_workspace_is_an_error_of_the_form(staff, workspace, workspace_key):
+    response = staff.post(ADD, {"workspace": workspace_key, "connection_name": "New"})
+
+    assert response.status_code == 200
+    assert "workspace" in response.context["adminform"].form.errors
+    assert not StripeConnection.objects.exists()
+
+
+def test_form_leads_to_tenant_workspace_and_stripe(staff, connection):
+    page = text(staff.get(change_url(connection)))
+
+    assert f'<a href="/admin/workspaces/tenant/{connection.workspace.tenant_id}/change/">' in page
+    assert f'<a href="/admin/workspaces/workspace/{connection.workspace_id}/change/">' in page
+    assert 'href="https://dashboard.stripe.com/acct_1234567890/dashboard"' in page
+
+
+def test_account_of_a_test_key_is_opened_in_test_mode(staff, connection):
+    staff.save(change_url(connection), api_key=random_api_key("sk_test_"), allow_mode_change="on")
+
+    page = text(staff.get(change_url(connection)))
+
+    assert 'href="https://dashboard.stripe.com/acct_1234567890/test/dashboard"' in page
+
+
+def test_form_without_an_account_does_not_lead_to_stripe(staff, workspace, make_connection):
+    connection = make_connection(workspace, stripe_account_id=None)
+
+    assert "dashboard.stripe.com" not in text(staff.get(change_url(connection)))
+
+
+@pytest.mark.parametrize(
+    ("client", "buttons"),
+    [("staff", ["verify", "deactivate"]), ("colleague", ["verify", "deactivate"]), ("support", [])],
+)
+def test_form_has_the_buttons_that_the_user_may_use(request, connection, settings, client, buttons):
+    settings.STRIPE_VERIFY = True
+
+    page = text(request.getfixturevalue(client).get(change_url(connection)))
+
+    assert re.findall(r'name="action" value="(\w+)"', page) == buttons
+
+
+def test_inactive_connection_can_be_activated(staff, workspace, make_connection):
+    connection = make_connection(workspace, status=Status.INACTIVE)
+
+    page = text(staff.get(change_url(connection)))
+
+    assert re.findall(r'name="action" value="(\w+)"', page) == ["activate"]
+
+
+def test_other_mode_is_confirmed_also_without_verification(staff, connection, stored):
+    before, secret = stored(connection), random_api_key("sk_test_")
+
+    refused = staff.save(change_url(connection), api_key=secret)
+    unchanged = stored(connection)
+    saved = staff.save(change_url(connection), api_key=secret, allow_mode_change="on")
+
+    assert "The stored key is a live key and this one a test key." in text(refused)
+    assert 'type="checkbox" name="allow_mode_change"' in text(refused)
+    assert unchanged == before
+    assert saved.status_code == 302
+    assert plain(secrets_of(connection), "api_key") == secret
+
+
+def test_form_that_a_colleague_saved_alike_is_a_conflict(staff, colleague, connection, stored):
+    form = colleague.form(change_url(connection)) | {"connection_name": "New"}
+    staff.save(change_url(connection), connection_name="New")
+    before = stored(connection)
+
+    response = colleague.post(change_url(connection), form)
+
+    assert "Somebody else changed this connection" in text(response)
+    assert stored(connection) == before

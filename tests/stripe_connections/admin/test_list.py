@@ -66,13 +66,6 @@ def test_list_is_called_what_it_lists(superuser, connection, url, title):
     assert f"<h1>{title}</h1>" in page
 
 
-def test_front_page_names_the_lists(superuser):
-    page = superuser.get("/admin/").getvalue().decode()
-
-    assert ">Connections</a>" in page
-    assert ">Audit</a>" in page
-
-
 def test_list_begins_with_name_status_mode_and_problems(staff, connection):
     page = staff.get(LIST).getvalue().decode()
 
@@ -97,7 +90,7 @@ def test_dates_have_one_format_with_the_time_zone(staff, connection, page):
 def test_list_has_every_column_and_the_replacement_date(staff, connection):
     columns = [
         "biz_id", "connection_name", "tenant", "workspace_name", "stripe_account_id", "mode",
-        "state", "key_hint", "outcome", "replaced", "updated",
+        "state", "key_hint", "outcome", "api_key_replaced_at", "updated_at",
     ]  # fmt: skip
 
     page = staff.get(LIST).getvalue().decode()
@@ -124,12 +117,10 @@ def test_search_finds(staff, connection, other_workspace, make_connection, query
         ({"status__exact": "0"}, ["sc_c"]),
         ({"mode": "live"}, ["sc_a"]),
         ({"mode": "test"}, ["sc_b"]),
-        ({"webhook": "none"}, ["sc_c"]),
-        ({"webhook": "set"}, ["sc_b", "sc_a"]),
+        ({"problem": "no_webhook_secret"}, ["sc_c"]),
+        ({"problem": "inactive"}, ["sc_c"]),
         ({"mode": "sandbox"}, ["sc_c", "sc_b", "sc_a"]),
-        ({"webhook": "x"}, ["sc_c", "sc_b", "sc_a"]),
-        ({"tenant": "x"}, ["sc_c", "sc_b", "sc_a"]),
-        ({"workspace": "9" * 30}, ["sc_c", "sc_b", "sc_a"]),
+        ({"problem": "x"}, ["sc_c", "sc_b", "sc_a"]),
         ({"status__exact": "1", "mode": "test"}, ["sc_b"]),
     ],
 )
@@ -149,22 +140,6 @@ def test_filters(staff, workspace, make_connection, query, expected):
     assert listed(staff, **query) == expected
 
 
-def test_filters_by_tenant_and_workspace(
-    staff, connection, workspace, other_workspace, make_connection
-):
-    make_connection(other_workspace, "sc_other1")
-
-    assert listed(staff, tenant=workspace.tenant.pk) == ["sc_abc123"]
-    assert listed(staff, workspace=other_workspace.pk) == ["sc_other1"]
-
-
-def test_chosen_filter_is_named_on_the_page(staff, connection, workspace):
-    page = staff.get(LIST, {"workspace": workspace.pk, "q": "stripe"}).getvalue().decode()
-
-    assert "Demo (ws_demo)</option>" in page
-    assert '<input type="hidden" name="q" value="stripe">' in page
-
-
 @pytest.mark.parametrize(
     "lookup",
     [
@@ -180,7 +155,7 @@ def test_list_is_not_filtered_by_anything_else(staff, connection, lookup):
 def test_list_cannot_be_ordered_by_secrets(staff, connection):
     page = staff.get(LIST).context["cl"]
 
-    assert set(page.sortable_by) == {"biz_id", "connection_name", "updated"}
+    assert set(page.sortable_by) == {"biz_id", "connection_name", "updated_at"}
     assert staff.get(LIST, {"o": "8.9"}).status_code == 200
     assert page.get_ordering_field("key_hint") is None
 

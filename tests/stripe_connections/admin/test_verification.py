@@ -367,7 +367,7 @@ class TestChange:
         assert connection.outcome.verification == "unverified"
 
     def test_nothing_is_sent_if_verification_is_off(self, staff, connection, fake_stripe):
-        typed = {"api_key": random_api_key("sk_test_"), "stripe_account_id": OTHER}
+        typed = {"api_key": random_api_key(), "stripe_account_id": OTHER}
 
         assert staff.save(change_url(connection), **typed).status_code == 302
 
@@ -539,7 +539,7 @@ class TestAction:
 
         response = staff.act("verify", connection, other)
 
-        assert messages(response) == ["At most 1 connections at once; nothing was changed."]
+        assert messages(response) == ["At most 1 connections at once; none was verified."]
         assert stripe.requests == []
 
     def test_verification_ends_before_the_proxy_stops_waiting(

@@ -1,9 +1,12 @@
 """Tenants, workspaces and their members."""
 
 import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from tests.stripe_connections.admin.conftest import text
+from stripe_connections.models import StripeConnection
+from tests.stripe_connections.admin.conftest import LIST, change_url, text
 from workspaces.models import Membership, Tenant, Workspace
 
 
@@ -101,3 +104,59 @@ def test_nobody_deletes_them(superuser, workspace, model):
 
     assert response.status_code == 403
     assert Workspace.objects.filter(pk=workspace.pk).exists()
+
+
+def tenant_url(tenant):
+    return reverse("admin:workspaces_tenant_change", args=[tenant.pk])
+
+
+@pytest.mark.parametrize("key", ["x", "\0", "9" * 30, "-1"])
+def test_forged_tenant_or_member_is_an_error_of_the_form(keeper, workspace, key):
+    added = keeper.post(
+        reverse("admin:workspaces_workspace_add"), {"name": "New", "tenant": key} | members(0, 0)
+    )
+    changed = keeper.post(
+        url(workspace), {"name": "Demo"} | members(1, 0, user=key, role="manager")
+    )
+
+    assert (added.status_code, changed.status_code) == (200, 200)
+    assert not Membership.objects.exists()
+
+
+def test_tenant_lists_its_workspaces(keeper, workspace, other_workspace):
+    page = text(keeper.get(tenant_url(workspace.tenant)))
+
+    assert f'<a href="{url(workspace)}">Demo (ws_demo)</a>' in page
+    assert "ws_other" not in page
+    assert 'href="/admin/workspaces/workspace/?q=tn_xyz789"' in page
+
+
+def test_workspace_lists_its_connections_and_members(
+    superuser, workspace, connection, other_workspace, make_connection, make_user
+):
+    make_connection(other_workspace, "sc_other1")
+    make_user("somebody", workspace)
+
+    page = text(superuser.get(url(workspace)))
+
+    assert f'<a href="{change_url(connection)}">Stripe Connection (sc_abc123)</a>' in page
+    assert "sc_other1" not in page
+    assert f'href="{LIST}?q=ws_demo"' in page
+    assert "somebody" in page
+
+
+def test_workspace_shows_no_connections_to_those_who_may_not_view_them(keeper, connection):
+    assert "sc_abc123" not in text(keeper.get(url(connection.workspace)))
+
+
+@pytest.mark.parametrize("rows", [1, 60])
+def test_page_of_a_workspace_costs_the_same_few_queries(superuser, workspace, rows):
+    StripeConnection.objects.bulk_create(
+        StripeConnection(workspace=workspace, connection_name=f"{n}") for n in range(rows)
+    )
+
+    with CaptureQueriesContext(database) as queries:
+        page = text(superuser.get(url(workspace)))
+
+    assert page.count("(sc_") == min(rows, 50)
+    assert len([query for query in queries if query["sql"].startswith("SELECT")]) <= 6
