@@ -50,6 +50,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "csp",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "auditlog",
@@ -74,6 +76,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -187,17 +190,24 @@ SIMPLE_JWT: dict[str, Any] = {
     "CHECK_REVOKE_TOKEN": True,
 }
 
+# ── Staff in the admin ────────────────────────────────────────────────────────────────────────
+# Whether the login also requires a code of an authenticator app.
+STAFF_SECOND_FACTOR = env.switch("STAFF_SECOND_FACTOR", default=False)
+OTP_TOTP_ISSUER = "Stripe Connections"
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
+# NIST SP 800-63B-4, section 3.1.1.2: 15 characters if the password is the only factor, else 8.
+PASSWORD_MIN_LENGTH = env.count(
+    "PASSWORD_MIN_LENGTH", 8 if STAFF_SECOND_FACTOR or DEMO_PEOPLE else 15
+)
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
+    {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
+    for name, options in (
+        ("UserAttributeSimilarityValidator", {}),
+        ("MinimumLengthValidator", {"min_length": PASSWORD_MIN_LENGTH}),
+        ("CommonPasswordValidator", {}),
+        ("NumericPasswordValidator", {}),
     )
 ]
-
-# ── Staff in the admin ────────────────────────────────────────────────────────────────────────
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",

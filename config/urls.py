@@ -1,16 +1,23 @@
 """Paths of the service."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
+from django_otp.admin import OTPAdminSite
 
 from config.openapi import views as openapi
+from stripe_connections.admin.forms import SecondFactorForm
 from stripe_connections.admin.front_page import front_page
 
 admin.site.site_header = admin.site.site_title = "Stripe Connections"
 admin.site.index_title = "Staff"
 admin.site.index_template = "admin/stripe_connections/index.html"
 admin.site.login_template = "admin/stripe_connections/login.html"
+if settings.STAFF_SECOND_FACTOR:
+    # As the documentation of django-otp suggests for the default site.
+    admin.site.__class__ = OTPAdminSite
+    admin.site.login_form = SecondFactorForm
 # "View site" would link to the front page, which redirects to the admin.
 admin.site.site_url = None
 # The lists need the space.

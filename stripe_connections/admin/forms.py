@@ -8,6 +8,8 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
+from django_otp import devices_for_user
+from django_otp.admin import OTPAdminAuthenticationForm
 
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit import history
@@ -255,6 +257,16 @@ class ConnectionForm(forms.ModelForm):
             if name not in SECRET_FIELDS and field and not field.has_changed(old, data.get(name)):
                 value = getattr(self.instance, name)
                 data[name] = "" if value is None else str(value)
+
+
+class SecondFactorForm(OTPAdminAuthenticationForm):
+    """The login with a code; without a choice, the code is of the user's first device."""
+
+    def clean_otp(self, user: Any) -> None:
+        first = next(devices_for_user(user), None) if user else None
+        if first and not self.cleaned_data.get("otp_device"):
+            self.cleaned_data["otp_device"] = first.persistent_id
+        super().clean_otp(user)
 
 
 class LeakedKeyForm(forms.Form):

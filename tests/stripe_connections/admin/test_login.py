@@ -1,16 +1,21 @@
 """The way in: guessing, sessions, and what every page tells the browser."""
 
+import importlib
 from datetime import timedelta
 
 import pytest
 from axes.models import AccessAttempt
 from django.conf import settings as project
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.db import connection as database
 from django.utils import timezone
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
+import config.urls
 from tests.conftest import ApiClient, read_only
 from tests.stripe_connections.admin.conftest import AUDIT, FIND, LIST, StaffClient, text
 
@@ -199,3 +204,75 @@ def test_database_away_is_a_503_that_says_so(superuser, table, error):
     assert "no-store" in response.headers["Cache-Control"]
     assert "Try again in a moment" in text(response)
     assert "do not show" not in text(response)
+
+
+@pytest.fixture
+def second_factor(settings):
+    """The site as it starts with STAFF_SECOND_FACTOR."""
+    settings.STAFF_SECOND_FACTOR = True
+    importlib.reload(config.urls)
+    yield
+    admin.site.__class__ = admin.AdminSite
+    admin.site.login_form = None
+
+
+@pytest.fixture
+def code(person):
+    """The code that the authenticator app of `person` shows."""
+    device = TOTPDevice.objects.create(user=User.objects.get(username="person"), name="Telephone")
+    return f"{TOTP(device.bin_key).token():06}"
+
+
+def log_in_with(code, **person):
+    return StaffClient().post(LOGIN, {**person, "otp_token": code, "next": LIST})
+
+
+def test_password_and_code_open(person, second_factor, code):
+    assert log_in_with(code, **person).headers["Location"] == LIST
+
+
+@pytest.mark.parametrize("given", ["", "000000x"])
+def test_password_without_the_code_does_not_open(person, second_factor, code, given):
+    response = log_in_with(given, **person)
+
+    assert response.status_code == 200
+    assert 'name="otp_token"' in text(response)
+
+
+def test_person_without_a_device_does_not_get_in(person, second_factor):
+    assert log_in_with("123456", **person).status_code == 200
+
+
+def test_code_without_the_password_does_not_open(person, second_factor, code):
+    assert log_in_with(code, **person | {"password": "wrong"}).status_code == 200
+
+
+def test_code_opens_once(person, second_factor, code):
+    log_in_with(code, **person)
+
+    assert log_in_with(code, **person).status_code == 200
+
+
+def test_session_without_the_code_ends(support, second_factor):
+    assert support.get(LIST).headers["Location"].startswith(LOGIN)
+
+
+def test_no_code_is_asked_for_by_default(person):
+    assert 'name="otp_token"' not in text(StaffClient().get(LOGIN))
+
+
+@pytest.mark.parametrize(("length", "status"), [(14, 200), (15, 302)])
+def test_new_password_has_fifteen_characters(superuser, length, status):
+    password = "Qx7-vR2.kLm9!Zp4w"[:length]
+    form = {"username": "new", "usable_password": "true"}
+    form |= {"password1": password, "password2": password}
+
+    assert superuser.post("/admin/auth/user/add/", form).status_code == status
+
+
+def test_page_does_not_show_the_secret_of_a_device(superuser, code):
+    device = TOTPDevice.objects.get()
+
+    page = text(superuser.get(f"/admin/otp_totp/totpdevice/{device.pk}/change/"))
+
+    assert device.key not in page
