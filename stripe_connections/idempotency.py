@@ -55,7 +55,8 @@ class IdempotencyRecord:
         if not constant_time_compare(fingerprint, self._body_fingerprint()):
             raise KeyReusedError
         # Sets the workspace, which the caller has loaded with its tenant.
-        found: StripeConnection | None = self.workspace.connections.filter(pk=pk).first()
+        connections = self.workspace.connections.with_overlap()
+        found: StripeConnection | None = connections.filter(pk=pk).first()
         return found
 
     def remember(self, connection: StripeConnection, timeout: str) -> None:

@@ -1,5 +1,6 @@
 """The Stripe connection of a workspace."""
 
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import FieldError
@@ -107,6 +108,17 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
         """Load the secrets too, each as a `Secret`; nothing is decrypted."""
         return self.defer(None)
 
+    def with_previous(self, name: str, column: str) -> Self:
+        """Annotate as `name` a column of the replaced webhook secret that still verifies events."""
+        of_secret = {"field": "webhook_secret", "valid_until__gt": timezone.now()}
+        valid = ReplacedSecret.objects.filter(connection=models.OuterRef("pk"), **of_secret)
+        latest = valid.order_by("-version").values(column)[:1]
+        return self.annotate(**{name: models.Subquery(latest)})
+
+    def with_overlap(self) -> Self:
+        """With `previous_webhook_secret_until`, which is None otherwise."""
+        return self.with_previous("previous_webhook_secret_until", "valid_until")
+
     def holding(self, secret: str) -> Self:
         """Connections that have `secret` as their API key or webhook signing secret."""
         fingerprints = keyring().fingerprints(secret)
@@ -188,6 +200,9 @@ class StripeConnection(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = StripeConnectionManager()
+
+    # Until when the replaced webhook secret verifies events, too; see `with_overlap`.
+    previous_webhook_secret_until: datetime | None = None
 
     class Meta:
         verbose_name = "connection"
@@ -362,6 +377,19 @@ class ReplacedSecret(models.Model):
     def secret(self) -> Secret:
         """The secret, which only its connection reveals."""
         return Secret(self.field, bytes(self.ciphertext))
+
+
+class BurntSecret(models.Model):
+    """A secret that was reported as leaked; see `undo.leaks`.
+
+    Its digest has no key, so that it outlives every rotation: the secret is known anyway.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    burnt_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.digest} of {self.burnt_at}"
 
 
 # The columns that an update reads, in the order of the model.

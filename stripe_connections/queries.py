@@ -19,7 +19,8 @@ def find_connection(workspace: Workspace, biz_id: str) -> StripeConnection | Non
     """The connection of `workspace` with this business ID, without its secrets, or None."""
     if find_bad_character(biz_id):
         return None
-    found: StripeConnection | None = workspace.connections.filter(biz_id=biz_id).first()
+    connections = workspace.connections.with_overlap()
+    found: StripeConnection | None = connections.filter(biz_id=biz_id).first()
     return found
 
 
@@ -39,7 +40,7 @@ def page_of_connections(
 
     Raises UnknownConnectionError if `workspace` has no connection `after`.
     """
-    found = workspace.connections.all()
+    found = workspace.connections.with_overlap()
     if after is not None:
         last = found.filter(biz_id=after).values_list("pk", flat=True).first()
         if last is None:

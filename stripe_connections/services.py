@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -24,13 +24,13 @@ from stripe_connections.models import (
     StripeConnection,
     StripeConnectionQuerySet,
 )
-from stripe_connections.secrets.columns import secret_columns
+from stripe_connections.secrets.columns import digest_of, secret_columns
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import VERIFICATION_FIELDS, Reply
 from stripe_connections.stripe_api.verification import VERIFIED_FIELDS
-from stripe_connections.undo import replaced
+from stripe_connections.undo import leaks, replaced
 from workspaces.models import Workspace
 
 
@@ -52,6 +52,7 @@ def update_connection(
     reply: Reply | None = None,
     allow_mode_change: bool = False,
     is_restore: bool = False,
+    keep_seconds: int = 0,
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
@@ -62,12 +63,13 @@ def update_connection(
     With STRIPE_VERIFY, a new API key or account is verified first, unless the caller passes the
     `reply` (see `verification`). `allow_mode_change` lets a live key replace a test key and the
     other way round. A secret that is replaced is kept for SECRET_UNDO_DAYS; with `is_restore`, the
-    record says that the new ones are restored.
+    record says that the new ones are restored. A replaced webhook secret verifies events for
+    `keep_seconds` more.
 
-    Raises ConnectionNotFoundError and VersionConflictError, the errors of `verification`, a
-    ValueError for a name that is not updatable, a TypeError for a secret that is not text, and an
-    OperationalError if another transaction keeps the row locked for LOCK_TIMEOUT_SECONDS, or has
-    done so shortly before.
+    Raises ConnectionNotFoundError, VersionConflictError, a BurntSecretError for a secret that was
+    reported as leaked, the errors of `verification`, a ValueError for a name that is not updatable,
+    a TypeError for a secret that is not text, and an OperationalError if another transaction keeps
+    the row locked for LOCK_TIMEOUT_SECONDS, or has done so shortly before.
     """
     _refuse_unknown(changes)
     # Called only if needed: a query that is not executed would be a twelfth of an update's CPU.
@@ -81,6 +83,8 @@ def update_connection(
         reply = verification.verify(request)
     row = (workspace.pk, biz_id)
     columns = _columns(workspace, biz_id, changes)
+    digests = {f"{n}_digest": digest_of(changes[n]) for n in SECRET_FIELDS if n in changes}
+    kept = _kept(changes, keep_seconds) if digests else {}
     timeout = lock_timeout(row)
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
@@ -96,13 +100,16 @@ def update_connection(
             more = _changed_outcome(before.outcome, outcome)
         connection = statements.execute(
             Update(
-                row, columns, actor, expected_versions, timeout, more, _kept(changes),
+                row, columns, actor, expected_versions, timeout, more, kept, digests,
                 records.RESTORED if is_restore else records.REPLACED,
             )
         )  # fmt: skip
     if connection is None:
-        is_conflict = expected_versions is not None and stored().exists()
-        raise VersionConflictError if is_conflict else ConnectionNotFoundError
+        if expected_versions is not None or digests:
+            _checked(stored().first(), workspace, expected_versions)
+            leaks.refuse_burnt(changes)
+            raise VersionConflictError
+        raise ConnectionNotFoundError
     connection.workspace = workspace
     for name in changes:
         metrics.updates(name).inc()
@@ -125,10 +132,11 @@ def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> d
     return columns
 
 
-def _kept(changes: Mapping[str, Any]) -> dict[str, datetime]:
+def _kept(changes: Mapping[str, Any], keep_seconds: int) -> dict[str, datetime]:
     """The replaced secrets to keep, and until when each is still valid."""
-    names = changes if settings.SECRET_UNDO_DAYS else ()
-    return {name: timezone.now() for name in SECRET_FIELDS if name in names}
+    seconds = {"api_key": 0, "webhook_secret": keep_seconds}
+    names = [n for n in seconds if n in changes and (settings.SECRET_UNDO_DAYS or seconds[n])]
+    return {name: timezone.now() + timedelta(seconds=seconds[name]) for name in names}
 
 
 def restore_secret(
@@ -147,7 +155,7 @@ def restore_secret(
     VersionConflictError also if the connection is changed meanwhile.
     """
     before = _checked(_stored(workspace, biz_id).first(), workspace, expected_versions)
-    return update_connection(
+    restored = update_connection(
         workspace=workspace,
         biz_id=biz_id,
         changes={name: replaced.secret_to_restore(before, name, version)},
@@ -156,6 +164,8 @@ def restore_secret(
         allow_mode_change=True,
         is_restore=True,
     )
+    metrics.restores(name).inc()
+    return restored
 
 
 def create_connection(
@@ -182,6 +192,7 @@ def create_connection(
         connection.biz_id = biz_id
     recorded = _set_verified(connection, values, reply)
     with transaction.atomic():
+        leaks.refuse_burnt(values)
         connection.save(force_insert=True)
         records.record_creation(connection, recorded, actor)
         if once:
@@ -265,7 +276,8 @@ def record_reply(pk: int, reply: Reply, actor: Actor) -> StripeConnection | None
     if not reply.is_conclusive:
         return None
     with transaction.atomic():
-        connections = StripeConnection.objects.filter(pk=pk).for_update(lock_timeout())
+        rows = StripeConnection.objects.with_overlap().filter(pk=pk)
+        connections = rows.for_update(lock_timeout())
         connection: StripeConnection | None = connections.filter(
             api_key_fingerprint__in=reply.fingerprints
         ).first()

@@ -40,7 +40,7 @@ WITH old AS (
     SELECT id, version, {shown}{secrets} FROM stripe_connections_stripeconnection
     WHERE workspace_id = %(workspace_id)s AND biz_id = %(biz_id)s
         AND (%(versions)s::bigint[] IS NULL OR version = ANY(%(versions)s::bigint[]))
-        AND set_config('lock_timeout', %(timeout)s, true) IS NOT NULL
+        AND set_config('lock_timeout', %(timeout)s, true) IS NOT NULL{unburnt}
     FOR NO KEY UPDATE
 ), new AS (
     UPDATE stripe_connections_stripeconnection AS c
@@ -59,7 +59,7 @@ SELECT * FROM new
 """
 SELECT_ON_SQLITE = """
 SELECT id, version, {shown} FROM stripe_connections_stripeconnection
-WHERE workspace_id = %(workspace_id)s AND biz_id = %(biz_id)s
+WHERE workspace_id = %(workspace_id)s AND biz_id = %(biz_id)s{unburnt}
 """
 UPDATE_ON_SQLITE = """
 UPDATE stripe_connections_stripeconnection AS c
@@ -71,6 +71,10 @@ INSERT INTO auditlog_logentry (content_type_id, object_pk, object_id, object_rep
     changes, changes_text, actor_id, cid, timestamp, additional_data)
 VALUES (%(content_type_id)s, %(id)s, %(id)s, %(biz_id)s, {action},
     %(changes)s, '', %(actor_id)s, %(request_id)s, %(now)s, %(who)s)
+"""
+# Refuses secrets that were reported as leaked.
+UNBURNT = """
+    AND NOT EXISTS (SELECT 1 FROM stripe_connections_burntsecret WHERE digest IN ({digests}))
 """
 # Keeps the secrets that are replaced by others, and deletes a few that have expired.
 UNDO_ON_POSTGRESQL = """, kept AS ({keep}), swept AS (
@@ -114,20 +118,18 @@ class Update(NamedTuple):
     timeout: str
     more: Mapping[str, tuple[Any, Any]]
     kept: Mapping[str, datetime]
+    # The digest of each new secret, by the name of its parameter.
+    digests: Mapping[str, str]
     # Stands before the hint of a new secret in the record: REPLACED or RESTORED.
     word: str
-
-    def sql(self, template: str) -> str:
-        """The statement of `template` for these columns."""
-        return _sql(template, tuple(self.columns), tuple(self.kept), self.word)
 
 
 def execute(update: Update) -> StripeConnection | None:
     """Write the columns and append the audit record: both, or neither.
 
-    Returns the connection as it is now; None if the workspace has none with this business id, or
-    its version is not one of `versions`. Raises an OperationalError if the lock takes too long.
-    SQLite needs a transaction around it, which locks the database.
+    Returns the connection as it is now; None if the workspace has none with this business id, its
+    version is not one of `versions`, or a secret was reported as leaked. Raises an OperationalError
+    if the lock takes too long. SQLite needs a transaction around it, which locks the database.
     """
     workspace_id, biz_id = update.row
     user = update.actor.user
@@ -139,6 +141,7 @@ def execute(update: Update) -> StripeConnection | None:
         "actor_id": user and user.pk,
         "request_id": update.actor.request_id,
         "username": user and user.get_username(),
+        **update.digests,
     }
     if update.kept:
         parameters |= _undo_parameters(update)
@@ -177,14 +180,17 @@ def _on_postgresql(
     }
     # Django reads the text of a timestamp in Python, psycopg the binary form in C.
     cursor.cursor.format = Format.BINARY
-    cursor.execute(update.sql(UPDATE_ON_POSTGRESQL), parameters)
+    cursor.execute(
+        _sql(UPDATE_ON_POSTGRESQL, tuple(update.columns), tuple(update.kept), update.word),
+        parameters,
+    )
     return cursor.fetchone()
 
 
 def _on_sqlite(cursor: Any, update: Update, parameters: dict[str, Any], who: dict[str, Any]) -> Any:
     """As `_on_postgresql`; nothing reads or writes the row between these statements."""
-    names = tuple(update.columns)
-    found = cursor.execute(update.sql(SELECT_ON_SQLITE), parameters).fetchone()
+    key = names, *_ = tuple(update.columns), tuple(update.kept), update.word
+    found = cursor.execute(_sql(SELECT_ON_SQLITE, *key), parameters).fetchone()
     if found is None or (update.versions is not None and found[1] not in update.versions):
         return None
     pk, version, *old = found
@@ -202,9 +208,9 @@ def _on_sqlite(cursor: Any, update: Update, parameters: dict[str, Any], who: dic
     }
     parameters = {name: _for_sqlite(value) for name, value in parameters.items()}
     for template in (KEEP_ON_SQLITE, SWEEP_ON_SQLITE) if update.kept else ():
-        cursor.execute(update.sql(template), parameters)
-    row = cursor.execute(update.sql(UPDATE_ON_SQLITE), parameters).fetchone()
-    cursor.execute(update.sql(INSERT_ON_SQLITE), parameters)
+        cursor.execute(_sql(template, *key), parameters)
+    row = cursor.execute(_sql(UPDATE_ON_SQLITE, *key), parameters).fetchone()
+    cursor.execute(_sql(INSERT_ON_SQLITE, *key), parameters)
     *others, created_at, updated_at = row
     return (*others, created_at.replace(tzinfo=UTC), updated_at.replace(tzinfo=UTC))
 
@@ -227,7 +233,9 @@ def _sql(template: str, columns: tuple[str, ...], kept: tuple[str, ...], word: s
         for name, shown in zip(_fields(columns), _shown(columns), strict=True)
     ]
     keep = KEEP.format(kept="UNION ALL".join(KEPT.format(name=name) for name in kept))
+    digests = ", ".join(f"%({name}_digest)s" for name in columns if name in SECRET_FIELDS)
     return template.format(
+        unburnt=UNBURNT.format(digests=digests) if digests else "",
         keep=keep,
         expired=EXPIRED,
         undo=UNDO_ON_POSTGRESQL.format(keep=keep, expired=EXPIRED) if kept else "",

@@ -106,6 +106,7 @@ CALLS: dict[str, tuple[str, str, dict[str, str] | None]] = {
     "history": ("GET", "/{biz_id}/history", None),
     "create": ("POST", "/create", {"connectionName": "Created"}),
     "verify": ("POST", "/verify", {"connectionBizId": "{biz_id}"}),
+    "restore": ("POST", "/restore", {"connectionBizId": "{biz_id}", "field": "apiKey"}),
     "update": ("POST", "/update", {"connectionBizId": "{biz_id}", "connectionName": "Updated"}),
 }
 

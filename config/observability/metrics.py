@@ -26,6 +26,8 @@ REQUESTS = Counter(
 )  # fmt: skip
 DURATION = Histogram("http_request_duration_seconds", "Time until the response.", ["route"])
 UPDATES = Counter("connection_updates", "Fields of connections that were written.", ["field"])
+RESTORES = Counter("connection_restores", "Secrets that were restored.", ["field"])
+USES = Counter("connection_uses", "Secrets that code used.", ["secret", "outcome"])
 VERIFICATIONS = Counter(
     "connections_verification", "Stripe's replies about API keys.", ["outcome", "cause"]
 )
@@ -34,6 +36,8 @@ VERIFICATIONS = Counter(
 requests = lru_cache(maxsize=None)(REQUESTS.labels)
 duration = lru_cache(maxsize=None)(DURATION.labels)
 updates = lru_cache(maxsize=None)(UPDATES.labels)
+restores = lru_cache(maxsize=None)(RESTORES.labels)
+uses = lru_cache(maxsize=None)(USES.labels)
 verifications = lru_cache(maxsize=None)(VERIFICATIONS.labels)
 
 

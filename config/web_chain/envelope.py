@@ -24,6 +24,7 @@ ERRORS = {
     404: ("4040", "Not found"),
     405: ("4050", "Method not allowed"),
     406: ("4060", "Not acceptable: this call answers application/json"),
+    409: ("4090", "The secret was reported as leaked"),
     412: ("4120", "The resource has changed since it was read"),
     413: ("4130", "Request body too large"),
     415: ("4150", "Unsupported media type: send application/json in UTF-8"),

@@ -24,6 +24,8 @@ from stripe_connections.stripe_api.verification import (
     VerificationError,
     VerificationUnavailableError,
 )
+from stripe_connections.undo.leaks import BurntSecretError
+from stripe_connections.undo.replaced import RestoreError
 
 # An action on more connections asks for confirmation; commands have no limit.
 ASK_ABOVE = 500
@@ -67,7 +69,7 @@ def verify(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) ->
     if len(rows) > MAX_VERIFIED:
         messages.error(request, f"At most {MAX_VERIFIED} connections at once; none was verified.")
     else:
-        _apply(request, rows, step, VERIFIED)
+        apply(request, rows, step, VERIFIED)
 
 
 @admin.action(description="Re-encrypt under the current key", permissions=["change"])
@@ -85,7 +87,7 @@ def reencrypt(
     rows = _rows(queryset)
     if len(rows) > ASK_ABOVE and "confirmed" not in request.POST:
         return _question(staff, request, "re-encrypt", rows)
-    _apply(request, rows, step)
+    apply(request, rows, step)
     return None
 
 
@@ -125,7 +127,7 @@ def _set_status(
 
     rows = _rows(queryset)
     if "confirmed" in request.POST:
-        _apply(request, rows, step)
+        apply(request, rows, step)
         return None
     unchanged = [row for row in rows if row.status == status]
     verb = "activate" if status else "deactivate"
@@ -154,7 +156,7 @@ def _question(
     return page(staff, request, "confirm", context)
 
 
-def _apply(
+def apply(
     request: HttpRequest,
     rows: list[StripeConnection],
     step: Callable[[StripeConnection], str],
@@ -181,10 +183,15 @@ def _done(step: Callable[[StripeConnection], str], connection: StripeConnection)
         result = step(connection)
     except UndecryptableSecretError:
         return "failed", "a secret is unreadable"
-    except (VerificationError, VerificationUnavailableError) as error:
+    except (
+        VerificationError,
+        VerificationUnavailableError,
+        RestoreError,
+        BurntSecretError,
+    ) as error:
         return "failed", str(error).rstrip(".")
     except TooManyAttemptsError:
         return "failed", "too many requests"
-    except (services.ConnectionNotFoundError, DatabaseError):
+    except (services.ConnectionNotFoundError, services.VersionConflictError, DatabaseError):
         return "failed", "try again"
     return result, result if result == Verification.REJECTED else ""

@@ -4,6 +4,7 @@ Nothing here reads a secret: lists and forms show hints, fingerprints and dates.
 writes every change. A key is verified before a transaction begins.
 """
 
+from functools import partial
 from typing import Any, cast
 
 from django.conf import settings
@@ -27,6 +28,7 @@ from stripe_connections import services
 from stripe_connections.admin import actions, listing
 from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
 from stripe_connections.admin.pages import actor_of, badge, page
+from stripe_connections.admin.restore import may_restore, offered, restore_view
 from stripe_connections.audit import history
 from stripe_connections.audit.history import Entry
 from stripe_connections.models import (
@@ -39,8 +41,13 @@ from stripe_connections.search import HINT, search
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply, Verification
 from stripe_connections.stripe_api.verification import TooManyAttemptsError
+from stripe_connections.undo import leaks
 
 MAX_FOUND = 200
+LEAKED = (
+    "Nobody can save or restore this secret any more, and its kept copies are erased. Replace it "
+    "in the connections below, or deactivate them."
+)
 UNVERIFIED = "The key could not be checked, so it is saved as unverified."
 # What a form shows and nobody can type.
 STORED = ("mode", "stored_outcome", "stored_api_key", "stored_webhook_secret")
@@ -307,9 +314,13 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
 
     # ── Other pages ─────────────────────────────────────────────────────────────────────────
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.find_by_key)
-        name = "stripe_connections_stripeconnection_find_by_key"
-        return [path("find-by-key/", view, name=name), *super().get_urls()]
+        view, prefix = self.admin_site.admin_view, "stripe_connections_stripeconnection_"
+        restore = view(partial(restore_view, self))
+        return [
+            path("find-by-key/", view(self.find_by_key), name=f"{prefix}find_by_key"),
+            path("<int:pk>/restore/<int:version>/<name>/", restore, name=f"{prefix}restore"),
+            *super().get_urls(),
+        ]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -331,8 +342,13 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         form = LeakedKeyForm(request.POST or None)
-        context = {"title": "Find by key", "form": form}
+        context = {"title": "Find by key", "form": form, "may_burn": may_restore(request)}
         if form.is_valid():
+            if "leaked" in request.POST:
+                if not may_restore(request):
+                    raise PermissionDenied
+                leaks.burn(form.cleaned_data["secret"], actor_of(request))
+                messages.success(request, LEAKED)
             found = StripeConnection.objects.holding(form.cleaned_data["secret"])
             found = found.select_related("workspace__tenant").order_by("pk")[:MAX_FOUND]
             context |= {"searched": True, "found": found}
@@ -353,6 +369,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
                 "title": f"History of {connection}",
                 "entries": [Entry.of(record) for record in shown],
                 "page": shown,
+                "restorable": offered(request, connection),
             }
         return response
 

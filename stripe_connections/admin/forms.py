@@ -24,6 +24,7 @@ from stripe_connections.stripe_api.verification import (
     VerificationError,
     VerificationUnavailableError,
 )
+from stripe_connections.undo import leaks
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
 CONFLICT = (
@@ -126,6 +127,10 @@ class ConnectionForm(forms.ModelForm):
         """Validate the changes, and refuse to overwrite what somebody else changed meanwhile."""
         data = super().clean() or self.cleaned_data
         self.changes = self._validated()
+        try:
+            leaks.refuse_burnt(self.changes)
+        except leaks.BurntSecretError as error:
+            self.add_error(error.name, str(error))
         self._apply_reply()
         seen = data.get("seen_version")
         if self.instance.pk and seen != self.instance.version:

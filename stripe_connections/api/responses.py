@@ -27,13 +27,14 @@ def connection_data(connection: StripeConnection) -> dict[str, Any]:
 
 def detail_data(connection: StripeConnection) -> dict[str, Any]:
     """The eleven keys, and `extra` for a settings page, with hints in place of secrets."""
-    outcome = connection.outcome
+    outcome, until = connection.outcome, connection.previous_webhook_secret_until
     extra = {
         "version": connection.version,
         "mode": connection.mode or None,
         "apiKeyHint": connection.api_key_hint,
         "webhookSecretHint": connection.webhook_secret_hint,
         "hasWebhookSecret": connection.webhook_secret_hint is not None,
+        "previousWebhookSecretUntil": until and _utc(until),
         "verification": {
             "outcome": outcome.verification,
             "at": outcome.at and _utc(outcome.at),

@@ -4,14 +4,22 @@ import re
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from rest_framework.serializers import empty
+from rest_framework.serializers import Field, empty
 
 from config.web_chain.serializers import StrictCharField, StrictSerializer
 from stripe_connections import models
-from stripe_connections.validation.serializers import ConnectionSerializer, StatusField
+from stripe_connections.models import SECRET_FIELDS
+from stripe_connections.validation.serializers import (
+    SECRET_NAMES,
+    ConnectionSerializer,
+    StatusField,
+)
 from workspaces import business_ids
 
 MAX_PAGE = 100
+# Seven days. Stripe signs with both secrets for up to 24 hours
+# (https://docs.stripe.com/webhooks#roll-endpoint-secrets).
+MAX_KEEP_SECONDS = 7 * 24 * 3600
 
 
 class NumberField(StrictCharField):
@@ -53,6 +61,34 @@ class VerifyConnectionSerializer(StrictSerializer):
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
 
 
+class SecretNameField(StrictCharField):
+    """The API's name of a secret; its value is the column."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if data not in SECRET_NAMES:
+            raise ValidationError(f"Must be {' or '.join(SECRET_NAMES)}.", code="not_a_choice")
+        return SECRET_FIELDS[SECRET_NAMES.index(data)]
+
+
+class RestoreSecretSerializer(VerifyConnectionSerializer):
+    """The body of the restore call: which secret of which connection."""
+
+    field = SecretNameField(source="name")
+
+
+class KeepSecondsField(Field[int, int, int, Any]):
+    """For how many seconds a replaced secret stays valid."""
+
+    def run_validation(self, data: Any = empty) -> int:
+        # Not `isinstance`, because True is an int, too.
+        if type(data) is int and 0 <= data <= MAX_KEEP_SECONDS:
+            return data
+        codes = {int: "out_of_range", type(None): "null"}
+        message = f"Must be a whole number from 0 to {MAX_KEEP_SECONDS:,}."
+        params = {"limit": MAX_KEEP_SECONDS}
+        raise ValidationError(message, codes.get(type(data), "invalid_type"), params)
+
+
 class _ChangesSerializer(ConnectionSerializer):
     """The changes; what a response contains besides is ignored."""
 
@@ -63,6 +99,8 @@ class _ChangesSerializer(ConnectionSerializer):
 
 class UpdateConnectionSerializer(VerifyConnectionSerializer, _ChangesSerializer):
     """The body of the update call: which connection, and the changes."""
+
+    webhookSecretKeepSeconds = KeepSecondsField(source="keep_seconds", required=False)
 
 
 class CreateConnectionSerializer(_ChangesSerializer):
@@ -78,4 +116,5 @@ class SentBackConnectionSerializer(_ChangesSerializer):
 
     ignored_names = _ChangesSerializer.ignored_names - {"bizId"}
 
+    webhookSecretKeepSeconds = KeepSecondsField(source="keep_seconds", required=False)
     bizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)

@@ -12,6 +12,7 @@ urlpatterns = [
     path("stripe/connections/create", ViewSet.as_view({"post": "create_connection"})),
     path("stripe/connections/update", ViewSet.as_view({"post": "update_connection"})),
     path("stripe/connections/verify", ViewSet.as_view({"post": "verify_connection"})),
+    path("stripe/connections/restore", ViewSet.as_view({"post": "restore_secret"})),
     # After the fixed paths. An ID begins with "sc_".
     path(
         "stripe/connections/<str:connection_biz_id>",

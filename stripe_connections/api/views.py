@@ -22,6 +22,8 @@ from stripe_connections.audit import history
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
+from stripe_connections.undo.leaks import BurntSecretError
+from stripe_connections.undo.replaced import RestoreError
 from stripe_connections.validation.serializers import API_NAMES
 from workspaces.authentication import Caller
 from workspaces.models import Workspace
@@ -43,6 +45,7 @@ CREATE = serializers.CreateConnectionSerializer()
 PAGE = serializers.PageSerializer()
 HISTORY_PAGE = serializers.HistoryPageSerializer()
 VERIFY = serializers.VerifyConnectionSerializer()
+RESTORE = serializers.RestoreSecretSerializer()
 
 
 class StripeConnectionViewSet(ViewSet):
@@ -67,9 +70,11 @@ class StripeConnectionViewSet(ViewSet):
             case queries.UnknownConnectionError():
                 error = FieldError(field="after", code="not_found", message="No such connection.")
                 exc = InvalidFieldsError(error)
-            case verification.VerificationError():
-                name = API_NAMES[exc.field]
+            case verification.VerificationError() | RestoreError():
+                name = API_NAMES.get(exc.field, exc.field)
                 exc = InvalidFieldsError(FieldError(field=name, code=exc.code, message=exc.message))
+            case BurntSecretError():
+                exc = WebError(409)
             case verification.VerificationUnavailableError():
                 exc = WebError(503, str(exc) or STRIPE_UNAVAILABLE, wait=RETRY_SECONDS)
             case verification.TooManyAttemptsError():
@@ -91,11 +96,26 @@ class StripeConnectionViewSet(ViewSet):
         changes = (SENT_BACK if is_sent_back else UPDATE).run_validation(body)
         named = changes.pop("biz_id")
         note_connection(named)
+        keep_seconds = changes.pop("keep_seconds", None)
+        if keep_seconds is not None and "webhook_secret" not in changes:
+            message = "webhookSecretKeepSeconds needs a new webhookSecret."
+            error = FieldError(field="webhookSecret", code="required", message=message)
+            raise InvalidFieldsError(error)
         connection = services.update_connection(
             **_caller(request),
             biz_id=named,
             changes=changes,
+            keep_seconds=keep_seconds or 0,
             expected_versions=expected_versions(request),
+        )
+        return Response(responses.connection_data(connection), headers=responses.etag(connection))
+
+    def restore_secret(self, request: Request, workspace_id: str) -> Response:
+        """Write back the secret that was replaced last, as a new version."""
+        named = RESTORE.run_validation(json_object(request))
+        note_connection(named["biz_id"])
+        connection = services.restore_secret(
+            **_caller(request), **named, expected_versions=expected_versions(request)
         )
         return Response(responses.connection_data(connection), headers=responses.etag(connection))
 

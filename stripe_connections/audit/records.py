@@ -63,6 +63,11 @@ def record_export(count: int, actor: Actor) -> None:
     _append(LogEntry.Action.ACCESS, count, actor)
 
 
+def record_leak(count: int, text: str, actor: Actor) -> None:
+    """Append a record that a secret, which `count` connections have, was reported as leaked."""
+    _append(LogEntry.Action.UPDATE, count, actor, {"secrets": (None, text)})
+
+
 def record_reencryption(pks: Collection[int], actor: Actor) -> None:
     """Append one record for a batch of re-encrypted connections, unless it is empty.
 

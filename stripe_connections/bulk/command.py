@@ -89,6 +89,9 @@ class BulkCommand(PlainCommand):
         try:
             options["ids"] = read_ids(options["ids"]) if options["ids"] else None
             figures = self.run(report, actor, options) or {}
+            if options.get("apply"):
+                report.text(f"The ID of this run is {actor.request_id}.")
+                figures["run"] = actor.request_id
         except KeyboardInterrupt:
             problem, code = f"Interrupted. {REST}", INTERRUPTED
         except DatabaseError as error:

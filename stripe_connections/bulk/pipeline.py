@@ -25,6 +25,7 @@ from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply, Request
+from stripe_connections.undo.leaks import BurntSecretError
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
 # One for all rows: to create a serializer takes a fifth of the time of an import.
@@ -63,6 +64,7 @@ class Pipeline:
         self.report, self.actor = report, actor
         self.writes = options["apply"]
         self.allow_mode_change = bool(options.get("allow_mode_change"))
+        self.is_restore = bool(options.get("is_restore"))
         self.verifier = Verifier(options.get("rate", COMMAND_RATE))
         self._verifies = settings.STRIPE_VERIFY and self.writes
 
@@ -190,6 +192,7 @@ class Pipeline:
                     expected_versions={connection.version},
                     reply=reply,
                     allow_mode_change=self.allow_mode_change,
+                    is_restore=self.is_restore,
                 )
             if reply.at:
                 outcomes = (connection.outcome, saved.outcome)
@@ -205,6 +208,8 @@ def refusals() -> Iterator[None]:
         yield
     except verification.VerificationError as error:
         raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
+    except BurntSecretError as error:
+        raise RefusedError(f"{API_NAMES[error.name]}: {error}") from None
     except verification.VerificationUnavailableError as error:
         raise RefusedError(f"The key could not be checked. {error}".strip()) from None
     except (services.VersionConflictError, services.ConnectionNotFoundError):

@@ -1,6 +1,7 @@
 """The columns of a secret: its ciphertext, hint, fingerprint and the time of its replacement."""
 
 import re
+from hashlib import sha256
 from typing import Any
 
 from django.utils import timezone
@@ -49,6 +50,11 @@ def encrypted(workspace_id: int, biz_id: str, name: str, secret: str) -> bytes:
     if not (workspace_id and biz_id):
         raise ValueError(f"{name} needs a connection with a workspace and a business ID.")
     return keyring().encrypt(secret, secret_context(workspace_id, biz_id, name))
+
+
+def digest_of(secret: str) -> str:
+    """What a leaked secret is recognized by."""
+    return sha256(f"stripe_connections.burnt:{secret}".encode()).hexdigest()
 
 
 def hint_of(secret: str) -> str:

@@ -20,6 +20,9 @@ from stripe_connections.secrets.keyring import keyring, secret_context
 class RestoreError(Exception):
     """No secret can be restored: a code, and the reason."""
 
+    # The name of the secret in the body of the call.
+    field = "field"
+
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
@@ -42,6 +45,13 @@ def by_connection(pks: Collection[int]) -> dict[int, list[ReplacedSecret]]:
     for row in ReplacedSecret.objects.filter(connection__in=pks).order_by("pk"):
         found[row.connection_id].append(row)
     return found
+
+
+def versions_of(connection: StripeConnection, run: str) -> dict[str, int]:
+    """The fields whose last replacement was by this run or request, and the new version."""
+    rows = restorable().filter(connection=connection).reverse()
+    last = {row.field: row for row in rows}
+    return {name: row.version for name, row in last.items() if row.request_id == run}
 
 
 def secret_to_restore(connection: StripeConnection, name: str, version: int | None = None) -> str:

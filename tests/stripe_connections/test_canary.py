@@ -22,16 +22,18 @@ from django.db import IntegrityError, OperationalError, connections
 from django.db import connection as database
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+from stripe import SignatureVerificationError
 
 from config.observability.requests import JSONFormatter, TerminalFormatter
 from config.web_chain.exceptions import InvalidFieldsError
-from stripe_connections import services
+from stripe_connections import services, use
 from stripe_connections.api.serializers import UpdateConnectionSerializer
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.undo import leaks
 from stripe_connections.validation.fields import validate_api_key
 from tests.conftest import (
     ApiClient,
@@ -171,6 +173,35 @@ def test_replaced_secret_is_gone(client, canaries, look_everywhere):
 
     assert response.status_code == 200
     assert look_everywhere(response) == set()
+
+
+@pytest.mark.parametrize("field", ["apiKey", "webhookSecret"])
+def test_restored_secret_is_shown_nowhere(client, canaries, look_everywhere, field):
+    new = {"apiKey": random_api_key(), "webhookSecret": random_webhook_secret()}
+    replaced = client.update({"connectionBizId": "sc_abc123"} | new)
+    path = f"{CONNECTIONS}/restore"
+    body = {"connectionBizId": "sc_abc123", "field": field}
+    restored = client.post(path, body, content_type="application/json")
+
+    assert (replaced.status_code, restored.status_code) == (200, 200)
+    assert look_everywhere(replaced, restored) == set()
+
+
+def test_leaked_secret_is_shown_nowhere(client, canaries, look_everywhere):
+    leaks.burn(canaries.planted["apiKey"], Actor(None, Source.COMMAND))
+    response = client.update(secret_body(canaries))
+
+    assert response.status_code == 409
+    assert look_everywhere(response) == set()
+
+
+def test_used_secret_is_shown_nowhere(canaries, look_everywhere):
+    used, _ = use.stripe_client("ws_demo", "sc_abc123", purpose="test")
+    with pytest.raises(SignatureVerificationError) as caught:
+        use.construct_event("ws_demo", "sc_abc123", b"{}", "t=1,v1=00")
+    canaries.collect("objects", used, repr(used), repr(caught.value), vars(caught.value))
+
+    assert look_everywhere() == set()
 
 
 # What is sent beside the secrets, and the status that it gets.

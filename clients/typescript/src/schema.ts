@@ -164,6 +164,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore a replaced secret
+         * @description Writes back the secret that the last replacement of this field replaced, as a new version, without showing it. A replaced secret can be restored for 7 days, unless the deployment sets another time. If verification is on, the secret is verified first. A second call changes nothing and is 400 `not_found`, because the secret is in use again. Needs `workspace:manage` on the workspace.
+         */
+        post: operations["restoreSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -191,6 +211,18 @@ export interface components {
              * @example sc_abc123
              */
             connectionBizId: string;
+        };
+        RestoreSecret: {
+            /**
+             * @description The connection.
+             * @example sc_abc123
+             */
+            connectionBizId: string;
+            /**
+             * @description Which secret.
+             * @enum {string}
+             */
+            field: "apiKey" | "webhookSecret";
         };
         UpdateBody: components["schemas"]["UpdateConnection"] | components["schemas"]["SentBackConnection"];
         UpdateConnection: {
@@ -224,6 +256,11 @@ export interface components {
              * @example sc_abc123
              */
             connectionBizId: string;
+            /**
+             * @description With a new `webhookSecret`: for how many seconds the replaced one is also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled.
+             * @default 0
+             */
+            webhookSecretKeepSeconds: number;
         };
         CreateConnection: {
             /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
@@ -279,6 +316,11 @@ export interface components {
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
+            /**
+             * @description With a new `webhookSecret`: for how many seconds the replaced one is also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled.
+             * @default 0
+             */
+            webhookSecretKeepSeconds: number;
             /**
              * @description The connection to update.
              * @example sc_abc123
@@ -359,6 +401,11 @@ export interface components {
             apiKeyHint: string | null;
             webhookSecretHint: string | null;
             hasWebhookSecret: boolean;
+            /**
+             * Format: date-time
+             * @description Until when the replaced webhook secret is also accepted for events; UTC, in whole seconds.
+             */
+            previousWebhookSecretUntil: string | null;
             verification: components["schemas"]["Verification"];
         };
         /** @description The result of the verification of the stored API key. */
@@ -415,9 +462,9 @@ export interface components {
         Change: {
             /** @description The name in the update call, or `status` or `verification`. */
             field: string;
-            /** @description For a secret, its hint; a new one follows the word "replaced". */
+            /** @description For a secret, its hint; a new one follows the word "replaced" or "restored". */
             old: string | number | null;
-            /** @description For a secret, its hint; a new one follows the word "replaced". */
+            /** @description For a secret, its hint; a new one follows the word "replaced" or "restored". */
             new: string | number | null;
         };
         History: {
@@ -528,6 +575,21 @@ export interface components {
             success: boolean;
             /** @constant */
             code: "4060";
+            /** @description For people. */
+            message: string;
+        };
+        /** @description The first keys of every response under /web/. */
+        Error409: {
+            /** @description The version of the API. */
+            version: string;
+            /**
+             * Format: int64
+             * @description The time of the response, in milliseconds since the epoch.
+             */
+            timestamp: number;
+            success: boolean;
+            /** @constant */
+            code: "4090";
             /** @description For people. */
             message: string;
         };
@@ -1030,6 +1092,17 @@ export interface operations {
             };
             405: components["responses"]["Error405"];
             406: components["responses"]["Error406"];
+            /** @description A secret was reported as leaked. Nothing was written. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error409"];
+                };
+            };
             /** @description `If-Match` names another version. Nothing was written. */
             412: {
                 headers: {
@@ -1110,6 +1183,7 @@ export interface operations {
                      *               "apiKeyHint": "sk_live_…4242",
                      *               "webhookSecretHint": "whsec_…9f1c",
                      *               "hasWebhookSecret": true,
+                     *               "previousWebhookSecretUntil": null,
                      *               "verification": {
                      *                 "outcome": "verified",
                      *                 "at": "2026-03-21T01:00:00Z",
@@ -1210,6 +1284,7 @@ export interface operations {
                      *           "apiKeyHint": "sk_live_…4242",
                      *           "webhookSecretHint": "whsec_…9f1c",
                      *           "hasWebhookSecret": true,
+                     *           "previousWebhookSecretUntil": null,
                      *           "verification": {
                      *             "outcome": "verified",
                      *             "at": "2026-03-21T01:00:00Z",
@@ -1426,6 +1501,7 @@ export interface operations {
                      *           "apiKeyHint": "sk_live_…4242",
                      *           "webhookSecretHint": "whsec_…9f1c",
                      *           "hasWebhookSecret": true,
+                     *           "previousWebhookSecretUntil": null,
                      *           "verification": {
                      *             "outcome": "verified",
                      *             "at": "2026-03-21T01:00:00Z",
@@ -1459,6 +1535,17 @@ export interface operations {
             403: components["responses"]["Error403"];
             405: components["responses"]["Error405"];
             406: components["responses"]["Error406"];
+            /** @description A secret was reported as leaked. Nothing was written. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error409"];
+                };
+            };
             413: components["responses"]["Error413"];
             415: components["responses"]["Error415"];
             /** @description The `Idempotency-Key` was used with another body. Nothing was created. */
@@ -1533,6 +1620,7 @@ export interface operations {
                      *           "apiKeyHint": "sk_live_…4242",
                      *           "webhookSecretHint": "whsec_…9f1c",
                      *           "hasWebhookSecret": true,
+                     *           "previousWebhookSecretUntil": null,
                      *           "verification": {
                      *             "outcome": "verified",
                      *             "at": "2026-03-21T01:00:00Z",
@@ -1593,6 +1681,123 @@ export interface operations {
                     "application/json": components["schemas"]["Error503"];
                 };
             };
+        };
+    };
+    restoreSecret: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the state that you read, such as `"7"`. If the connection has changed since, nothing is written and the response is 412. Without it, the last write wins, field by field. */
+                "If-Match"?: string;
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreSecret"];
+            };
+        };
+        responses: {
+            /** @description The connection with the restored secret. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "bizId": "sc_abc123",
+                     *         "tenantBizId": "tn_xyz789",
+                     *         "connectionName": "Updated Stripe Connection",
+                     *         "connectionDescription": "Updated description",
+                     *         "stripeAccountId": "acct_1234567890",
+                     *         "partnerEndpoint": "https://partner.example.com/webhook",
+                     *         "configJson": null,
+                     *         "status": 1,
+                     *         "statusName": "ACTIVE",
+                     *         "createdAt": "2026-03-21T00:00:00Z",
+                     *         "updatedAt": "2026-03-21T01:00:00Z"
+                     *       }
+                     *     }
+                     */
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description The time of the response, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
+                        data: components["schemas"]["StripeConnection"];
+                    };
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            /** @description The workspace has no such connection. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error404"];
+                };
+            };
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            /** @description A secret was reported as leaked. Nothing was written. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error409"];
+                };
+            };
+            /** @description `If-Match` names another version, or the connection was changed at the same time. Nothing was written. */
+            412: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error412"];
+                };
+            };
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
         };
     };
 }

@@ -6,6 +6,7 @@ same way, the next line is the new secret.
 Examples:
   manage.py replace_secret --deactivate < leaked.txt
   manage.py replace_secret --old-file leaked.txt --new-file new.txt --apply
+  manage.py replace_secret --leaked --deactivate --apply < leaked.txt
   manage.py replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
 """
 
@@ -22,6 +23,7 @@ from stripe_connections.bulk.pipeline import Pipeline, planner_of, validated
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.undo import leaks
 from stripe_connections.validation.serializers import API_NAMES
 
 MAX_BYTES = 4_096
@@ -43,6 +45,14 @@ class Command(command.BulkCommand):
             help="set the status to INACTIVE instead of replacing the secret",
         )
         parser.add_argument(
+            "--leaked",
+            action="store_true",
+            help="also erase the kept copies, and let nobody save or restore the secret again",
+        )
+        parser.add_argument(
+            "--lift", action="store_true", help="only undo --leaked: let the secret be saved again"
+        )
+        parser.add_argument(
             "--if-any", action="store_true", help="exit with 0 if no connection has the secret"
         )
 
@@ -51,6 +61,10 @@ class Command(command.BulkCommand):
         column = "webhook_secret" if old.startswith("whsec_") else "api_key"
         # No connection has a mistyped secret, which would look as if it were not stored anywhere.
         validated({API_NAMES[column]: old})
+        if options["lift"]:
+            is_lifted = not options["apply"] or leaks.lift(old, actor)
+            report.row("changed" if is_lifted else "unchanged", None, "It can be saved again.")
+            return
         new: dict[str, Any] = {"status": Status.INACTIVE}
         if not options["deactivate"]:
             secret = _secret("new", "the new secret", options)
@@ -69,10 +83,16 @@ class Command(command.BulkCommand):
                 f"Warning: {unreadable} stored secrets cannot be decrypted with FERNET_KEYS, so "
                 "they are not searched. census_secrets lists them."
             )
-        if not (holders.exists() or options["if_any"]):
+        is_leaked = options["leaked"] and options["apply"]
+        if is_leaked:
+            leaks.burn(old, actor)
+        if not (holders.exists() or options["if_any"] or options["leaked"]):
             raise CommandError("No connection has this secret.")
         batches = selection.batches(holders, options, report)
         Pipeline(report, actor, options).run(batches, planner_of(wanted))
+        if is_leaked:
+            # Replacing it has kept it once more.
+            leaks.erase(old)
 
 
 def _secret(which: str, what: str, options: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from tests.conftest import (
     random_api_key,
     set_columns,
 )
+from tests.stripe_connections.undo.conftest import keep
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 FORBIDDEN = b'{"version":"1.3.0","timestamp":0,"success":false,"code":"4030","message":"Forbidden"}'
@@ -75,10 +76,16 @@ def world(standing: None) -> dict[str, Workspace]:
 
 @pytest.fixture(scope="module")
 def connections(world: dict[str, Workspace]) -> dict[str, StripeConnection]:
-    """A connection in each workspace."""
-    return {
+    """A connection in each workspace, whose API key was replaced."""
+    made = {
         kind: create_connection(place, f"sc_{place.biz_id[3:]}") for kind, place in world.items()
     }
+    for connection in made.values():
+        # Without an audit record, which would be there in every test of this module.
+        keep(connection, 1)
+        connection.replace_secret("api_key", random_api_key())
+        connection.save()
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +192,7 @@ def test_workspace_of_the_path_is_open(call, role, kind, cast, connections, stri
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("call", ["detail", "history", "verify", "update"])
+@pytest.mark.parametrize("call", ["detail", "history", "verify", "restore", "update"])
 @pytest.mark.parametrize("biz_id", ["sc_sibling", "sc_other", "sc_inactive", "sc_unknown"])
 def test_calls_find_no_connection_of_another_workspace(
     call, biz_id, manager, connections, everything, stripe

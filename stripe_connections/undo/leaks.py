@@ -1,0 +1,56 @@
+"""Secrets that were reported as leaked: nobody can save or restore them again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from stripe_connections.audit import records
+from stripe_connections.audit.records import Actor
+from stripe_connections.models import (
+    SECRET_FIELDS,
+    BurntSecret,
+    ReplacedSecret,
+    StripeConnection,
+)
+from stripe_connections.secrets.columns import digest_of, hint_of
+from stripe_connections.secrets.keyring import keyring
+
+
+class BurntSecretError(Exception):
+    """A secret was reported as leaked; `name` is its field."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("This secret was reported as leaked. Create a new one in the Dashboard.")
+        self.name = name
+
+
+def refuse_burnt(values: Mapping[str, Any]) -> None:
+    """Raise a BurntSecretError if one of the secrets in `values` was reported as leaked."""
+    for name in SECRET_FIELDS:
+        if name in values and BurntSecret.objects.filter(pk=digest_of(values[name])).exists():
+            raise BurntSecretError(name)
+
+
+def burn(secret: str, actor: Actor) -> None:
+    """Report a secret as leaked, and erase its kept copies; connections that have it keep it."""
+    with transaction.atomic():
+        erase(secret)
+        _, is_new = BurntSecret.objects.get_or_create(digest=digest_of(secret))
+        if is_new:
+            count = StripeConnection.objects.holding(secret).count()
+            records.record_leak(count, f"leaked {hint_of(secret)}", actor)
+
+
+def erase(secret: str) -> None:
+    """Delete all kept copies of a secret."""
+    ReplacedSecret.objects.filter(fingerprint__in=keyring().fingerprints(secret)).delete()
+
+
+def lift(secret: str, actor: Actor) -> bool:
+    """Let a secret be used again; returns whether it was reported as leaked."""
+    with transaction.atomic():
+        count, _ = BurntSecret.objects.filter(digest=digest_of(secret)).delete()
+        if count:
+            records.record_leak(0, f"not leaked {hint_of(secret)}", actor)
+    return bool(count)

@@ -1,0 +1,240 @@
+"""A leaked secret is erased, and nobody can use it again until an operator lifts that."""
+
+import json
+
+import pytest
+from auditlog.models import LogEntry
+from cryptography.fernet import Fernet
+
+from stripe_connections import services
+from stripe_connections.models import BurntSecret, ReplacedSecret, StripeConnection
+from stripe_connections.secrets.columns import hint_of
+from stripe_connections.undo import leaks
+from tests.conftest import connections_path, random_api_key, random_webhook_secret
+from tests.stripe_connections.admin.conftest import (
+    ADD,
+    FIND,
+    change_url,
+    colleague,
+    make_staff,
+    messages,
+    staff,
+    text,
+)
+from tests.stripe_connections.bulk.conftest import new_key, run
+from tests.stripe_connections.undo.conftest import ACTOR, current, replace, restore
+
+__all__ = ["colleague", "make_staff", "new_key", "staff"]
+NEW = random_api_key()
+
+
+@pytest.fixture
+def leaked(replaced):
+    """A connection whose key before was reported as leaked."""
+    connection, old, _ = replaced
+    leaks.burn(old, ACTOR)
+    return connection, old
+
+
+def refused(response):
+    body = response.json()
+    return (response.status_code, body["code"]) == (409, "4090") and "errors" not in body
+
+
+def test_kept_copies_are_erased_and_cannot_be_restored(leaked):
+    connection, _ = leaked
+
+    assert not ReplacedSecret.objects.exists()
+    with pytest.raises(Exception, match="no replaced secret"):
+        restore(connection)
+
+
+def test_copy_that_was_kept_after_all_is_not_restored(manager, replaced):
+    """As if a process with an older version of the code had kept it."""
+    _, old, new = replaced
+    row = ReplacedSecret.objects.get()
+    leaks.burn(old, ACTOR)
+    row.save(force_insert=True)
+    body = {"connectionBizId": "sc_abc123", "field": "apiKey"}
+    response = manager.post(f"{connections_path()}/restore", body, content_type="application/json")
+
+    assert refused(response)
+    assert current() == new
+
+
+def test_update_with_it_is_refused(manager, leaked, stored):
+    connection, old = leaked
+    before = stored(connection)
+    response = manager.update(
+        {"connectionBizId": "sc_abc123", "connectionName": "New", "apiKey": old}
+    )
+
+    assert refused(response)
+    assert stored(connection) == before
+
+
+def test_update_of_another_workspaces_connection_is_refused(
+    outsider, leaked, other_workspace, make_connection
+):
+    make_connection(other_workspace, "sc_other")
+    body = {"connectionBizId": "sc_other", "apiKey": leaked[1]}
+
+    assert refused(outsider.update(body, "ws_other"))
+
+
+def test_creation_with_it_is_refused(manager, leaked):
+    body = {"connectionName": "New", "apiKey": leaked[1]}
+    response = manager.post(f"{connections_path()}/create", body, content_type="application/json")
+
+    assert refused(response)
+    assert StripeConnection.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("biz_id", "etag", "status"), [("sc_unknown", None, 404), ("sc_abc123", '"1"', 412)]
+)
+def test_other_refusals_come_first(manager, leaked, biz_id, etag, status):
+    headers = {"If-Match": etag} if etag else {}
+    body = {"connectionBizId": biz_id, "apiKey": leaked[1]}
+
+    assert manager.update(body, headers=headers).status_code == status
+
+
+def test_webhook_secret_is_refused_too(manager, connection):
+    secret = random_webhook_secret()
+    leaks.burn(secret, ACTOR)
+    body = {"connectionBizId": "sc_abc123", "apiKey": NEW, "webhookSecret": secret}
+
+    assert refused(manager.update(body))
+
+
+def test_mark_survives_a_rotation(manager, leaked, settings):
+    settings.FERNET_KEYS = [Fernet.generate_key().decode()]
+
+    assert refused(manager.update({"connectionBizId": "sc_abc123", "apiKey": leaked[1]}))
+
+
+def test_other_changes_of_a_holder_are_possible(manager, connection):
+    leaks.burn(current(), ACTOR)
+    body = {"connectionBizId": "sc_abc123", "connectionName": "New", "apiKey": NEW}
+
+    assert manager.update(body).status_code == 200
+    assert current() == NEW
+
+
+def test_report_and_lift_are_recorded(leaked):
+    _, old = leaked
+    leaks.lift(old, ACTOR)
+    texts = [entry.changes["secrets"][1] for entry in LogEntry.objects.order_by("-pk")[:2]]
+
+    assert texts == [f"not leaked {hint_of(old)}", f"leaked {hint_of(old)}"]
+
+
+def test_second_report_is_not_recorded(leaked):
+    leaks.burn(leaked[1], ACTOR)
+
+    assert LogEntry.objects.filter(changes__secrets__isnull=False).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "stdin"), [((), f"\n{NEW}\n"), (("--deactivate",), "\n")], ids=["new", "deactivate"]
+)
+def test_command_replaces_erases_and_marks(connection, options, stdin):
+    leaked = current()
+    result = run("replace_secret", "--leaked", *options, "--apply", stdin=leaked + stdin)
+
+    assert result.counts == (1, 0, 0, 0)
+    assert not ReplacedSecret.objects.exists()
+    assert BurntSecret.objects.count() == 1
+
+
+def test_command_marks_a_secret_that_only_a_copy_has(replaced):
+    _, old, new = replaced
+    result = run("replace_secret", "--leaked", "--deactivate", "--apply", stdin=old)
+
+    assert (result.code, result.counts) == (0, (0, 0, 0, 0))
+    assert not ReplacedSecret.objects.exists()
+    assert current() == new
+
+
+def test_dry_run_marks_and_erases_nothing(replaced):
+    _, old, _ = replaced
+    run("replace_secret", "--leaked", "--deactivate", stdin=old)
+
+    assert ReplacedSecret.objects.exists()
+    assert not BurntSecret.objects.exists()
+
+
+def test_lifted_secret_can_be_saved(manager, leaked):
+    _, old = leaked
+    body = {"connectionBizId": "sc_abc123", "apiKey": old}
+    run("replace_secret", "--lift", stdin=old)
+    assert refused(manager.update(body))
+
+    assert run("replace_secret", "--lift", "--apply", stdin=old).counts == (1, 0, 0, 0)
+    assert manager.update(body).status_code == 200
+    assert run("replace_secret", "--lift", "--apply", stdin=old).counts == (0, 1, 0, 0)
+
+
+def test_import_reports_it_as_failed(leaked):
+    row = {"workspaceId": "ws_demo", "bizId": "sc_abc123", "apiKey": leaked[1]}
+    result = run("import_connections", "-", "--apply", stdin=json.dumps(row))
+
+    assert result.counts == (0, 0, 0, 1)
+    assert "reported as leaked" in result.json["rows"][0]["error"]
+    assert leaked[1] not in result.everything
+
+
+def test_admin_reports_it(staff, replaced):
+    _, old, _ = replaced
+    response = staff.post(FIND, {"secret": old, "leaked": "x"})
+
+    assert messages(response)[0].startswith("Nobody can save or restore this secret")
+    assert old not in text(response)
+    assert not ReplacedSecret.objects.exists()
+
+
+def test_finding_a_key_marks_nothing(staff, replaced):
+    staff.post(FIND, {"secret": replaced[1]})
+
+    assert ReplacedSecret.objects.exists()
+
+
+def test_colleague_who_may_not_replace_secrets_cannot_report_one(colleague, replaced):
+    assert "leaked" not in text(colleague.get(FIND))
+    response = colleague.post(FIND, {"secret": replaced[1], "leaked": "x"})
+
+    assert response.status_code == 403
+    assert ReplacedSecret.objects.exists()
+
+
+def test_form_refuses_it(staff, leaked):
+    connection, old = leaked
+    response = staff.save(change_url(connection), api_key=old)
+
+    assert response.status_code == 200
+    assert "reported as leaked" in text(response)
+    assert old not in text(response)
+
+
+def test_form_of_a_new_connection_refuses_it(staff, leaked, workspace):
+    typed = {"workspace": str(workspace.pk), "connection_name": "New", "status": "1"}
+    response = staff.save(ADD, api_key=leaked[1], **typed)
+
+    assert "reported as leaked" in text(response)
+    assert StripeConnection.objects.count() == 1
+
+
+def test_service_names_the_field(leaked):
+    with pytest.raises(leaks.BurntSecretError) as caught:
+        replace(leaked[0], api_key=leaked[1])
+
+    assert caught.value.name == "api_key"
+    assert leaked[1] not in str(caught.value)
+    with pytest.raises(services.ConnectionNotFoundError):
+        services.update_connection(
+            workspace=leaked[0].workspace,
+            biz_id="sc_x",
+            changes={"api_key": leaked[1]},
+            actor=ACTOR,
+        )

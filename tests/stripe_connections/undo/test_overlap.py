@@ -1,0 +1,110 @@
+"""A replaced webhook secret stays valid for a while, because Stripe signs with both."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from stripe_connections.models import ReplacedSecret
+from tests.conftest import random_webhook_secret
+from tests.stripe_connections.undo.conftest import age
+
+DAY = 24 * 3600
+
+
+def roll(manager, **more):
+    body = {"connectionBizId": "sc_abc123", "webhookSecret": random_webhook_secret()} | more
+    return manager.update(body)
+
+
+def shown(manager):
+    return manager.read("/sc_abc123").json()["data"]["extra"]["previousWebhookSecretUntil"]
+
+
+def test_end_of_the_overlap_is_shown(manager, connection):
+    assert roll(manager, webhookSecretKeepSeconds=DAY).status_code == 200
+
+    until = datetime.fromisoformat(shown(manager))
+    assert abs(until - timezone.now() - timedelta(days=1)) < timedelta(minutes=1)
+    [item] = manager.read().json()["data"]["items"]
+    assert item["extra"]["previousWebhookSecretUntil"] == shown(manager)
+
+
+@pytest.mark.parametrize("more", [{}, {"webhookSecretKeepSeconds": 0}])
+def test_without_an_overlap_nothing_is_shown(manager, connection, more):
+    assert roll(manager, **more).status_code == 200
+    assert shown(manager) is None
+
+
+def test_overlap_ends(manager, connection):
+    roll(manager, webhookSecretKeepSeconds=60)
+    age(timedelta(minutes=2))
+
+    assert shown(manager) is None
+
+
+def test_new_connection_has_no_overlap(manager, workspace):
+    path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
+    response = manager.post(path, {"connectionName": "New"}, content_type="application/json")
+
+    assert response.json()["data"]["extra"]["previousWebhookSecretUntil"] is None
+
+
+def test_verify_shows_the_overlap(manager, connection, stripe):
+    roll(manager, webhookSecretKeepSeconds=DAY)
+    response = manager.call("verify")
+
+    assert response.json()["data"]["extra"]["previousWebhookSecretUntil"] == shown(manager)
+
+
+def test_overlap_needs_no_undo(manager, connection, settings):
+    settings.SECRET_UNDO_DAYS = 0
+    roll(manager, webhookSecretKeepSeconds=DAY)
+    roll(manager)
+
+    assert ReplacedSecret.objects.count() == 1
+    assert shown(manager) is not None
+    call_command("delete_replaced_secrets")
+    assert shown(manager) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (-1, "out_of_range"),
+        (604_801, "out_of_range"),
+        (10**30, "out_of_range"),
+        (1.5, "invalid_type"),
+        ("60", "invalid_type"),
+        (True, "invalid_type"),
+        ([60], "invalid_type"),
+        (None, "null"),
+    ],
+)
+def test_bad_number_of_seconds_is_refused(manager, assert_refused, value, code):
+    response = roll(manager, webhookSecretKeepSeconds=value)
+
+    [error] = assert_refused(response, 400, "4000")["errors"]
+    assert (error["field"], error["code"]) == ("webhookSecretKeepSeconds", code)
+
+
+@pytest.mark.parametrize("value", [0, 1, 604_800])
+def test_limits_are_accepted(manager, connection, value):
+    assert roll(manager, webhookSecretKeepSeconds=value).status_code == 200
+
+
+def test_overlap_without_a_new_secret_is_refused(manager, assert_refused):
+    body = {"connectionBizId": "sc_abc123", "webhookSecretKeepSeconds": 60}
+    response = manager.update(body)
+
+    [error] = assert_refused(response, 400, "4000")["errors"]
+    assert (error["field"], error["code"]) == ("webhookSecret", "required")
+
+
+def test_creation_has_no_overlap_to_ask_for(manager, workspace):
+    path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
+    body = {"connectionName": "New", "webhookSecretKeepSeconds": 60}
+    response = manager.post(path, body, content_type="application/json")
+
+    assert response.json()["errors"][0]["code"] == "unknown"
