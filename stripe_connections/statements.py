@@ -13,6 +13,7 @@ import orjson
 from auditlog.models import LogEntry
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
+from django.db import DEFAULT_DB_ALIAS
 from django.db import connection as database
 from django.utils import timezone
 from psycopg.pq import Format
@@ -146,12 +147,12 @@ def execute(update: Update) -> StripeConnection | None:
     if update.kept:
         parameters |= _undo_parameters(update)
     who = {"source": update.actor.source, "username": parameters["username"]}
-    on_database = _on_postgresql if database.vendor == "postgresql" else _on_sqlite
     with database.cursor() as cursor:
+        on_database = _on_postgresql if cursor.db.vendor == "postgresql" else _on_sqlite
         row = on_database(cursor, update, parameters, who)
     if row is None:
         return None
-    connection: StripeConnection = StripeConnection.from_db(database.alias, READ_FIELDS, row)
+    connection: StripeConnection = StripeConnection.from_db(DEFAULT_DB_ALIAS, READ_FIELDS, row)
     for name in update.columns.keys() & VERIFICATION_FIELDS:
         setattr(connection, name, update.columns[name])
     return connection

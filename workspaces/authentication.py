@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Field
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -90,7 +90,7 @@ def find_caller(user_id: Any, workspace_id: str) -> Caller | None:
     if row is None:
         return None
     role, *values = row
-    alias = connection.alias
+    alias = DEFAULT_DB_ALIAS
     user = User.from_db(alias, ("id", "password", "username"), values[:3])
     workspace = Workspace.from_db(alias, ("id", "biz_id"), values[3:5])
     workspace.tenant = Tenant.from_db(alias, ("id", "biz_id"), values[5:])

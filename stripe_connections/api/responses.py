@@ -79,4 +79,4 @@ def _entry_data(entry: history.Entry) -> dict[str, Any]:
 
 def _utc(time: datetime) -> str:
     """Whole seconds, such as "2026-03-21T01:00:00Z"."""
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
