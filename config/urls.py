@@ -31,6 +31,6 @@ urlpatterns = [
     path("docs/", openapi.docs, name="docs"),
     path("admin/", admin.site.admin_view(front_page)),
     path("admin/", admin.site.urls),
-    path("web/v1/auth/", include("workspaces.urls")),
+    path("web/v1/", include("workspaces.urls")),
     path("web/v1/workspaces/<str:workspace_id>/", include("stripe_connections.api.urls")),
 ]

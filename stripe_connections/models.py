@@ -209,6 +209,7 @@ class StripeConnection(models.Model):
         permissions: ClassVar = [("replace_secrets", "Can replace the secrets of a connection")]
         indexes: ClassVar = [
             models.Index("workspace", "id", name="connection_of_workspace"),
+            models.Index("workspace", folded("connection_name"), "id", name="connection_by_name"),
             models.Index(folded("biz_id"), name="connection_search_biz_id"),
             models.Index(folded("stripe_account_id"), name="connection_search_account"),
             models.Index(folded("connection_name"), name="connection_search_name"),

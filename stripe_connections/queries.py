@@ -5,10 +5,40 @@ tenant.
 """
 
 import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 
 from config.web_chain.parsers import find_bad_character
-from stripe_connections.models import StripeConnection
+from stripe_connections.models import StripeConnection, in_mode
 from workspaces.models import Workspace
+from workspaces.search import folded
+
+MAX_TOTAL = 1_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+# What a list can be sorted by. There is no index on the time of the last update, because it would
+# make every update slower; this order sorts the connections of one workspace.
+KEYS: Mapping[str, Any] = {
+    "created": F("pk"),
+    "name": folded("connection_name"),
+    "updated": F("updated_at"),
+}
+# Each filter of a list, and its condition.
+FILTERS: Mapping[str, Callable[[Any], Q]] = {
+    "status": lambda status: Q(status=status),
+    "mode": in_mode,
+    "stripe_account_id": lambda account_id: Q(stripe_account_id=account_id),
+    "outcome": lambda outcome: Q(verification=outcome),
+    "cause": lambda cause: Q(verification_cause=cause),
+    "has_webhook_secret": lambda has: Q(webhook_secret_hint__isnull=not has),
+    # A part of the name, in upper or lower case. Not `icontains`, because SQLite's LIKE ignores
+    # case only for ASCII letters.
+    "search": lambda text: Q(connection_name__iregex=re.escape(text)) if text else Q(),
+}
 
 
 class UnknownConnectionError(Exception):
@@ -29,29 +59,59 @@ def page_of_connections(
     *,
     limit: int,
     after: str | None = None,
-    status: int | None = None,
-    search: str = "",
-) -> tuple[list[StripeConnection], str | None]:
-    """At most `limit` connections of `workspace`, newest first, without their secrets.
+    sort: str = "-created",
+    count: bool = False,
+    **filters: Any,
+) -> tuple[list[StripeConnection], str | None, int | None]:
+    """At most `limit` connections of `workspace`, without their secrets.
 
-    `after` is the business ID of the last connection of the previous page. An offset instead
-    would skip or repeat connections if others are created meanwhile. `search` is a part of the
-    name, in upper or lower case. Also returns the `after` of the next page, if there is one.
+    `sort` is a name of KEYS, with a minus sign for the descending order. `after` is the position
+    where the previous page ends. An offset instead would skip or repeat connections if others are
+    created meanwhile. `filters` have names of FILTERS.
+
+    Also returns the `after` of the next page, if there is one, and with `count` the total of all
+    pages: MAX_TOTAL + 1 means that there are more than MAX_TOTAL.
 
     Raises UnknownConnectionError if `workspace` has no connection `after`.
     """
-    found = workspace.connections.with_overlap()
+    conditions = [FILTERS[name](value) for name, value in filters.items()]
+    counted = workspace.connections.filter(*conditions)[: MAX_TOTAL + 1]
+    total = counted.count() if count else None
+    found = workspace.connections.with_overlap().filter(*conditions)
+    name, is_descending = sort.removeprefix("-"), sort.startswith("-")
+    key = KEYS[name]
     if after is not None:
-        last = found.filter(biz_id=after).values_list("pk", flat=True).first()
-        if last is None:
-            raise UnknownConnectionError
-        found = found.filter(pk__lt=last)
-    if status is not None:
-        found = found.filter(status=status)
-    if search:
-        # Not `icontains`, because SQLite's LIKE ignores case only for ASCII letters.
-        found = found.filter(connection_name__iregex=re.escape(search))
+        found = found.filter(_beyond(workspace, name, after, is_descending=is_descending))
+    order = [key.desc(), F("pk").desc()] if is_descending else [key.asc(), F("pk").asc()]
     # One more row shows whether there is a next page.
-    rows = list(found.order_by("-pk")[: limit + 1])
+    rows: list[StripeConnection] = [*found.annotate(sort_key=key).order_by(*order)[: limit + 1]]
     items = rows[:limit]
-    return items, items[-1].biz_id if len(rows) > limit else None
+    return items, _position(name, items[-1]) if len(rows) > limit else None, total
+
+
+def _position(name: str, last: Any) -> str:
+    """Where a page ends: the business ID, and the key, because the key may change meanwhile."""
+    if name == "created":
+        return str(last.biz_id)
+    is_time = isinstance(last.sort_key, datetime)
+    key = (last.sort_key - EPOCH) // MICROSECOND if is_time else last.sort_key
+    return f"{last.biz_id}~{key}"
+
+
+def _beyond(workspace: Workspace, name: str, after: str, *, is_descending: bool) -> Q:
+    """The condition for the rows that follow the position `after`.
+
+    Its first part alone lets the database begin in the middle of an index.
+    """
+    biz_id, _, text = after.partition("~")
+    last = workspace.connections.filter(biz_id=biz_id).values_list("pk", flat=True).first()
+    value: Any = last if name == "created" else text
+    if name == "updated":
+        value = EPOCH + int(text) * MICROSECOND if re.fullmatch("[0-9]{1,17}", text) else None
+    if last is None or value is None or bool(text) is (name == "created"):
+        raise UnknownConnectionError
+    key, pk = KEYS[name], {"pk__lt" if is_descending else "pk__gt": last}
+    not_before, after_it = (
+        (LessThanOrEqual, LessThan) if is_descending else (GreaterThanOrEqual, GreaterThan)
+    )
+    return Q(not_before(key, value)) & (Q(after_it(key, value)) | Q(**pk))

@@ -105,6 +105,7 @@ CALLS: dict[str, tuple[str, str, dict[str, str] | None]] = {
     "detail": ("GET", "/{biz_id}", None),
     "history": ("GET", "/{biz_id}/history", None),
     "create": ("POST", "/create", {"connectionName": "Created"}),
+    "status": ("POST", "/status", {"connectionBizId": "{biz_id}", "status": "INACTIVE"}),
     "verify": ("POST", "/verify", {"connectionBizId": "{biz_id}"}),
     "restore": ("POST", "/restore", {"connectionBizId": "{biz_id}", "field": "apiKey"}),
     "update": ("POST", "/update", {"connectionBizId": "{biz_id}", "connectionName": "Updated"}),

@@ -164,6 +164,13 @@ class _Throttle(BaseThrottle):
         return self._wait
 
 
+class UserThrottle(_Throttle):
+    """Counts by user."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        return self.admit(("user", f"user:{request.user.pk}"))
+
+
 class WorkspaceThrottle(_Throttle):
     """Counts by user, and by the workspace of the path."""
 

@@ -1,10 +1,11 @@
-"""Paths under /web/v1/auth/."""
+"""Paths under /web/v1/: the tokens, and the list of workspaces."""
 
 from django.urls import path
 
-from workspaces.views import TokenViewSet
+from workspaces.views import TokenViewSet, WorkspaceViewSet
 
 urlpatterns = [
-    path("token", TokenViewSet.as_view({"post": "obtain"})),
-    path("token/refresh", TokenViewSet.as_view({"post": "refresh"})),
+    path("auth/token", TokenViewSet.as_view({"post": "obtain"})),
+    path("auth/token/refresh", TokenViewSet.as_view({"post": "refresh"})),
+    path("workspaces", WorkspaceViewSet.as_view({"get": "list_workspaces"})),
 ]

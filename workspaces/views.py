@@ -1,4 +1,4 @@
-"""The token calls, for users who have a password in this service."""
+"""The token calls, for users who have a password in this service, and the list of workspaces."""
 
 from typing import Any
 
@@ -7,18 +7,27 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import Http404
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 from rest_framework_simplejwt.exceptions import TokenError
 
-from config.web_chain.exceptions import WebError
-from config.web_chain.parsers import json_object
+from config.web_chain.envelope import FieldError
+from config.web_chain.exceptions import InvalidFieldsError, WebError
+from config.web_chain.parsers import json_object, query
+from config.web_chain.serializers import DEFAULT_PAGE
 from workspaces.authentication import load_user
-from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
-from workspaces.throttles import TokenThrottle
+from workspaces.models import ROLE_PERMISSIONS, Membership
+from workspaces.serializers import (
+    CredentialsSerializer,
+    RefreshTokenSerializer,
+    WorkspacePageSerializer,
+)
+from workspaces.throttles import TokenThrottle, UserThrottle
 from workspaces.tokens import RefreshToken, issues_tokens
+
+PAGE = WorkspacePageSerializer()
 
 
 class TokenViewSet(ViewSet):
@@ -80,3 +89,42 @@ def _pair(user: User) -> Response:
             "expiresIn": int(access.lifetime.total_seconds()),
         }
     )
+
+
+class WorkspaceViewSet(ViewSet):
+    """The workspaces that the caller can use, and what the caller may do there."""
+
+    http_method_names = ["get"]
+    permission_classes = (IsAuthenticated,)
+    throttle_classes = (UserThrottle,)
+
+    def list_workspaces(self, request: Request) -> Response:
+        """A page of the caller's memberships in active workspaces, oldest workspace first."""
+        page = {"limit": DEFAULT_PAGE} | PAGE.run_validation(query(request))
+        own = Membership.objects.filter(user=request.user.pk)
+        found = own.filter(workspace__is_active=True).select_related("workspace__tenant")
+        if "after" in page:
+            last = own.filter(workspace__biz_id=page["after"]).first()
+            if last is None:
+                message = "No such workspace."
+                raise InvalidFieldsError(
+                    FieldError(field="after", code="not_found", message=message)
+                )
+            found = found.filter(workspace_id__gt=last.workspace_id)
+        # One more row shows whether there is a next page.
+        rows = list(found.order_by("workspace_id")[: page["limit"] + 1])
+        items = [_workspace_data(membership) for membership in rows[: page["limit"]]]
+        is_last = len(items) == len(rows)
+        return Response({"items": items, "nextAfter": None if is_last else items[-1]["bizId"]})
+
+
+def _workspace_data(membership: Membership) -> dict[str, Any]:
+    workspace = membership.workspace
+    return {
+        "bizId": workspace.biz_id,
+        "name": workspace.name,
+        "tenantBizId": workspace.tenant.biz_id,
+        "tenantName": workspace.tenant.name,
+        "role": membership.role,
+        "permissions": sorted(ROLE_PERMISSIONS[membership.role]),
+    }

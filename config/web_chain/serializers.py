@@ -12,6 +12,9 @@ from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import InvalidFieldsError
 from config.web_chain.parsers import BAD_TEXT, find_bad_character, refuse_bad_text
 
+# The number of items in a page.
+DEFAULT_PAGE = 50
+MAX_PAGE = 100
 # The number of unknown names that get a suggestion, because comparing names is slow.
 MAX_SUGGESTIONS = 10
 # The shortest part of a known name that leads to a suggestion.
@@ -54,6 +57,37 @@ class StrictCharField(serializers.CharField):
         if self.validator:
             self.validator(value)
         return value
+
+
+class ChoiceField(StrictCharField):
+    """One of the names in `choices`, verbatim; the result is its value."""
+
+    def __init__(self, choices: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.choices = choices
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        name = super().run_validation(data) or ""
+        if name not in self.choices:
+            raise ValidationError(f"Must be {' or '.join(self.choices)}.", code="not_a_choice")
+        return self.choices[name]
+
+
+class NumberField(StrictCharField):
+    """A number from 1 to `highest`, in a query."""
+
+    def __init__(self, *, highest: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.highest = highest
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        text = super().run_validation(data) or ""
+        # `int` accepts digits of any script, but not more than 4,300.
+        number = int(text) if re.fullmatch("[0-9]{1,20}", text) else 0
+        if not 1 <= number <= self.highest:
+            message = f"Must be a number from 1 to {self.highest}."
+            raise ValidationError(message, code="out_of_range", params={"limit": self.highest})
+        return number
 
 
 def too_long(unit: str, limit: int) -> ValidationError:

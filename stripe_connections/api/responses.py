@@ -46,9 +46,12 @@ def detail_data(connection: StripeConnection) -> dict[str, Any]:
     return connection_data(connection) | {"extra": extra}
 
 
-def page_data(items: list[StripeConnection], next_after: str | None) -> dict[str, Any]:
-    """A page of connections."""
-    return {"items": [detail_data(item) for item in items], "nextAfter": next_after}
+def page_data(
+    items: list[StripeConnection], next_after: str | None, total: int | None
+) -> dict[str, Any]:
+    """A page of connections, with the total if it was requested."""
+    data = {"items": [detail_data(item) for item in items], "nextAfter": next_after}
+    return data if total is None else data | {"total": total}
 
 
 def history_data(items: list[history.Entry], next_before: int | None) -> dict[str, Any]:

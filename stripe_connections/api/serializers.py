@@ -1,51 +1,55 @@
 """The bodies and queries of the calls on connections."""
 
-import re
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from rest_framework.serializers import Field, empty
 
-from config.web_chain.serializers import StrictCharField, StrictSerializer
+from config.web_chain.serializers import (
+    MAX_PAGE,
+    ChoiceField,
+    NumberField,
+    StrictCharField,
+    StrictSerializer,
+)
 from stripe_connections import models
 from stripe_connections.models import SECRET_FIELDS
-from stripe_connections.validation.serializers import (
-    SECRET_NAMES,
-    ConnectionSerializer,
-    StatusField,
-)
+from stripe_connections.queries import KEYS
+from stripe_connections.stripe_api.replies import Cause, Verification
+from stripe_connections.validation.serializers import SECRET_NAMES, ConnectionSerializer
 from workspaces import business_ids
 
-MAX_PAGE = 100
 # Seven days. Stripe signs with both secrets for up to 24 hours
 # (https://docs.stripe.com/webhooks#roll-endpoint-secrets).
 MAX_KEEP_SECONDS = 7 * 24 * 3600
+STATUSES = {status.name: status.value for status in models.Status}
+SWITCH = {"true": True, "false": False}
+SORTS = [f"{sign}{name}" for name in KEYS for sign in ("", "-")]
+# With the key of the last connection, a lower-case name at most. Lower case can be longer.
+MAX_POSITION = business_ids.MAX_LENGTH + 1 + 3 * models.NAME_LENGTH
 
 
-class NumberField(StrictCharField):
-    """A number from 1 to `highest`, in a query."""
-
-    def __init__(self, *, highest: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.highest = highest
-
-    def run_validation(self, data: Any = empty) -> Any:
-        text = super().run_validation(data) or ""
-        # `int` accepts digits of any script, but not more than 4,300.
-        number = int(text) if re.fullmatch("[0-9]{1,20}", text) else 0
-        if not 1 <= number <= self.highest:
-            message = f"Must be a number from 1 to {self.highest}."
-            raise ValidationError(message, code="out_of_range", params={"limit": self.highest})
-        return number
+def _verbatim(names: Iterable[str]) -> dict[str, str]:
+    return {name: name for name in names}
 
 
 class PageSerializer(StrictSerializer):
     """The query of the list call: the arguments of `queries.page_of_connections`."""
 
-    status = StatusField(required=False)
+    status = ChoiceField(STATUSES, required=False)
+    mode = ChoiceField(_verbatim(models.Mode.values), required=False)
+    stripeAccountId = StrictCharField(
+        source="stripe_account_id", required=False, max_length=models.ACCOUNT_ID_LENGTH
+    )
+    outcome = ChoiceField(_verbatim(Verification.values), required=False)
+    cause = ChoiceField(_verbatim(Cause.values), required=False)
+    hasWebhookSecret = ChoiceField(SWITCH, source="has_webhook_secret", required=False)
     search = StrictCharField(required=False, allow_blank=True, max_length=models.NAME_LENGTH)
+    sort = ChoiceField(_verbatim(SORTS), required=False)
+    count = ChoiceField(SWITCH, required=False)
     limit = NumberField(required=False, highest=MAX_PAGE)
-    after = StrictCharField(required=False, max_length=business_ids.MAX_LENGTH)
+    after = StrictCharField(required=False, max_length=MAX_POSITION)
 
 
 class HistoryPageSerializer(StrictSerializer):
@@ -87,6 +91,12 @@ class KeepSecondsField(Field[int, int, int, Any]):
         message = f"Must be a whole number from 0 to {MAX_KEEP_SECONDS:,}."
         params = {"limit": MAX_KEEP_SECONDS}
         raise ValidationError(message, codes.get(type(data), "invalid_type"), params)
+
+
+class ConnectionStatusSerializer(VerifyConnectionSerializer):
+    """The body of the status call: which connection, and its new status."""
+
+    status = ChoiceField(STATUSES)
 
 
 class _ChangesSerializer(ConnectionSerializer):

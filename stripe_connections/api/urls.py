@@ -10,6 +10,7 @@ READ = {"permission_classes": (CanReadWorkspace,)}
 urlpatterns = [
     path("stripe/connections", ViewSet.as_view({"get": "list_connections"}, **READ)),
     path("stripe/connections/create", ViewSet.as_view({"post": "create_connection"})),
+    path("stripe/connections/status", ViewSet.as_view({"post": "set_status"})),
     path("stripe/connections/update", ViewSet.as_view({"post": "update_connection"})),
     path("stripe/connections/verify", ViewSet.as_view({"post": "verify_connection"})),
     path("stripe/connections/restore", ViewSet.as_view({"post": "restore_secret"})),

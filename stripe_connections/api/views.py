@@ -16,6 +16,7 @@ from config.observability.requests import note_connection, request_id
 from config.web_chain.envelope import FieldError
 from config.web_chain.exceptions import InvalidFieldsError, WebError
 from config.web_chain.parsers import json_object, query
+from config.web_chain.serializers import DEFAULT_PAGE
 from stripe_connections import idempotency, queries, services
 from stripe_connections.api import responses, serializers
 from stripe_connections.audit import history
@@ -30,7 +31,6 @@ from workspaces.models import Workspace
 from workspaces.permissions import CanManageWorkspace
 from workspaces.throttles import WorkspaceThrottle
 
-DEFAULT_PAGE = 50
 STRIPE_UNAVAILABLE = "Stripe did not say whether the key works, try again"
 # Every attempt counts: a caller that retries at once soon reaches the limit for an hour.
 RETRY_SECONDS = 60
@@ -44,6 +44,7 @@ SENT_BACK = serializers.SentBackConnectionSerializer(partial=True)
 CREATE = serializers.CreateConnectionSerializer()
 PAGE = serializers.PageSerializer()
 HISTORY_PAGE = serializers.HistoryPageSerializer()
+STATUS = serializers.ConnectionStatusSerializer()
 VERIFY = serializers.VerifyConnectionSerializer()
 RESTORE = serializers.RestoreSecretSerializer()
 
@@ -94,21 +95,16 @@ class StripeConnectionViewSet(ViewSet):
         # Only the objects of list and detail contain `extra`.
         is_sent_back = "extra" in body and "bizId" in body and "connectionBizId" not in body
         changes = (SENT_BACK if is_sent_back else UPDATE).run_validation(body)
-        named = changes.pop("biz_id")
-        note_connection(named)
         keep_seconds = changes.pop("keep_seconds", None)
         if keep_seconds is not None and "webhook_secret" not in changes:
             message = "webhookSecretKeepSeconds needs a new webhookSecret."
             error = FieldError(field="webhookSecret", code="required", message=message)
             raise InvalidFieldsError(error)
-        connection = services.update_connection(
-            **_caller(request),
-            biz_id=named,
-            changes=changes,
-            keep_seconds=keep_seconds or 0,
-            expected_versions=expected_versions(request),
-        )
-        return Response(responses.connection_data(connection), headers=responses.etag(connection))
+        return _updated(request, changes, keep_seconds or 0)
+
+    def set_status(self, request: Request, workspace_id: str) -> Response:
+        """Activate or deactivate a connection, which the update call cannot do."""
+        return _updated(request, STATUS.run_validation(json_object(request)))
 
     def restore_secret(self, request: Request, workspace_id: str) -> Response:
         """Write back the secret that was replaced last, as a new version."""
@@ -169,6 +165,20 @@ def idempotency_key(request: Request) -> str | None:
         error = FieldError(field="Idempotency-Key", code="invalid", message=message)
         raise InvalidFieldsError(error)
     return key
+
+
+def _updated(request: Request, changes: dict[str, Any], keep_seconds: int = 0) -> Response:
+    """The response after `changes` to the connection that they name as `biz_id`."""
+    named = changes.pop("biz_id")
+    note_connection(named)
+    connection = services.update_connection(
+        **_caller(request),
+        biz_id=named,
+        changes=changes,
+        keep_seconds=keep_seconds,
+        expected_versions=expected_versions(request),
+    )
+    return Response(responses.connection_data(connection), headers=responses.etag(connection))
 
 
 def _caller(request: Request) -> dict[str, Any]:

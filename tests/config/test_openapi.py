@@ -15,7 +15,11 @@ from config.web_chain.serializers import StrictCharField
 from stripe_connections.api import serializers
 from tests.conftest import ApiClient, update_path
 from tests.openapi import ROOT, Described, UndocumentedAnswerError, described
-from workspaces.serializers import CredentialsSerializer, RefreshTokenSerializer
+from workspaces.serializers import (
+    CredentialsSerializer,
+    RefreshTokenSerializer,
+    WorkspacePageSerializer,
+)
 
 DOCUMENT = json.loads(document())
 CONNECTIONS = "/web/v1/workspaces/{workspaceId}/stripe/connections"
@@ -54,6 +58,7 @@ BODIES = {
     "UpdateConnection": serializers.UpdateConnectionSerializer(),
     "SentBackConnection": serializers.SentBackConnectionSerializer(),
     "CreateConnection": serializers.CreateConnectionSerializer(),
+    "ConnectionStatus": serializers.ConnectionStatusSerializer(),
     "VerifyConnection": serializers.VerifyConnectionSerializer(),
     "RestoreSecret": serializers.RestoreSecretSerializer(),
     "Credentials": CredentialsSerializer(),
@@ -127,6 +132,8 @@ def test_every_call_is_in_it():
         f"post {UPDATE}": "updateConnection",
         f"post {CONNECTIONS}/verify": "verifyConnection",
         f"post {CONNECTIONS}/restore": "restoreSecret",
+        f"post {CONNECTIONS}/status": "setStatus",
+        "get /web/v1/workspaces": "listWorkspaces",
     }
 
 
@@ -158,6 +165,7 @@ def test_field_has_the_rules_of_its_serializer(body, name):
     [
         (CONNECTIONS, serializers.PageSerializer()),
         (f"{CONNECTIONS}/{{connectionBizId}}/history", serializers.HistoryPageSerializer()),
+        ("/web/v1/workspaces", WorkspacePageSerializer()),
     ],
 )
 def test_query_has_the_names_of_its_serializer(path, serializer):
@@ -192,7 +200,11 @@ def test_every_error_is_in_every_call(call, operation, status):
 def test_calls_that_find_nothing_have_a_404():
     without = [call for call, operation in OPERATIONS if "404" not in operation["responses"]]
 
-    assert without == [f"get {CONNECTIONS}", f"post {CONNECTIONS}/create"]
+    assert without == [
+        "get /web/v1/workspaces",
+        f"get {CONNECTIONS}",
+        f"post {CONNECTIONS}/create",
+    ]
 
 
 def test_update_has_the_precondition():
@@ -354,3 +366,20 @@ def test_every_answer_of_a_test_client_is_checked(db, monkeypatch):
 
     with pytest.raises(UndocumentedAnswerError, match="401, undocumented"):
         ApiClient().update({})
+
+
+def test_choices_of_a_query_are_those_of_the_code():
+    """The document lists them by hand."""
+    parameters = DOCUMENT["paths"][CONNECTIONS]["get"]["parameters"]
+    described = {
+        parameter["name"]: set(parameter["schema"]["enum"])
+        for parameter in parameters
+        if "enum" in parameter.get("schema", {})
+    }
+    fields = serializers.PageSerializer().fields.items()
+    accepted = {name: set(field.choices) for name, field in fields if hasattr(field, "choices")}
+    shown = DOCUMENT["components"]["schemas"]["Verification"]["properties"]
+
+    assert described == accepted
+    assert accepted["cause"] | {None} == set(shown["cause"]["enum"])
+    assert accepted["outcome"] == set(shown["outcome"]["enum"])

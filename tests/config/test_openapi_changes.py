@@ -91,7 +91,7 @@ COMPATIBLE = {
     "longer field": changed(*BODY, "properties", "connectionName", "maxLength", to=200),
     "field without a pattern": changed(*BODY, "properties", "apiKey", "pattern"),
     "null": changed(*BODY, "properties", "apiKey", "type", to=["string", "null"]),
-    "status": changed(*RESPONSES, "409", to=CALL["responses"]["404"]),
+    "status": changed(*RESPONSES, "402", to=CALL["responses"]["404"]),
     "header": changed(*RESPONSES, "404", "headers", to=CALL["responses"]["200"]["headers"]),
     "data field": changed(*DATA, "properties", "new", to={"type": "string"}),
     "data value": changed(*DATA, "properties", "status", "enum", to=[0, 1, 2]),

@@ -323,6 +323,17 @@ ASTRAY = {
     "name in a query": ("GET", 400, f"{CONNECTIONS}?{{apiKey}}=1", {}),
     "limit of a list": ("GET", 400, f"{CONNECTIONS}?limit={{apiKey}}", {}),
     "status of a list": ("GET", 400, f"{CONNECTIONS}?status={{apiKey}}", {}),
+    "account of a list": ("GET", 200, f"{CONNECTIONS}?stripeAccountId={{apiKey}}", {}),
+    "cause of a list": ("GET", 400, f"{CONNECTIONS}?cause={{apiKey}}", {}),
+    "order of a list": ("GET", 400, f"{CONNECTIONS}?sort={{apiKey}}", {}),
+    "page of a sorted list": (
+        "GET",
+        200,
+        f"{CONNECTIONS}?sort=name&after=sc_abc123~{{apiKey}}",
+        {},
+    ),
+    "page of workspaces": ("GET", 400, "/web/v1/workspaces?after={apiKey}", {}),
+    "query of workspaces": ("GET", 400, "/web/v1/workspaces?{apiKey}=1", {}),
     "page of a list": ("GET", 400, f"{CONNECTIONS}?after={{apiKey}}", {}),
     "search": ("GET", 200, f"{CONNECTIONS}?search={{apiKey}}", {}),
     "query of a detail": ("GET", 200, f"{CONNECTIONS}/sc_abc123?{{apiKey}}={{apiKey}}", {}),
@@ -420,8 +431,8 @@ def test_creation_that_fails_shows_no_secret(client, canaries, look_everywhere):
     assert look_everywhere(response) == set()
 
 
-@pytest.mark.parametrize("call", ["list", "detail", "history"])
-def test_reading_shows_no_secret(client, canaries, look_everywhere, call):
+@pytest.mark.parametrize("call", ["list", "detail", "history", "status"])
+def test_other_calls_show_no_secret(client, canaries, look_everywhere, call):
     changed = client.update(secret_body(canaries, connectionName="New"))
 
     response = client.call(call)

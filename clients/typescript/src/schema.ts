@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the caller's workspaces
+         * @description The active workspaces that the caller is a member of, in pages, with the caller's role and permissions in each of them. To get the next page, send `nextAfter` as `after`; it is null on the last page.
+         */
+        get: operations["listWorkspaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/web/v1/workspaces/{workspaceId}/stripe/connections/update": {
         parameters: {
             query?: never;
@@ -73,7 +93,7 @@ export interface paths {
         };
         /**
          * List connections
-         * @description The connections of the workspace in pages, newest first. To get the next page, send `nextAfter` as `after`; it is null on the last page. An unknown or repeated name in the query is 400. Needs `workspace:read` on the workspace.
+         * @description The connections of the workspace in pages, newest first unless `sort` says otherwise. To get the next page, send `nextAfter` as `after`, with the same filters and `sort`; it is null on the last page. An unknown or repeated name in the query is 400. Needs `workspace:read` on the workspace.
          */
         get: operations["listConnections"];
         put?: never;
@@ -144,6 +164,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/web/v1/workspaces/{workspaceId}/stripe/connections/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Activate or deactivate a connection
+         * @description Sets the status, which the update call ignores. An inactive connection keeps its secrets. Needs `workspace:manage` on the workspace.
+         */
+        post: operations["setStatus"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/web/v1/workspaces/{workspaceId}/stripe/connections/verify": {
         parameters: {
             query?: never;
@@ -204,6 +244,15 @@ export interface components {
             refreshToken: string;
             /** @description The number of seconds for which the access token is valid. */
             expiresIn: number;
+        };
+        ConnectionStatus: {
+            /**
+             * @description The connection to change.
+             * @example sc_abc123
+             */
+            connectionBizId: string;
+            /** @enum {string} */
+            status: "ACTIVE" | "INACTIVE";
         };
         VerifyConnection: {
             /**
@@ -434,6 +483,27 @@ export interface components {
             items: components["schemas"]["ConnectionDetail"][];
             /** @description Send it as `after` to get the next page; null on the last page. */
             nextAfter: string | null;
+            /** @description With `count=true`, the number of connections on all pages; 1001 means more than 1000. */
+            total?: number;
+        };
+        WorkspacePage: {
+            items: components["schemas"]["Workspace"][];
+            /** @description Send it as `after` to get the next page; null on the last page. */
+            nextAfter: string | null;
+        };
+        Workspace: {
+            /** @description The `workspaceId` in the paths of the other calls. */
+            bizId: string;
+            name: string;
+            tenantBizId: string;
+            tenantName: string;
+            /**
+             * @description Later versions may add roles.
+             * @enum {string}
+             */
+            role: "manager" | "viewer";
+            /** @description What the caller may do. Later versions may add permissions. */
+            permissions: ("workspace:manage" | "workspace:read")[];
         };
         /** @description One record of the audit. */
         Entry: {
@@ -1004,6 +1074,85 @@ export interface operations {
             503: components["responses"]["Error503"];
         };
     };
+    listWorkspaces: {
+        parameters: {
+            query?: {
+                /** @description The number of items in a page. */
+                limit?: number;
+                /** @description The `nextAfter` of the previous page. */
+                after?: string;
+            };
+            header?: {
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of workspaces. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "items": [
+                     *           {
+                     *             "bizId": "ws_demo",
+                     *             "name": "Demo",
+                     *             "tenantBizId": "tn_xyz789",
+                     *             "tenantName": "Example Ltd",
+                     *             "role": "manager",
+                     *             "permissions": [
+                     *               "workspace:manage",
+                     *               "workspace:read"
+                     *             ]
+                     *           }
+                     *         ],
+                     *         "nextAfter": null
+                     *       }
+                     *     }
+                     */
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description The time of the response, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
+                        data: components["schemas"]["WorkspacePage"];
+                    };
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
     updateConnection: {
         parameters: {
             query?: never;
@@ -1126,11 +1275,25 @@ export interface operations {
             query?: {
                 /** @description Only connections with this status. */
                 status?: "ACTIVE" | "INACTIVE";
+                /** @description Only connections whose API key has this mode. */
+                mode?: "live" | "test";
+                /** @description Only connections with this account ID. */
+                stripeAccountId?: string;
+                /** @description Only connections with this outcome of the verification. */
+                outcome?: "verified" | "restricted" | "rejected" | "unverified";
+                /** @description Only connections with this cause of the outcome. */
+                cause?: "connected" | "missing_permission" | "required_permission" | "expired" | "not_accepted" | "account_not_accessible" | "mismatch" | "ip_not_allowed" | "rate_limited" | "stripe_error" | "unreachable" | "busy" | "unknown_reply";
+                /** @description Only connections with, or without, a webhook signing secret. */
+                hasWebhookSecret?: "true" | "false";
                 /** @description A part of the name, in upper or lower case. */
                 search?: string;
+                /** @description The order: by time of creation, by name without regard to case, or by time of the last update. A minus sign reverses it. */
+                sort?: "created" | "-created" | "name" | "-name" | "updated" | "-updated";
+                /** @description Whether the response has a `total`. */
+                count?: "true" | "false";
                 /** @description The number of items in a page. */
                 limit?: number;
-                /** @description The business ID of the last connection of the previous page. */
+                /** @description The `nextAfter` of the previous page. */
                 after?: string;
             };
             header?: {
@@ -1559,6 +1722,112 @@ export interface operations {
                     "application/json": components["schemas"]["Error422"];
                 };
             };
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    setStatus: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the state that you read, such as `"7"`. If the connection has changed since, nothing is written and the response is 412. Without it, the last write wins, field by field. */
+                "If-Match"?: string;
+                /** @description Set by the gateway, not by a frontend. A value of 1 to 128 characters of `A-Z a-z 0-9 . _ : -` is used; anything else is replaced with a new UUID. */
+                "X-Request-Id"?: components["parameters"]["X-Request-Id"];
+            };
+            path: {
+                /**
+                 * @description The business ID of the workspace.
+                 * @example ws_demo
+                 */
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConnectionStatus"];
+            };
+        };
+        responses: {
+            /** @description The connection after the change. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "1.3.0",
+                     *       "timestamp": 1709337600000,
+                     *       "success": true,
+                     *       "code": "2000",
+                     *       "message": "SUCCESS",
+                     *       "data": {
+                     *         "bizId": "sc_abc123",
+                     *         "tenantBizId": "tn_xyz789",
+                     *         "connectionName": "Updated Stripe Connection",
+                     *         "connectionDescription": "Updated description",
+                     *         "stripeAccountId": "acct_1234567890",
+                     *         "partnerEndpoint": "https://partner.example.com/webhook",
+                     *         "configJson": null,
+                     *         "status": 1,
+                     *         "statusName": "ACTIVE",
+                     *         "createdAt": "2026-03-21T00:00:00Z",
+                     *         "updatedAt": "2026-03-21T01:00:00Z"
+                     *       }
+                     *     }
+                     */
+                    "application/json": {
+                        /** @description The version of the API. */
+                        version: string;
+                        /**
+                         * Format: int64
+                         * @description The time of the response, in milliseconds since the epoch.
+                         */
+                        timestamp: number;
+                        success: boolean;
+                        /** @constant */
+                        code: "2000";
+                        /** @description For people. */
+                        message: string;
+                        data: components["schemas"]["StripeConnection"];
+                    };
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            /** @description The workspace has no such connection. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error404"];
+                };
+            };
+            405: components["responses"]["Error405"];
+            406: components["responses"]["Error406"];
+            /** @description `If-Match` names another version. Nothing was written. */
+            412: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error412"];
+                };
+            };
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
             429: components["responses"]["Error429"];
             500: components["responses"]["Error500"];
             503: components["responses"]["Error503"];

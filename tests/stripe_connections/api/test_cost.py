@@ -245,7 +245,14 @@ KEPT = ("INSERT", "stripe_connections_idempotencykey")
 READ = {
     "list": ("", {}, [MEMBERSHIP, SHOWN]),
     "a later page": ("", {"after": "sc_abc123"}, [MEMBERSHIP, FOUND, SHOWN]),
-    "filtered": ("", {"search": "x", "status": "ACTIVE"}, [MEMBERSHIP, SHOWN]),
+    "filtered": ("", {"search": "x", "status": "ACTIVE", "mode": "live"}, [MEMBERSHIP, SHOWN]),
+    "sorted": ("", {"sort": "-updated"}, [MEMBERSHIP, SHOWN]),
+    "a later page by name": (
+        "",
+        {"sort": "name", "after": "sc_abc123~a"},
+        [MEMBERSHIP, FOUND, SHOWN],
+    ),
+    "counted": ("", {"count": "true"}, [MEMBERSHIP, FOUND, SHOWN]),
     "detail": ("/sc_abc123", {}, [MEMBERSHIP, SHOWN]),
     "history": ("/sc_abc123/history", {}, [MEMBERSHIP, SHOWN, AUDIT, AUDIT]),
 }
@@ -282,6 +289,12 @@ def test_reading_costs_the_same_however_much_there_is(
     assert len(run) == len(expected)
     assert fernet_calls == []
     assert not re.findall(r'"(?:api_key|webhook_secret|body_fingerprint)"', " ".join(run))
+
+
+def test_status_costs_what_an_update_costs(sent, manager):
+    update = sent(manager.update, {"connectionBizId": "sc_abc123"} | NAME)
+
+    assert kinds(sent(manager.call, "status")) == kinds(update)
 
 
 def create(manager, **headers):
