@@ -1,26 +1,37 @@
 """The TypeScript client: current, strict, and able to update a connection."""
 
 import json
-import os
 import re
 import shutil
-from pathlib import Path
-from typing import Any
+import tarfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
 from config.openapi.views import document
-from tests.service import ROOT, run_program
+from tests.live.conftest import TYPESCRIPT
+from tests.service import run_program
 
-CLIENT = ROOT / "clients" / "typescript"
-NPM = shutil.which("npm")
 PREAMBLE = """
 declare const process: { env: Record<string, string | undefined> };
 const { BASE_URL: baseUrl = "", USERNAME: username = "", PASSWORD: password = "" } = process.env;
 """
+# What each answer becomes, and how often the calls came. "refresh" stands for the token call.
+RESULTS = """
+import { connect, resultOf, Session, memoryStore } from "./index.js";
+declare const process: { argv: string[] };
+const baseUrl = process.argv[2]!;
+const store = memoryStore();
+store.write({ accessToken: "first", refreshToken: "spent once" });
+const client = connect(baseUrl, new Session(baseUrl, store));
+const get = () => resultOf(client.GET("/web/v1/workspaces", {}));
+const results = await Promise.all(process.argv.slice(3).map(get));
+console.log(JSON.stringify({ results, tokens: store.read() ?? null }));
+"""
 # A `@ts-expect-error` above a line without an error is an error.
 MISTAKES = """
-import { connect, type UpdateConnection } from "./index.js";
+import { connect, resultOf, type FieldErrorCode, type UpdateConnection } from "./index.js";
 const client = connect("", () => undefined);
 const update = "/web/v1/workspaces/{workspaceId}/stripe/connections/update";
 const params = { path: { workspaceId: "ws_demo" } };
@@ -45,62 +56,65 @@ const page = await client.GET(connections, { params: { ...params, query: { statu
 page.data?.data.items[0]?.extra.verification.outcome;
 // @ts-expect-error a secret in a list
 page.data?.data.items[0]?.extra.apiKey;
+client.GET("/web/v1/workspaces", { params: { query: { limit: 10 } } });
+client.POST(`${connections}/status`, { params, body: { connectionBizId: "x", status: "ACTIVE" } });
+// @ts-expect-error no such order
+client.GET(connections, { params: { ...params, query: { sort: "apiKey" } } });
 // @ts-expect-error no such status
 client.GET(connections, { params: { ...params, query: { status: "active" } } });
 const { data } = await client.POST(update, { params, body: { connectionBizId: "sc_1" } });
 // @ts-expect-error a secret in an answer
 data?.data.apiKey;
+const result = await resultOf(client.POST(update, { params, body: { connectionBizId: "sc_1" } }));
+if (result.kind === "ok") result.data.connectionName;
+// @ts-expect-error only a success has data
+result.data;
+if (result.kind === "throttled") result.retryAfter.toFixed();
+if (result.kind === "invalid") {
+  const code: FieldErrorCode = result.errors[0]!.code;
+  // @ts-expect-error no such code
+  if (code === "nonsense") throw new Error();
+}
 """
 
 pytestmark = [
     # Its packages are installed once.
-    pytest.mark.xdist_group("demo_server"),
+    pytest.mark.xdist_group("page_server"),
     pytest.mark.slow,
-    pytest.mark.skipif(
-        NPM is None and not os.environ.get("CI"),
-        reason="There is no npm here: apt-get install npm",
-    ),
 ]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: Any) -> Path:
-    """A copy of the client with its packages, so that nothing in the work tree changes."""
-    copy = tmp_path_factory.mktemp("client") / "clients" / "typescript"
-    shutil.copytree(CLIENT, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    shutil.copytree(ROOT / "docs" / "openapi", copy.parent.parent / "docs" / "openapi")
-    run_program(copy, "npm", "ci", "--silent")
-    return copy
-
-
-@pytest.fixture(scope="module")
-def compiled(client: Path, demo_server: Any) -> Path:
-    """The client together with two programs that use it; the compiler takes seconds."""
-    example = re.search(r"```ts\n(.*?)```", (client / "README.md").read_text(), re.DOTALL)[1]
-    portal = f", {{ ...{demo_server.portal} }})"
+def compiled(typescript, demo_server):
+    """The client together with three programs that use it; the compiler takes seconds."""
+    example = re.search(r"```ts\n(.*?)```", (typescript / "README.md").read_text(), re.DOTALL)[1]
+    portal = json.dumps(demo_server.portal)
     source = example.replace('"stripe-connections-client"', '"./index.js"')
-    source = source.replace("undefined)", f"undefined{portal}")
-    source = source.replace("data.accessToken)", f"data.accessToken{portal}")
-    (client / "src" / "example.ts").write_text(PREAMBLE.strip() + "\n" + source)
-    (client / "src" / "mistakes.ts").write_text(MISTAKES)
-    run_program(client, "npm", "run", "--silent", "build")
-    return client / "dist"
+    source = source.replace("new Session(baseUrl", f"new Session(baseUrl, undefined, {portal}")
+    source = source.replace("connect(baseUrl, session", f"connect(baseUrl, session, {portal}")
+    (typescript / "src" / "example.ts").write_text(PREAMBLE.strip() + "\n" + source)
+    (typescript / "src" / "results_program.ts").write_text(RESULTS)
+    (typescript / "src" / "mistakes.ts").write_text(MISTAKES)
+    run_program(typescript, "npm", "run", "--silent", "build")
+    return typescript / "dist"
 
 
-def test_generated_types_are_current(client):
-    run_program(client, "npm", "run", "--silent", "generate")
+def test_generated_types_are_current(typescript):
+    run_program(typescript, "npm", "run", "--silent", "generate")
 
-    assert (client / "src" / "schema.ts").read_text() == (CLIENT / "src" / "schema.ts").read_text()
+    assert (typescript / "src" / "schema.ts").read_text() == (
+        TYPESCRIPT / "src" / "schema.ts"
+    ).read_text()
 
 
 def test_version_is_the_one_of_the_api():
-    package = json.loads((CLIENT / "package.json").read_text())
+    package = json.loads((TYPESCRIPT / "package.json").read_text())
 
     assert package["version"] == json.loads(document())["info"]["version"]
 
 
 def test_lock_file_names_no_registry():
-    assert "registry" not in (CLIENT / "package-lock.json").read_text()
+    assert "registry" not in (TYPESCRIPT / "package-lock.json").read_text()
 
 
 def test_example_of_the_readme_updates_a_connection(compiled, demo_server):
@@ -113,7 +127,156 @@ def test_example_of_the_readme_updates_a_connection(compiled, demo_server):
         PASSWORD=demo_server.passwords["demo-manager"],
     )
 
-    assert re.fullmatch(r'By TypeScript "\d+"\nEdited in a form\n', said)
+    assert re.fullmatch(r'By TypeScript "\d+"\nnot_https partnerEndpoint\nconflict\n', said)
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers each path with the next of the statuses that the test gives."""
+
+    def answer(self):
+        server, is_refresh = self.server, self.path.endswith("/refresh")
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        token = self.headers.get("Authorization")
+        server.seen.append("refresh" if is_refresh else token)
+        pair = {"accessToken": "second", "refreshToken": "new", "expiresIn": 900}
+        if is_refresh:
+            status = server.refresh
+        else:
+            status = 401 if token == "Bearer first" and server.is_expired else server.status
+        body = json.dumps(
+            {"code": "x", "message": f"Status {status}", "data": pair if is_refresh else {}}
+        )
+        if status == 0:
+            return
+        self.send_response(status)
+        self.send_header("Retry-After", "7")
+        self.send_header("X-Request-Id", "the-id")
+        self.end_headers()
+        self.wfile.write(body.encode() if status != 502 else b"<html>Bad gateway")
+
+    def do_GET(self):
+        self.answer()
+
+    def do_POST(self):
+        self.answer()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def service():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    server.seen, server.status, server.refresh, server.is_expired = [], 200, 200, False
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def results(compiled, service):
+    """The results of calls at the same time, and the tokens afterwards."""
+
+    def get(count=1):
+        address = f"http://127.0.0.1:{service.server_port}"
+        said = run_program(compiled, "node", "results_program.js", address, *["call"] * count)
+        found = json.loads(said)
+        return found["results"], found["tokens"]
+
+    return get
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (200, "ok"),
+        (400, "invalid"),
+        (403, "forbidden"),
+        (404, "notFound"),
+        (412, "conflict"),
+        (413, "failed"),
+        (422, "keyReused"),
+        (429, "throttled"),
+        (500, "failed"),
+        (502, "unavailable"),
+        (503, "unavailable"),
+        (0, "network"),
+    ],
+)
+def test_every_answer_has_a_kind(results, service, status, kind):
+    service.status = status
+
+    [[result], _] = results()
+
+    assert result["kind"] == kind
+    assert result.get("retryAfter") == (7 if kind in {"throttled", "unavailable"} else None)
+    assert result.get("requestId") == (None if kind in {"ok", "network"} else "the-id")
+
+
+def test_token_is_renewed_once_for_all_calls_and_each_is_sent_again(results, service):
+    service.is_expired = True
+
+    found, tokens = results(5)
+
+    assert [result["kind"] for result in found] == ["ok"] * 5
+    assert service.seen.count("refresh") == 1
+    assert service.seen.count("Bearer second") == 5
+    assert tokens["refreshToken"] == "new"
+
+
+def test_call_is_sent_again_only_once(results, service):
+    service.is_expired, service.status = True, 401
+
+    [[result], _] = results()
+
+    assert result["kind"] == "loggedOut"
+    assert service.seen == ["Bearer first", "refresh", "Bearer second"]
+
+
+def test_session_that_is_over_is_forgotten(results, service):
+    service.is_expired, service.refresh = True, 401
+
+    [[result], tokens] = results()
+
+    assert (result["kind"], tokens) == ("loggedOut", None)
+    assert service.seen.count("refresh") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, "throttled"), (503, "unavailable"), (0, "network")]
+)
+def test_renewal_that_fails_for_now_ends_no_session(results, service, status, kind):
+    service.is_expired, service.refresh = True, status
+
+    found, tokens = results(2)
+
+    assert [result["kind"] for result in found] == [kind] * 2
+    assert tokens["refreshToken"] == "spent once"
+
+
+def test_package_has_what_it_needs_and_nothing_else(typescript, tmp_path):
+    """As published from a clean checkout."""
+    copy = tmp_path / "typescript"
+    shutil.copytree(TYPESCRIPT, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    (copy / "node_modules").symlink_to(typescript / "node_modules")
+
+    run_program(copy, "npm", "pack", "--silent")
+
+    [archive] = copy.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        names = set(packed.getnames())
+    modules = ("index", "results", "schema", "session")
+    expected = {f"dist/{name}{end}" for name in modules for end in (".js", ".d.ts")}
+    expected |= {"LICENSE", "README.md", "package.json"}
+    assert names == {f"package/{name}" for name in expected}
+
+
+@pytest.mark.parametrize("file", ["package.json", "package-lock.json", ".npmrc"])
+def test_package_names_no_registry_of_its_own(file):
+    text = (TYPESCRIPT / file).read_text()
+
+    assert not re.search(r"registry[^-]*[=:] *\"?http|_auth|publishConfig|\"private\"", text)
 
 
 def test_mistakes_do_not_compile(compiled):

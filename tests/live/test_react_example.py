@@ -1,0 +1,210 @@
+"""The React example of the TypeScript client: built, and used in a real browser."""
+
+import json
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.conftest import random_api_key
+from tests.fake_stripe import STORED
+from tests.service import PATIENCE_MS, UPDATE
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page_server")]
+
+
+@pytest.fixture
+def context(browser, page_server):
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def address(page_server, frontend):
+    shown = {"service": page_server.url, "workspace": "ws_demo", "connection": "sc_abc123"}
+    return f"{frontend}/?{urlencode(shown)}"
+
+
+@pytest.fixture
+def log_in(context, page_server, address):
+    """Open the example as somebody."""
+
+    def run(username="demo-manager"):
+        page = context.new_page()
+        page.goto(address)
+        page.get_by_label("User name").fill(username)
+        page.get_by_label("Password").fill(page_server.passwords[username])
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_label("Name", exact=True).wait_for()
+        return page
+
+    return run
+
+
+@pytest.fixture
+def update(page_server):
+    """Change the connection from elsewhere."""
+    token = page_server.token()
+
+    def run(**changes):
+        body = json.dumps({"connectionBizId": "sc_abc123"} | changes).encode()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        with urlopen(Request(page_server.url + UPDATE, body, headers), timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    return run
+
+
+def save(page):
+    page.get_by_role("button", name="Save").click()
+
+
+def test_form_is_loaded_edited_and_saved(log_in, update):
+    before = update(connectionDescription="As it was")
+    page = log_in()
+    expect(page.get_by_label("Description")).to_have_value("As it was")
+
+    page.get_by_label("Name", exact=True).fill("From the form")
+    save(page)
+
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    expect(page.get_by_role("heading")).to_have_text("From the form")
+    after = update()
+    assert after["connectionName"] == "From the form"
+    assert after["connectionDescription"] == before["connectionDescription"]
+
+
+def test_emptied_field_is_cleared(log_in, update):
+    update(partnerEndpoint="https://partner.example.com/webhook")
+    page = log_in()
+
+    page.get_by_label("Partner endpoint").fill("")
+    save(page)
+
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    assert update()["partnerEndpoint"] is None
+
+
+def test_error_is_beside_its_field(log_in, update):
+    before = update()
+    page = log_in()
+
+    page.get_by_label("Partner endpoint").fill("http://partner.example.com")
+    save(page)
+
+    alert = page.get_by_role("paragraph").filter(has=page.get_by_label("Partner endpoint"))
+    expect(alert.get_by_role("alert")).to_contain_text("https")
+    assert update() == before
+
+
+def test_conflict_keeps_the_input_and_overwrites_nothing(log_in, update):
+    page = log_in()
+    update(connectionName="By somebody else")
+
+    page.get_by_label("Description").fill("Typed before")
+    save(page)
+
+    expect(page.get_by_role("status")).to_contain_text("Somebody else has changed")
+    expect(page.get_by_role("heading")).to_have_text("By somebody else")
+    expect(page.get_by_label("Description")).to_have_value("Typed before")
+    assert update()["connectionDescription"] != "Typed before"
+    save(page)
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    assert update()["connectionDescription"] == "Typed before"
+    assert update()["connectionName"] == "By somebody else"
+
+
+def test_key_is_replaced_and_not_shown(log_in, update, stripe_of_pages):
+    update(stripeAccountId=STORED)
+    stripe_of_pages.knows(STORED)
+    key = random_api_key("sk_test_")
+    page = log_in()
+
+    page.get_by_label("New API key").fill(key)
+    save(page)
+
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    expect(page.get_by_text(f"sk_test_…{key[-4:]}")).to_be_visible()
+    expect(page.get_by_label("New API key")).to_have_value("")
+    assert key not in page.content()
+    assert stripe_of_pages.keys[-1] == key
+
+
+def test_key_is_verified(log_in, update, stripe_of_pages):
+    update(stripeAccountId=STORED)
+    page = log_in()
+    stripe_of_pages.rejects()
+
+    page.get_by_role("button", name="Verify with Stripe").click()
+
+    expect(page.get_by_role("status")).to_have_text("Verified.")
+    expect(page.get_by_text(", rejected.")).to_be_visible()
+    stripe_of_pages.knows(STORED)
+    page.get_by_role("button", name="Verify with Stripe").click()
+    expect(page.get_by_text(", verified.")).to_be_visible()
+
+
+def test_connection_is_disconnected_and_connected(log_in, update):
+    page = log_in()
+
+    page.get_by_role("button", name="Disconnect").click()
+
+    expect(page.get_by_role("status")).to_have_text("Disconnected.")
+    assert update()["statusName"] == "INACTIVE"
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(page.get_by_role("status")).to_have_text("Connected.")
+    assert update()["statusName"] == "ACTIVE"
+
+
+def test_viewer_sees_a_form_without_use(log_in):
+    page = log_in("demo-viewer")
+
+    expect(page.get_by_label("Name", exact=True)).to_be_disabled()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+
+
+EXPIRE = """() => {
+  const tokens = JSON.parse(localStorage.getItem("stripe-connections"));
+  localStorage.setItem("stripe-connections", JSON.stringify({...tokens, accessToken: "expired"}));
+}"""
+
+
+@pytest.mark.parametrize("locks", ["with locks", "without locks"])
+def test_tabs_stay_logged_in_together(context, log_in, address, locks):
+    """A refresh token can be used once: the tabs must not lose each other's session."""
+    if locks == "without locks":
+        context.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
+    first = log_in()
+    refreshed = []
+    context.on(
+        "response",
+        lambda response: refreshed.append(response) if "refresh" in response.url else None,
+    )
+    tabs = [first, context.new_page(), context.new_page()]
+    for tab in tabs[1:]:
+        tab.goto(address)
+        tab.get_by_label("Name", exact=True).wait_for()
+    first.evaluate(EXPIRE)
+
+    for tab in tabs:
+        tab.get_by_role("button", name="Verify with Stripe").click(no_wait_after=True)
+
+    for tab in tabs:
+        expect(tab.get_by_role("status")).to_have_text("Verified.")
+    posts = [response.status for response in refreshed if response.request.method == "POST"]
+    assert posts.count(200) == 1
+    assert locks == "without locks" or posts == [200]
+
+
+def test_page_asks_for_a_login_if_the_session_is_over(log_in, address):
+    page = log_in()
+    over = {"accessToken": "expired", "refreshToken": "expired"}
+    page.evaluate("(t) => localStorage.setItem('stripe-connections', JSON.stringify(t))", over)
+
+    page.get_by_role("button", name="Verify with Stripe").click()
+
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
+    assert page.evaluate("localStorage.getItem('stripe-connections')") is None
