@@ -49,8 +49,12 @@ bench: $(VENV)/complete ## Compare the update call with a floor and a textbook v
 schema: $(VENV)/complete ## Write the OpenAPI document to docs/openapi/ after a change of the API
 	$(BIN)/python -m tests.openapi_changes
 
-client: ## Generate the TypeScript client from docs/openapi/, and compile it (needs npm)
-	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent build
+client: $(VENV)/complete ## Generate the clients from docs/openapi/, and compile them (needs npm)
+	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent example
+	cd clients/python && PATH="$(CURDIR)/$(BIN):$$PATH" openapi-python-client generate --overwrite \
+	  --fail-on-warning --config generator.yaml --meta none --output-path stripe_connections_client \
+	  --path "$$(ls ../../docs/openapi/*.json | sort -V | tail -1)"
+	$(BIN)/python -m compileall -q clients/python
 
 requirements: $(VENV)/complete ## Compile the pinned requirements from the .in files
 	cd requirements && export UV_CUSTOM_COMPILE_COMMAND="make requirements" && \

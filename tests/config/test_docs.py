@@ -33,7 +33,8 @@ def names_read() -> list[str]:
 DOCUMENTED = ROW.findall((ROOT / "docs" / "settings.md").read_text())
 
 PAGES = [
-    "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "clients/typescript/README.md",
+    "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "clients/python/README.md",
+    "clients/typescript/README.md",
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 ]  # fmt: skip
 

@@ -1,0 +1,343 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.error_400 import Error400
+from ...models.error_401 import Error401
+from ...models.error_403 import Error403
+from ...models.error_405 import Error405
+from ...models.error_406 import Error406
+from ...models.error_413 import Error413
+from ...models.error_415 import Error415
+from ...models.error_429 import Error429
+from ...models.error_500 import Error500
+from ...models.error_503 import Error503
+from ...models.list_workspaces_response_200 import ListWorkspacesResponse200
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    limit: int | Unset = 50,
+    after: str | Unset = UNSET,
+    x_request_id: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if not isinstance(x_request_id, Unset):
+        headers["X-Request-Id"] = x_request_id
+
+    params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    params["after"] = after
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/web/v1/workspaces",
+        "params": params,
+    }
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> (
+    Error400
+    | Error401
+    | Error403
+    | Error405
+    | Error406
+    | Error413
+    | Error415
+    | Error429
+    | Error500
+    | Error503
+    | ListWorkspacesResponse200
+    | None
+):
+    if response.status_code == 200:
+        response_200 = ListWorkspacesResponse200.from_dict(response.json())
+
+        return response_200
+
+    if response.status_code == 400:
+        response_400 = Error400.from_dict(response.json())
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = Error401.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = Error403.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 405:
+        response_405 = Error405.from_dict(response.json())
+
+        return response_405
+
+    if response.status_code == 406:
+        response_406 = Error406.from_dict(response.json())
+
+        return response_406
+
+    if response.status_code == 413:
+        response_413 = Error413.from_dict(response.json())
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = Error415.from_dict(response.json())
+
+        return response_415
+
+    if response.status_code == 429:
+        response_429 = Error429.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = Error500.from_dict(response.json())
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = Error503.from_dict(response.json())
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[
+    Error400
+    | Error401
+    | Error403
+    | Error405
+    | Error406
+    | Error413
+    | Error415
+    | Error429
+    | Error500
+    | Error503
+    | ListWorkspacesResponse200
+]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient,
+    limit: int | Unset = 50,
+    after: str | Unset = UNSET,
+    x_request_id: str | Unset = UNSET,
+) -> Response[
+    Error400
+    | Error401
+    | Error403
+    | Error405
+    | Error406
+    | Error413
+    | Error415
+    | Error429
+    | Error500
+    | Error503
+    | ListWorkspacesResponse200
+]:
+    """List the caller's workspaces
+
+     The active workspaces that the caller is a member of, in pages, with the caller's role and
+    permissions in each of them. To get the next page, send `nextAfter` as `after`; it is null on the
+    last page.
+
+    Args:
+        limit (int | Unset):  Default: 50.
+        after (str | Unset):
+        x_request_id (str | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[Error400 | Error401 | Error403 | Error405 | Error406 | Error413 | Error415 | Error429 | Error500 | Error503 | ListWorkspacesResponse200]
+    """
+
+    kwargs = _get_kwargs(
+        limit=limit,
+        after=after,
+        x_request_id=x_request_id,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    *,
+    client: AuthenticatedClient,
+    limit: int | Unset = 50,
+    after: str | Unset = UNSET,
+    x_request_id: str | Unset = UNSET,
+) -> (
+    Error400
+    | Error401
+    | Error403
+    | Error405
+    | Error406
+    | Error413
+    | Error415
+    | Error429
+    | Error500
+    | Error503
+    | ListWorkspacesResponse200
+    | None
+):
+    """List the caller's workspaces
+
+     The active workspaces that the caller is a member of, in pages, with the caller's role and
+    permissions in each of them. To get the next page, send `nextAfter` as `after`; it is null on the
+    last page.
+
+    Args:
+        limit (int | Unset):  Default: 50.
+        after (str | Unset):
+        x_request_id (str | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Error400 | Error401 | Error403 | Error405 | Error406 | Error413 | Error415 | Error429 | Error500 | Error503 | ListWorkspacesResponse200
+    """
+
+    return sync_detailed(
+        client=client,
+        limit=limit,
+        after=after,
+        x_request_id=x_request_id,
+    ).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient,
+    limit: int | Unset = 50,
+    after: str | Unset = UNSET,
+    x_request_id: str | Unset = UNSET,
+) -> Response[
+    Error400
+    | Error401
+    | Error403
+    | Error405
+    | Error406
+    | Error413
+    | Error415
+    | Error429
+    | Error500
+    | Error503
+    | ListWorkspacesResponse200
+]:
+    """List the caller's workspaces
+
+     The active workspaces that the caller is a member of, in pages, with the caller's role and
+    permissions in each of them. To get the next page, send `nextAfter` as `after`; it is null on the
+    last page.
+
+    Args:
+        limit (int | Unset):  Default: 50.
+        after (str | Unset):
+        x_request_id (str | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[Error400 | Error401 | Error403 | Error405 | Error406 | Error413 | Error415 | Error429 | Error500 | Error503 | ListWorkspacesResponse200]
+    """
+
+    kwargs = _get_kwargs(
+        limit=limit,
+        after=after,
+        x_request_id=x_request_id,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient,
+    limit: int | Unset = 50,
+    after: str | Unset = UNSET,
+    x_request_id: str | Unset = UNSET,
+) -> (
+    Error400
+    | Error401
+    | Error403
+    | Error405
+    | Error406
+    | Error413
+    | Error415
+    | Error429
+    | Error500
+    | Error503
+    | ListWorkspacesResponse200
+    | None
+):
+    """List the caller's workspaces
+
+     The active workspaces that the caller is a member of, in pages, with the caller's role and
+    permissions in each of them. To get the next page, send `nextAfter` as `after`; it is null on the
+    last page.
+
+    Args:
+        limit (int | Unset):  Default: 50.
+        after (str | Unset):
+        x_request_id (str | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Error400 | Error401 | Error403 | Error405 | Error406 | Error413 | Error415 | Error429 | Error500 | Error503 | ListWorkspacesResponse200
+    """
+
+    return (
+        await asyncio_detailed(
+            client=client,
+            limit=limit,
+            after=after,
+            x_request_id=x_request_id,
+        )
+    ).parsed

@@ -1,0 +1,43 @@
+from enum import StrEnum
+
+
+class FieldErrorCode(StrEnum):
+    ACCOUNT_MISMATCH = "account_mismatch"
+    ACCOUNT_NOT_ACCESSIBLE = "account_not_accessible"
+    BIDI_CHARACTERS = "bidi_characters"
+    BLANK = "blank"
+    CONTROL_CHARACTERS = "control_characters"
+    DUPLICATE = "duplicate"
+    FORBIDDEN_CHARACTERS = "forbidden_characters"
+    HAS_FRAGMENT = "has_fragment"
+    HAS_USER_INFO = "has_user_info"
+    HOST_NOT_PUBLIC = "host_not_public"
+    INVALID = "invalid"
+    INVALID_CHARACTERS = "invalid_characters"
+    INVALID_PORT = "invalid_port"
+    INVALID_TYPE = "invalid_type"
+    MALFORMED_HOST = "malformed_host"
+    MASKED = "masked"
+    MAX_LENGTH = "max_length"
+    MODE_MISMATCH = "mode_mismatch"
+    NOT_AN_ACCOUNT_ID = "not_an_account_id"
+    NOT_AN_OBJECT = "not_an_object"
+    NOT_ASCII = "not_ascii"
+    NOT_A_CHOICE = "not_a_choice"
+    NOT_A_STRIPE_SECRET = "not_a_stripe_secret"
+    NOT_FOUND = "not_found"
+    NOT_HTTPS = "not_https"
+    NOT_JSON = "not_json"
+    NOT_UTF8 = "not_utf8"
+    NULL = "null"
+    OUT_OF_RANGE = "out_of_range"
+    REJECTED_BY_STRIPE = "rejected_by_stripe"
+    REQUIRED = "required"
+    REQUIRED_PERMISSION = "required_permission"
+    TOO_SHORT = "too_short"
+    UNKNOWN = "unknown"
+    UNREADABLE = "unreadable"
+    WRONG_FAMILY = "wrong_family"
+
+    def __str__(self) -> str:
+        return str(self.value)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    cast,
+)
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+if TYPE_CHECKING:
+    from ..models.token_pair import TokenPair
+
+
+T = TypeVar("T", bound="RefreshTokenResponse200")
+
+
+@_attrs_define
+class RefreshTokenResponse200:
+    """The first keys of every response under /web/.
+
+    Attributes:
+        version (str): The version of the API.
+        timestamp (int): The time of the response, in milliseconds since the epoch.
+        success (bool):
+        code (Literal['2000']):
+        message (str): For people.
+        data (TokenPair):
+    """
+
+    version: str
+    timestamp: int
+    success: bool
+    code: Literal["2000"]
+    message: str
+    data: TokenPair
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        version = self.version
+
+        timestamp = self.timestamp
+
+        success = self.success
+
+        code = self.code
+
+        message = self.message
+
+        data = self.data.to_dict()
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "version": version,
+                "timestamp": timestamp,
+                "success": success,
+                "code": code,
+                "message": message,
+                "data": data,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.token_pair import TokenPair  # noqa: PLC0415
+
+        d = dict(src_dict)
+        version = d.pop("version")
+
+        timestamp = d.pop("timestamp")
+
+        success = d.pop("success")
+
+        code = cast(Literal["2000"], d.pop("code"))
+        if code != "2000":
+            raise ValueError(f"code must match const '2000', got '{code}'")
+
+        message = d.pop("message")
+
+        data = TokenPair.from_dict(d.pop("data"))
+
+        refresh_token_response_200 = cls(
+            version=version,
+            timestamp=timestamp,
+            success=success,
+            code=code,
+            message=message,
+            data=data,
+        )
+
+        refresh_token_response_200.additional_properties = d
+        return refresh_token_response_200
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties
