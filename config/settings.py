@@ -104,7 +104,7 @@ DATABASE = DATABASES["default"]
 # cost a statement for each request; database_sessions.py replaces stale connections instead.
 DATABASE["CONN_MAX_AGE"] = 60
 # How long a request waits for a lock before the response is 503. It keeps a thread of the server
-# while it waits; lock_backoff.py prevents that callers of one locked row keep all of them.
+# while it waits; `statements.backoff` prevents that callers of one locked row keep all of them.
 LOCK_TIMEOUT_SECONDS = 2
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     DATABASE.setdefault("OPTIONS", {}).update(

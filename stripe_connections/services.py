@@ -1,6 +1,5 @@
 """The service layer, which alone writes connections: for the API, the admin and the commands."""
 
-import time
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from config.observability import metrics
-from stripe_connections import lock_backoff, statements
+from stripe_connections import statements
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
 from stripe_connections.idempotency import IdempotencyRecord
@@ -82,15 +81,14 @@ def update_connection(
         request = verification.request_of(before, changes, allow_mode_change=allow_mode_change)
         reply = verification.verify(request)
     row = (workspace.pk, biz_id)
-    columns = _columns(workspace, biz_id, changes)
-    digests = {f"{n}_digest": digest_of(changes[n]) for n in SECRET_FIELDS if n in changes}
+    columns, digests = _columns(workspace, biz_id, changes)
     kept = _kept(changes, keep_seconds) if digests else {}
-    timeout = lock_timeout(row)
+    timeout = statements.lock_timeout(row)
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
     # statement would abort what was done before, without a savepoint.
     is_alone = database.vendor == "postgresql" and not database.in_atomic_block and not is_verified
-    with lock_backoff.remembered(row), nullcontext() if is_alone else transaction.atomic():
+    with statements.backoff(row), nullcontext() if is_alone else transaction.atomic():
         if is_verified and reply:
             before = _checked(stored().for_update(timeout).first(), workspace, expected_versions)
             outcome = verification.judged(
@@ -121,15 +119,19 @@ def _stored(workspace: Workspace, biz_id: str) -> StripeConnectionQuerySet:
     return connections.filter(workspace=workspace, biz_id=biz_id)
 
 
-def _columns(workspace: Workspace, biz_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns to write, secrets encrypted."""
+def _columns(
+    workspace: Workspace, biz_id: str, changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The columns to write, secrets encrypted, and the digests of the secrets."""
     columns: dict[str, Any] = {}
+    digests = {}
     for name, value in changes.items():
         if name in SECRET_FIELDS:
             columns |= secret_columns(workspace.pk, biz_id, name, value)
+            digests[f"{name}_digest"] = digest_of(value)
         else:
             columns[name] = value
-    return columns
+    return columns, digests
 
 
 def _kept(changes: Mapping[str, Any], keep_seconds: int) -> dict[str, datetime]:
@@ -196,7 +198,7 @@ def create_connection(
         connection.save(force_insert=True)
         records.record_creation(connection, recorded, actor)
         if once:
-            once.remember(connection, lock_timeout())
+            once.remember(connection, statements.lock_timeout())
     return connection
 
 
@@ -277,7 +279,7 @@ def record_reply(pk: int, reply: Reply, actor: Actor) -> StripeConnection | None
         return None
     with transaction.atomic():
         rows = StripeConnection.objects.with_overlap().filter(pk=pk)
-        connections = rows.for_update(lock_timeout())
+        connections = rows.for_update(statements.lock_timeout())
         connection: StripeConnection | None = connections.filter(
             api_key_fingerprint__in=reply.fingerprints
         ).first()
@@ -310,7 +312,7 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
     """
     with transaction.atomic():
         stored = _stored(workspace, biz_id).with_secrets()
-        connection = _checked(stored.for_update(lock_timeout()).first(), workspace)
+        connection = _checked(stored.for_update(statements.lock_timeout()).first(), workspace)
         stale = {
             name: secret.reveal(connection)
             for name in SECRET_FIELDS
@@ -333,16 +335,6 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
 def _refuse_unknown(values: Mapping[str, Any]) -> None:
     if unknown := values.keys() - UPDATABLE_FIELDS:
         raise ValueError(f"Not updatable: {', '.join(sorted(unknown))}.")
-
-
-def lock_timeout(row: lock_backoff.Row | None = None) -> str:
-    """How long a writer waits for a locked row.
-
-    For a row that was locked shortly before, it is the shortest time that PostgreSQL allows.
-    """
-    is_held = row is not None and lock_backoff.unavailable_until.get(row, 0) > time.monotonic()
-    seconds = 0.001 if is_held else settings.LOCK_TIMEOUT_SECONDS
-    return f"{seconds * 1000:.0f}ms"
 
 
 def _checked(

@@ -24,7 +24,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from stripe_connections import services
+from stripe_connections import services, statements
 from stripe_connections.admin import actions, listing
 from stripe_connections.admin.forms import ConnectionForm, LeakedKeyForm
 from stripe_connections.admin.pages import actor_of, badge, page
@@ -198,7 +198,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         if found is None or request.method != "POST":
             return found
         rows: StripeConnectionQuerySet = StripeConnection.objects.filter(pk=found.pk)
-        return rows.with_secrets().for_update(services.lock_timeout()).first()
+        return rows.with_secrets().for_update(statements.lock_timeout()).first()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

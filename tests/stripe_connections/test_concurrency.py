@@ -18,8 +18,8 @@ from django.db import connection as database
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from stripe_connections.lock_backoff import MEMORY_SECONDS
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.statements import MEMORY_SECONDS
 from tests.conftest import ApiClient, plain_secrets, random_api_key, random_webhook_secret
 from workspaces.models import Role
 
