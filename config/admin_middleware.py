@@ -1,6 +1,7 @@
 """The middleware for every page outside `/web/`: the admin and the API's documentation."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 
@@ -30,8 +31,20 @@ class AdminMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """A 503 for an unavailable database or lock; None leaves other errors to Django."""
-        return busy(error) if is_unavailable(error) else None
+        """A 503 for an unavailable database or lock, a 400 for a malformed request."""
+        if is_unavailable(error):
+            return busy(error)
+        return defaults.bad_request(request, error) if is_malformed(request) else None
+
+
+def is_malformed(request: HttpRequest) -> bool:
+    """Whether the request contains what the admin does not check before it uses the database.
+
+    A NUL, which PostgreSQL cannot store, or a selected row that is not a primary key.
+    """
+    keys = request.POST.getlist("_selected_action")
+    has_nul = "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", "")
+    return has_nul or not all(re.fullmatch("[0-9]{1,18}", key) for key in keys)
 
 
 def busy(error: BaseException | None) -> HttpResponse:

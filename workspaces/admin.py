@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.db.models import Field, QuerySet
+from django.db.models import Field
 from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from config.web_chain.parsers import find_bad_character
 from workspaces.models import Membership, Role, Tenant, Workspace
 
 ROLES_IN_WORDS = {
@@ -46,14 +45,6 @@ class UndeletableAdmin(PickerMixin, admin.ModelAdmin):
 
     readonly_fields: ClassVar = ("biz_id",)
     show_full_result_count = False
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Nothing for a character that PostgreSQL cannot store."""
-        if find_bad_character(search_term):
-            return queryset.none(), False
-        return super().get_search_results(request, queryset, search_term)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

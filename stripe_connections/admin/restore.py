@@ -34,7 +34,7 @@ def restore_view(
         raise PermissionDenied
     rows = replaced.restorable().select_related("connection__workspace__tenant")
     row = get_object_or_404(rows, connection=pk, version=version, field=name)
-    seen = request.POST.get("seen_version", "")
+    seen = request.POST.get("seen_version")
 
     def step(connection: StripeConnection) -> str:
         services.restore_secret(
@@ -42,7 +42,7 @@ def restore_view(
             biz_id=connection.biz_id,
             name=name,
             actor=actor_of(request),
-            expected_versions={int(seen)} if seen.isdecimal() else (),
+            expected_versions={connection.version} if seen == str(connection.version) else (),
             version=version,
         )
         return "restored"

@@ -65,19 +65,10 @@ class VerifyConnectionSerializer(StrictSerializer):
     connectionBizId = StrictCharField(source="biz_id", max_length=business_ids.MAX_LENGTH)
 
 
-class SecretNameField(StrictCharField):
-    """The API's name of a secret; its value is the column."""
-
-    def run_validation(self, data: Any = empty) -> Any:
-        if data not in SECRET_NAMES:
-            raise ValidationError(f"Must be {' or '.join(SECRET_NAMES)}.", code="not_a_choice")
-        return SECRET_FIELDS[SECRET_NAMES.index(data)]
-
-
 class RestoreSecretSerializer(VerifyConnectionSerializer):
     """The body of the restore call: which secret of which connection."""
 
-    field = SecretNameField(source="name")
+    field = ChoiceField(dict(zip(SECRET_NAMES, SECRET_FIELDS, strict=True)), source="name")
 
 
 class KeepSecondsField(Field[int, int, int, Any]):
