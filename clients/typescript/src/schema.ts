@@ -305,11 +305,8 @@ export interface components {
              * @example sc_abc123
              */
             connectionBizId: string;
-            /**
-             * @description With a new `webhookSecret`: for how many seconds the replaced one is also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled.
-             * @default 0
-             */
-            webhookSecretKeepSeconds: number;
+            /** @description With a new `webhookSecret`: for how many seconds the replaced one is also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled. If it is omitted, none. */
+            webhookSecretKeepSeconds?: number;
         };
         CreateConnection: {
             /** @description The display name. It has at least one visible character, no control characters, and no characters that change the direction of text. */
@@ -365,11 +362,8 @@ export interface components {
              * @example {"currency": "eur"}
              */
             configJson?: string | null;
-            /**
-             * @description With a new `webhookSecret`: for how many seconds the replaced one is also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled.
-             * @default 0
-             */
-            webhookSecretKeepSeconds: number;
+            /** @description With a new `webhookSecret`: for how many seconds the replaced one is also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled. If it is omitted, none. */
+            webhookSecretKeepSeconds?: number;
             /**
              * @description The connection to update.
              * @example sc_abc123

@@ -31,8 +31,8 @@ class SentBackConnection:
         config_json (None | str | Unset): A string that contains one JSON object, at most 16 KiB of UTF-8 and 100 levels
             deep. It is stored verbatim. Null clears it.
         webhook_secret_keep_seconds (int | Unset): With a new `webhookSecret`: for how many seconds the replaced one is
-            also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled. Default:
-            0.
+            also accepted for events, because Stripe signs with both for up to 24 hours while a secret is rolled. If it is
+            omitted, none.
         tenant_biz_id (Any | Unset): Ignored.
         status (Any | Unset): Ignored.
         status_name (Any | Unset): Ignored.
@@ -49,7 +49,7 @@ class SentBackConnection:
     webhook_secret: str | Unset = UNSET
     partner_endpoint: None | str | Unset = UNSET
     config_json: None | str | Unset = UNSET
-    webhook_secret_keep_seconds: int | Unset = 0
+    webhook_secret_keep_seconds: int | Unset = UNSET
     tenant_biz_id: Any | Unset = UNSET
     status: Any | Unset = UNSET
     status_name: Any | Unset = UNSET
