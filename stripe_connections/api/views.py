@@ -95,12 +95,12 @@ class StripeConnectionViewSet(ViewSet):
         # Only the objects of list and detail contain `extra`.
         is_sent_back = "extra" in body and "bizId" in body and "connectionBizId" not in body
         changes = (SENT_BACK if is_sent_back else UPDATE).run_validation(body)
-        keep_seconds = changes.pop("keep_seconds", None)
-        if keep_seconds is not None and "webhook_secret" not in changes:
+        keep_seconds = changes.pop("keep_seconds", 0)
+        if keep_seconds and "webhook_secret" not in changes:
             message = "webhookSecretKeepSeconds needs a new webhookSecret."
             error = FieldError(field="webhookSecret", code="required", message=message)
             raise InvalidFieldsError(error)
-        return _updated(request, changes, keep_seconds or 0)
+        return _updated(request, changes, keep_seconds)
 
     def set_status(self, request: Request, workspace_id: str) -> Response:
         """Activate or deactivate a connection, which the update call cannot do."""

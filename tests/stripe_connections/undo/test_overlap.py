@@ -102,6 +102,13 @@ def test_overlap_without_a_new_secret_is_refused(manager, assert_refused):
     assert (error["field"], error["code"]) == ("webhookSecret", "required")
 
 
+def test_no_overlap_needs_no_new_secret(manager, connection):
+    """A client that sends every default with every update changes nothing by it."""
+    body = {"connectionBizId": "sc_abc123", "connectionName": "New", "webhookSecretKeepSeconds": 0}
+
+    assert manager.update(body).status_code == 200
+
+
 def test_creation_has_no_overlap_to_ask_for(manager, workspace):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
     body = {"connectionName": "New", "webhookSecretKeepSeconds": 60}
