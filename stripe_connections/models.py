@@ -143,6 +143,29 @@ def _all_or_none(secret: str) -> Q:
     )
 
 
+# Of every row, by the name of the check constraint without "connection_".
+_CONDITIONS = {
+    "biz_id": business_ids.condition("sc"),
+    "name_length": length_between("connection_name", 1, NAME_LENGTH),
+    "description_length": length_between("connection_description", 0, DESCRIPTION_LENGTH),
+    "account_id": starts_with("stripe_account_id", "acct_")
+    & length_between("stripe_account_id", len("acct_") + 1, ACCOUNT_ID_LENGTH),
+    "endpoint": starts_with_in_any_case("partner_endpoint", "https://")
+    & length_between("partner_endpoint", len("https://") + 1, ENDPOINT_LENGTH),
+    "config_length": length_between("config_json", 2, CONFIG_LENGTH),
+    "status": Q(status__in=Status.values),
+    "version": Q(version__gte=1),
+    "verification": Q(verification__in=Verification.values),
+    "verified_key": Q(verification=Verification.UNVERIFIED) | Q(api_key__isnull=False),
+    "verified_account": Q(verification__in=[Verification.REJECTED, Verification.UNVERIFIED])
+    | Q(stripe_account_id__isnull=True)
+    | Q(verification=Verification.RESTRICTED, verification_account_id__isnull=True)
+    | Q(verification_account_id__isnull=False, verification_account_id=F("stripe_account_id")),
+    "api_key": _all_or_none("api_key"),
+    "webhook_secret": _all_or_none("webhook_secret"),
+}
+
+
 class StripeConnection(models.Model):
     """The Stripe account that a workspace uses.
 
@@ -214,58 +237,12 @@ class StripeConnection(models.Model):
             models.Index(folded("stripe_account_id"), name="connection_search_account"),
             models.Index(folded("connection_name"), name="connection_search_name"),
             models.Index(search.ENDPOINT, name="connection_search_endpoint"),
-            models.Index(search.DOMAIN, name="connection_search_domain"),
+            # On PostgreSQL, a migration adds an index on `search.DOMAIN`.
             models.Index(search.KEY_TAIL, name="connection_search_key_tail"),
         ]
         constraints: ClassVar = [
-            models.CheckConstraint(
-                name="connection_biz_id", condition=business_ids.condition("sc")
-            ),
-            models.CheckConstraint(
-                name="connection_name_length",
-                condition=length_between("connection_name", 1, NAME_LENGTH),
-            ),
-            models.CheckConstraint(
-                name="connection_description_length",
-                condition=length_between("connection_description", 0, DESCRIPTION_LENGTH),
-            ),
-            models.CheckConstraint(
-                name="connection_account_id",
-                condition=starts_with("stripe_account_id", "acct_")
-                & length_between("stripe_account_id", len("acct_") + 1, ACCOUNT_ID_LENGTH),
-            ),
-            models.CheckConstraint(
-                name="connection_endpoint",
-                condition=starts_with_in_any_case("partner_endpoint", "https://")
-                & length_between("partner_endpoint", len("https://") + 1, ENDPOINT_LENGTH),
-            ),
-            models.CheckConstraint(
-                name="connection_config_length",
-                condition=length_between("config_json", 2, CONFIG_LENGTH),
-            ),
-            models.CheckConstraint(name="connection_status", condition=Q(status__in=Status.values)),
-            models.CheckConstraint(name="connection_version", condition=Q(version__gte=1)),
-            models.CheckConstraint(
-                name="connection_verification", condition=Q(verification__in=Verification.values)
-            ),
-            models.CheckConstraint(
-                name="connection_verified_key",
-                condition=Q(verification=Verification.UNVERIFIED) | Q(api_key__isnull=False),
-            ),
-            models.CheckConstraint(
-                name="connection_verified_account",
-                condition=Q(verification__in=[Verification.REJECTED, Verification.UNVERIFIED])
-                | Q(stripe_account_id__isnull=True)
-                | Q(verification=Verification.RESTRICTED, verification_account_id__isnull=True)
-                | Q(
-                    verification_account_id__isnull=False,
-                    verification_account_id=F("stripe_account_id"),
-                ),
-            ),
-            models.CheckConstraint(name="connection_api_key", condition=_all_or_none("api_key")),
-            models.CheckConstraint(
-                name="connection_webhook_secret", condition=_all_or_none("webhook_secret")
-            ),
+            models.CheckConstraint(name=f"connection_{name}", condition=condition)
+            for name, condition in _CONDITIONS.items()
         ]
 
     def __str__(self) -> str:

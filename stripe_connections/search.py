@@ -18,7 +18,8 @@ HINT = re.compile(r"(?:(?P<prefix>[a-z_]*)[….•*]+)?(?P<tail>[A-Za-z0-9]{4})"
 class ReversedHost(Func):
     """The host of an address from its end: "moc.elpmaxe.skooh".
 
-    Django defines REVERSE for SQLite. The text before the first slash, colon or question mark.
+    The text before the first slash, colon or question mark. SQLite has no index on it: only Django
+    defines REVERSE there, so that any other program could neither write the table nor restore it.
     """
 
     _rest = "REPLACE(REPLACE(SUBSTR(%(expressions)s, 9, 255), ':', '/'), '?', '/') || '/'"
