@@ -43,7 +43,6 @@ class PickerMixin(BaseModelAdmin):
 class UndeletableAdmin(PickerMixin, admin.ModelAdmin):
     """Pages without deletion, for rows that others refer to."""
 
-    readonly_fields: ClassVar = ("biz_id",)
     show_full_result_count = False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -55,6 +54,7 @@ class TenantAdmin(UndeletableAdmin):
     """Tenants."""
 
     list_display = ("name", "biz_id")
+    readonly_fields: ClassVar = ("biz_id",)
     search_fields = ("name", "biz_id")
     ordering = ("name",)
 

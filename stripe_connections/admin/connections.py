@@ -169,10 +169,6 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         return ("biz_id", "tenant", "workspace", *STORED, *RECORD) if obj else ()
 
     # ── Permissions ───────────────────────────────────────────────────────────────────────
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody may; a connection can be deactivated."""
-        return False
-
     def has_replace_secrets_permission(self, request: HttpRequest) -> bool:
         """Whether the user may type new secrets."""
         return request.user.has_perm("stripe_connections.replace_secrets")
@@ -342,7 +338,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         form = LeakedKeyForm(request.POST or None)
-        context = {"title": "Find by key", "form": form, "may_burn": may_restore(request)}
+        context = {"title": "Find by key", "form": form, "may_report": may_restore(request)}
         if form.is_valid():
             if "leaked" in request.POST:
                 if not may_restore(request):

@@ -26,7 +26,7 @@ from stripe_connections.models import (
     in_mode,
 )
 from stripe_connections.stripe_api.replies import Verification
-from workspaces.admin import PickerMixin
+from workspaces.admin import UndeletableAdmin
 
 MAX_LISTED = 1_000
 
@@ -72,13 +72,12 @@ class BoundedPaginator(Paginator):
         return len(cast("QuerySet[Any]", self.object_list).values_list("pk")[:MAX_LISTED])
 
 
-class BoundedListAdmin(PickerMixin, admin.ModelAdmin):
+class BoundedListAdmin(UndeletableAdmin):
     """A list, newest first, that costs the same few queries for any number of rows."""
 
     list_per_page = list_max_show_all = 50
     ordering = ("-pk",)
     paginator = BoundedPaginator
-    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
 
