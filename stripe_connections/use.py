@@ -16,7 +16,7 @@ from config.observability import metrics
 from config.web_chain.parsers import find_bad_character
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.fields import Secret, UndecryptableSecretError
-from stripe_connections.stripe_api.replies import Cause, Verification
+from stripe_connections.stripe_api.replies import Cause, Request, Verification
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,11 @@ def stripe_client(
     """
     with _used(workspace_id, connection_id, "api_key", purpose) as (connection, [api_key]):
         account = connection.stripe_account_id
-        is_of_organization = api_key.startswith("sk_org_")
+        context = Request(api_key, account, connection.workspace_id).context
         client = stripe.StripeClient(
             api_key,
-            stripe_context=account if is_of_organization else None,
-            stripe_account=None if is_of_organization or _is_own(connection) else account,
+            stripe_context=context,
+            stripe_account=None if context or _is_own(connection) else account,
             base_addresses={"api": settings.STRIPE_API_BASE.rstrip("/")},
         )
     return client, connection.version
