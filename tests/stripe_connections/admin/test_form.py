@@ -278,14 +278,13 @@ def test_form_to_add_that_is_posted_again_with_a_change_adds_another(staff, work
     assert StripeConnection.objects.count() == 2
 
 
-@pytest.mark.parametrize("term", ["%00", "a%00b", "%ED%A0%80"])
 @pytest.mark.parametrize("name", ["workspace", "tenant"])
-def test_search_for_what_no_text_may_contain_finds_nothing(staff, workspace, name, term):
+def test_search_for_what_no_text_may_contain_finds_nothing(staff, workspace, name):
     model = {"workspace": "stripeconnection", "tenant": "workspace"}[name]
     app = {"workspace": "stripe_connections", "tenant": "workspaces"}[name]
     fields = f"app_label={app}&model_name={model}&field_name={name}"
 
-    response = staff.get(f"/admin/autocomplete/?{fields}&term={term}")
+    response = staff.get(f"/admin/autocomplete/?{fields}&term=%ED%A0%80")
 
     assert (response.status_code, response.json()["results"]) == (200, [])
 
