@@ -66,7 +66,7 @@ class AuditAdmin(listing.BoundedListAdmin):
     def user(self, record: LogEntry) -> str:
         return Entry.of(record).username
 
-    @admin.display(description="from")
+    @admin.display(description="source")
     def source(self, record: LogEntry) -> str:
         return Entry.of(record).source
 

@@ -267,11 +267,20 @@ class ConnectionForm(forms.ModelForm):
 class SecondFactorForm(OTPAdminAuthenticationForm):
     """The login with a code; without a choice, the code is of the user's first device."""
 
+    otp_error_messages = OTPAdminAuthenticationForm.otp_error_messages | {
+        "token_required": "Enter the code of your authenticator app.",
+        "invalid_token": "Wrong code, or a code that was used before. Enter the next one.",
+    }
+
     def clean_otp(self, user: Any) -> None:
         first = next(devices_for_user(user), None) if user else None
         if first and not self.cleaned_data.get("otp_device"):
             self.cleaned_data["otp_device"] = first.persistent_id
-        super().clean_otp(user)
+        try:
+            super().clean_otp(user)
+        finally:
+            # The library would write the password into the page.
+            self.fields["password"].widget.render_value = False
 
 
 class LeakedKeyForm(forms.Form):

@@ -93,6 +93,7 @@ class Command(command.BulkCommand):
         if is_leaked:
             # Replacing it has kept it once more.
             leaks.erase(old)
+            report.text("It is marked as leaked: nobody can save or restore it.")
 
 
 def _secret(which: str, what: str, options: dict[str, Any]) -> str:

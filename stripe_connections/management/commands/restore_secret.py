@@ -1,6 +1,6 @@
-"""Write back secrets that were replaced: of connections, or all that one run or request replaced.
+"""Write back secrets that were replaced in some connections, or by one run or request.
 
-The ID of a run is printed by the command, and it is in the audit. Of a run, a secret that was
+A command prints the ID of its run, and the audit has it, too. With --run, a secret that was
 replaced again since then is skipped.
 
 Examples:
@@ -27,7 +27,7 @@ class Command(command.BulkCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("connections", nargs="*", metavar="sc_…", help="business IDs")
-        parser.add_argument("--field", choices=SECRET_NAMES, help="whose last replacement to undo")
+        parser.add_argument("--field", choices=SECRET_NAMES, help="undo its last replacement")
         parser.add_argument("--run", metavar="ID", help="undo what this run or request replaced")
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:

@@ -239,6 +239,22 @@ def test_password_without_the_code_does_not_open(person, second_factor, code, gi
     assert 'name="otp_token"' in text(response)
 
 
+def test_page_after_a_wrong_code_does_not_show_the_password(person, second_factor, code):
+    page = text(log_in_with("000000x", **person))
+
+    assert "Wrong code" in page
+    assert person["password"] not in page
+
+
+def test_person_with_two_devices_can_choose(person, second_factor, code):
+    second = TOTPDevice.objects.create(user=User.objects.get(username="person"), name="Tablet")
+    choice = {"otp_device": second.persistent_id}
+
+    assert "Tablet" in text(log_in_with("000000x", **person))
+    opened = log_in_with(f"{TOTP(second.bin_key).token():06}", **person | choice)
+    assert opened.headers["Location"] == LIST
+
+
 def test_person_without_a_device_does_not_get_in(person, second_factor):
     assert log_in_with("123456", **person).status_code == 200
 
@@ -251,6 +267,13 @@ def test_code_opens_once(person, second_factor, code):
     log_in_with(code, **person)
 
     assert log_in_with(code, **person).status_code == 200
+
+
+def test_page_without_permission_says_so(support):
+    response = support.get("/admin/otp_totp/totpdevice/")
+
+    assert response.status_code == 403
+    assert "does not have the permission" in text(response)
 
 
 def test_session_without_the_code_ends(support, second_factor):

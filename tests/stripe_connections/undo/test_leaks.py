@@ -157,6 +157,12 @@ def test_command_marks_a_secret_that_only_a_copy_has(replaced):
     assert current() == new
 
 
+def test_command_says_that_it_marked_the_secret(connection):
+    options = ("--leaked", "--deactivate", "--apply", "--format", "text")
+
+    assert "marked as leaked" in run("replace_secret", *options, stdin=current()).out
+
+
 def test_dry_run_marks_and_erases_nothing(replaced):
     _, old, _ = replaced
     run("replace_secret", "--leaked", "--deactivate", stdin=old)
