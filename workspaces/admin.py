@@ -6,16 +6,10 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.db.models import Field
 from django.http import HttpRequest
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from workspaces.models import Membership, Role, Tenant, Workspace
-
-ROLES_IN_WORDS = {
-    Role.MANAGER: "Manager: sees the workspace's connections and changes them over the API",
-    Role.VIEWER: "Viewer: sees them and changes nothing",
-}
+from workspaces.models import Membership, Tenant, Workspace
 
 # A primary key has no more.
 MAX_DIGITS = 18
@@ -66,13 +60,6 @@ class MembershipInline(PickerMixin, admin.TabularInline):
     extra = 0
     verbose_name = "member"
     verbose_name_plural = "members"
-
-    def formfield_for_choice_field(
-        self, db_field: Field, request: HttpRequest, **kwargs: Any
-    ) -> Any:
-        """The role, with choices that explain it."""
-        kwargs["choices"] = [(role.value, words) for role, words in ROLES_IN_WORDS.items()]
-        return super().formfield_for_choice_field(db_field, request, **kwargs)
 
 
 @admin.register(Workspace)

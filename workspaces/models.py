@@ -14,10 +14,10 @@ MANAGE = "workspace:manage"
 
 
 class Role(models.TextChoices):
-    """The role of a member in a workspace."""
+    """The role of a member in a workspace, and what the admin says about it."""
 
-    MANAGER = "manager", "Manager"
-    VIEWER = "viewer", "Viewer"
+    MANAGER = "manager", "Manager: sees the connections and changes them over the API"
+    VIEWER = "viewer", "Viewer: sees the connections and changes nothing"
 
 
 # What each role may do in its workspace.

@@ -58,8 +58,8 @@ def test_roles_are_explained(keeper, workspace, make_user):
 
     page = text(keeper.get(url(workspace)))
 
-    assert "Manager: sees the workspace&#x27;s connections and changes them over the API" in page
-    assert "Viewer: sees them and changes nothing" in page
+    assert "Manager: sees the connections and changes them over the API" in page
+    assert "Viewer: sees the connections and changes nothing" in page
 
 
 @pytest.mark.parametrize(
