@@ -265,7 +265,7 @@ class ConnectionForm(forms.ModelForm):
 
 
 class SecondFactorForm(OTPAdminAuthenticationForm):
-    """The login with a code; without a choice, the code is of the user's first device."""
+    """The login with a code, of the user's first device unless another one was chosen."""
 
     otp_error_messages = OTPAdminAuthenticationForm.otp_error_messages | {
         "token_required": "Enter the code of your authenticator app.",
@@ -273,9 +273,9 @@ class SecondFactorForm(OTPAdminAuthenticationForm):
     }
 
     def clean_otp(self, user: Any) -> None:
-        first = next(devices_for_user(user), None) if user else None
-        if first and not self.cleaned_data.get("otp_device"):
-            self.cleaned_data["otp_device"] = first.persistent_id
+        devices = [device.persistent_id for device in devices_for_user(user)] if user else []
+        if self.cleaned_data.get("otp_device") not in devices:
+            self.cleaned_data["otp_device"] = devices[0] if devices else None
         try:
             super().clean_otp(user)
         finally:

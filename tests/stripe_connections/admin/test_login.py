@@ -259,6 +259,16 @@ def test_person_without_a_device_does_not_get_in(person, second_factor):
     assert log_in_with("123456", **person).status_code == 200
 
 
+@pytest.mark.parametrize("device", ["x", "\0", "auth.user/1", "otp_totp.totpdevice/x"])
+def test_device_that_does_not_exist_is_not_an_error(person, second_factor, device):
+    assert log_in_with("123456", **person, otp_device=device).status_code == 200
+
+
+@pytest.mark.parametrize("device", ["x", "auth.user/1", "otp_totp.totpdevice/987654321"])
+def test_code_is_of_the_first_device_without_a_valid_choice(person, second_factor, code, device):
+    assert log_in_with(code, **person, otp_device=device).headers["Location"] == LIST
+
+
 def test_code_without_the_password_does_not_open(person, second_factor, code):
     assert log_in_with(code, **person | {"password": "wrong"}).status_code == 200
 
