@@ -109,8 +109,11 @@ def page_of_history(
 
 
 def field_label(name: str) -> str:
-    """The label of a field of a connection in the admin."""
-    return capfirst(str(label_for_field(name, StripeConnection)))
+    """The label of a field of a connection in the admin; the report of a leak has another name."""
+    try:
+        return capfirst(str(label_for_field(name, StripeConnection)))
+    except AttributeError:
+        return capfirst(name)
 
 
 def _in_words(name: str, value: Any) -> Any:

@@ -13,6 +13,7 @@ from stripe_connections.undo import leaks
 from tests.conftest import connections_path, random_api_key, random_webhook_secret
 from tests.stripe_connections.admin.conftest import (
     ADD,
+    AUDIT,
     FIND,
     change_url,
     colleague,
@@ -128,6 +129,14 @@ def test_report_and_lift_are_recorded(leaked):
     texts = [entry.changes["secrets"][1] for entry in LogEntry.objects.order_by("-pk")[:2]]
 
     assert texts == [f"not leaked {hint_of(old)}", f"leaked {hint_of(old)}"]
+
+
+@pytest.mark.parametrize("page", ["/admin/", AUDIT])
+def test_page_of_changes_shows_the_report(staff, leaked, page):
+    shown = text(staff.get(page))
+
+    assert "Secrets" in shown
+    assert f"leaked {hint_of(leaked[1])}" in shown
 
 
 def test_second_report_is_not_recorded(leaked):
