@@ -130,7 +130,7 @@ class ConnectionForm(forms.ModelForm):
         try:
             leaks.refuse_burnt(self.changes)
         except leaks.BurntSecretError as error:
-            self.add_error(error.name, str(error))
+            self.add_error(error.field, str(error))
         self._apply_reply()
         seen = data.get("seen_version")
         if self.instance.pk and seen != self.instance.version:

@@ -206,10 +206,8 @@ def refusals() -> Iterator[None]:
     """Raise a RefusedError if a row is not available, or verification does not allow a change."""
     try:
         yield
-    except verification.VerificationError as error:
-        raise RefusedError(f"{API_NAMES[error.field]}: {error.message}") from None
-    except BurntSecretError as error:
-        raise RefusedError(f"{API_NAMES[error.name]}: {error}") from None
+    except (verification.VerificationError, BurntSecretError) as error:
+        raise RefusedError(f"{API_NAMES[error.field]}: {error}") from None
     except verification.VerificationUnavailableError as error:
         raise RefusedError(f"The key could not be checked. {error}".strip()) from None
     except (services.VersionConflictError, services.ConnectionNotFoundError):

@@ -18,11 +18,11 @@ from stripe_connections.secrets.keyring import keyring
 
 
 class BurntSecretError(Exception):
-    """A secret was reported as leaked; `name` is its field."""
+    """A secret was reported as leaked: the model's field."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, field: str) -> None:
         super().__init__("This secret was reported as leaked. Create a new one in the Dashboard.")
-        self.name = name
+        self.field = field
 
 
 def refuse_burnt(values: Mapping[str, Any]) -> None:

@@ -244,7 +244,7 @@ def test_service_names_the_field(leaked):
     with pytest.raises(leaks.BurntSecretError) as caught:
         replace(leaked[0], api_key=leaked[1])
 
-    assert caught.value.name == "api_key"
+    assert caught.value.field == "api_key"
     assert leaked[1] not in str(caught.value)
     with pytest.raises(services.ConnectionNotFoundError):
         services.update_connection(
