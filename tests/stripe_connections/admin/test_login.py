@@ -55,6 +55,7 @@ def test_guessing_closes_the_login_of_that_name_everywhere(person, guess):
     assert answers == [200] * (LIMIT - 1) + [429]
     assert closed.status_code == 429
     assert "Too many attempts" in text(closed)
+    assert "Django" not in text(closed)
 
 
 def test_guessing_closes_the_login_of_that_address_for_every_name(person, make_staff, guess):
@@ -284,6 +285,7 @@ def test_page_without_permission_says_so(support):
 
     assert response.status_code == 403
     assert "does not have the permission" in text(response)
+    assert "Django" not in text(response)
 
 
 def test_session_without_the_code_ends(support, second_factor):
