@@ -432,7 +432,7 @@ def test_view_only_person_changes_nothing(open_as, site):
     assert answer.status == 403
     assert "CSRF" not in answer.text()
     page.goto("/admin/stripe_connections/stripeconnection/add/")
-    expect(page.get_by_text("403 Forbidden")).to_be_visible()
+    expect(page.get_by_role("heading", name="No permission")).to_be_visible()
 
 
 @pytest.fixture
