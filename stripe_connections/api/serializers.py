@@ -75,6 +75,9 @@ class KeepSecondsField(Field[int, int, int, Any]):
     """For how many seconds a replaced secret stays valid."""
 
     def run_validation(self, data: Any = empty) -> int:
+        # In JSON, 60.0 is a whole number, too.
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
         # Not `isinstance`, because True is an int, too.
         if type(data) is int and 0 <= data <= MAX_KEEP_SECONDS:
             return data

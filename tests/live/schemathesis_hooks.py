@@ -38,3 +38,12 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         shown["pattern"] = shown["pattern"].replace(r"^\s*", "^").replace(r"\s*$", "$")
         for name in IGNORED - fields.keys():
             fields[name] = {}
+    for schema in ("UpdateConnection", "SentBackConnection"):
+        # In words in the document, because few generators know these keywords.
+        raw_schema["components"]["schemas"][schema] |= {
+            "if": {
+                "required": ["webhookSecretKeepSeconds"],
+                "properties": {"webhookSecretKeepSeconds": {"minimum": 1}},
+            },
+            "then": {"required": ["webhookSecret"]},
+        }

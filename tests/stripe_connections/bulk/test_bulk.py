@@ -231,7 +231,7 @@ def test_interrupted_export_says_so(rows, monkeypatch):
 )
 def test_failure_is_one_plain_line(command, closed, error):
     ended = subprocess.run(
-        ["/bin/sh", "-c", f"exec {sys.executable} manage.py {command} {closed}"],
+        ["/bin/sh", "-c", f'exec "$0" manage.py {command} {closed}', sys.executable],
         check=False,
         capture_output=True,
         text=True,

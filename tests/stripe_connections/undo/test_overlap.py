@@ -89,7 +89,7 @@ def test_bad_number_of_seconds_is_refused(manager, assert_refused, value, code):
     assert (error["field"], error["code"]) == ("webhookSecretKeepSeconds", code)
 
 
-@pytest.mark.parametrize("value", [0, 1, 604_800])
+@pytest.mark.parametrize("value", [0, 1, 60.0, 604_800])
 def test_limits_are_accepted(manager, connection, value):
     assert roll(manager, webhookSecretKeepSeconds=value).status_code == 200
 
