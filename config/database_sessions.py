@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -91,6 +92,12 @@ def _wrote_nothing(sql: Any, error: psycopg.Error) -> bool:
     return _is_refusal(error) or _only_reads(str(sql)) is not None
 
 
+# SQLite databases of threads that ended, until another thread opens one. Python crashes if a thread
+# of Granian closes one while it ends: the functions that Django adds to SQLite are released in a
+# nested PyGILState_Ensure, which destroys the state of the thread that is still in use.
+_orphans: list[BaseDatabaseWrapper] = []
+
+
 class _Sessions:
     """The open sessions of a thread, closed when it ends: Granian ends idle threads silently."""
 
@@ -102,7 +109,10 @@ class _Sessions:
         if sys.is_finalizing():
             return
         for database in self.databases:
-            database.close()
+            if database.vendor == "sqlite":
+                _orphans.append(database)
+            else:
+                database.close()
 
 
 class _Thread(threading.local):
@@ -113,7 +123,16 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
+def _close_orphans() -> None:
+    with suppress(IndexError):
+        while True:
+            database = _orphans.pop()
+            database.inc_thread_sharing()
+            database.close()
+
+
 def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    _close_orphans()
     wrappers, databases = connection.execute_wrappers, _thread.sessions.databases
     if connection.vendor == "postgresql" and _repeat_if_stale not in wrappers:
         wrappers.append(_repeat_if_stale)
