@@ -86,7 +86,17 @@ class Service(Process):
         environment |= {"THROTTLE_USER": "", "THROTTLE_WORKSPACE": ""} | more
         command = [sys.executable, "manage.py", "serve", "--host", self.host, "--port", str(port)]
         command += ["--workers", str(workers), *arguments]
+        self.worker_count = workers
         super().__init__(command, port, directory / f"service-{port}.log", environment)
+
+    def start(self) -> None:
+        self.read = self.log.stat().st_size if self.log.exists() else 0
+        super().start()
+
+    def is_up(self) -> bool:
+        """Whether every worker serves: one that starts does not see a signal to stop."""
+        started = self.log.read_bytes()[self.read :].count(b"Started worker-")
+        return super().is_up() and started >= self.worker_count
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "manage.py", *arguments]
