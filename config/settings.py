@@ -107,6 +107,11 @@ DATABASE["CONN_MAX_AGE"] = 60
 # while it waits; `statements.backoff` prevents that callers of one locked row keep all of them.
 LOCK_TIMEOUT_SECONDS = 2
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    try:
+        Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"No directory for the database of DATABASE_URL: {error}."
+        raise ImproperlyConfigured(message) from None
     DATABASE.setdefault("OPTIONS", {}).update(
         # SQLite locks the whole database, and waiters are not served in order.
         timeout=5,

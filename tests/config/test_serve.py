@@ -119,6 +119,29 @@ def test_database_that_is_away(url, vendor):
     assert "hunter2" not in ended.stderr
 
 
+def test_directory_of_the_database_that_cannot_be_created(tmp_path):
+    (tmp_path / "file").touch()
+    ended = serve(DATABASE_URL=f"sqlite:///{tmp_path}/file/db.sqlite3")
+
+    assert ended.returncode != 0
+    assert len(ended.stderr.splitlines()) == 1
+    assert "No directory for the database of DATABASE_URL" in ended.stderr
+
+
+def test_directory_of_the_database_is_created(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--plan"],
+        check=False,
+        env=PRODUCTION | {"DATABASE_URL": f"sqlite:///{tmp_path}/new/folder/db.sqlite3"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "new" / "folder").is_dir()
+
+
 @pytest.fixture
 def old_python(tmp_path: Path) -> dict[str, str]:
     """An environment in which `python3` is Python 3.9."""
