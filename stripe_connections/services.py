@@ -103,11 +103,11 @@ def update_connection(
             )
         )  # fmt: skip
     if connection is None:
-        if expected_versions is not None or digests:
-            _checked(stored().first(), workspace, expected_versions)
-            leaks.refuse_burnt(changes)
-            raise VersionConflictError
-        raise ConnectionNotFoundError
+        if expected_versions is None and not digests:
+            raise ConnectionNotFoundError
+        _checked(stored().first(), workspace, expected_versions)
+        leaks.refuse_burnt(changes)
+        raise VersionConflictError
     connection.workspace = workspace
     for name in changes:
         metrics.updates(name).inc()

@@ -70,12 +70,12 @@ def construct_event(
     if the payload is not an event.
     """
     with _used(workspace_id, connection_id, "webhook_secret", "webhook") as (connection, secrets):
-        *previous, last = reversed(secrets)
+        current, *previous = secrets
         for secret in previous:
             with suppress(stripe.SignatureVerificationError):
                 event = stripe.Webhook.construct_event(payload, signature, secret)
                 return event, connection.version
-        return stripe.Webhook.construct_event(payload, signature, last), connection.version
+        return stripe.Webhook.construct_event(payload, signature, current), connection.version
 
 
 @contextmanager

@@ -90,12 +90,12 @@ class Service(Process):
         super().__init__(command, port, directory / f"service-{port}.log", environment)
 
     def start(self) -> None:
-        self.read = self.log.stat().st_size if self.log.exists() else 0
+        self.start_of_log = self.log.stat().st_size if self.log.exists() else 0
         super().start()
 
     def is_up(self) -> bool:
         """Whether every worker serves: one that starts does not see a signal to stop."""
-        started = self.log.read_bytes()[self.read :].count(b"Started worker-")
+        started = self.log.read_bytes()[self.start_of_log :].count(b"Started worker-")
         return super().is_up() and started >= self.worker_count
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,7 @@
 """Count the secrets by the key of FERNET_KEYS that they are encrypted under.
 
 Replaced secrets that can still be restored are counted, and so are unreadable, empty and plaintext
-secrets. The exit code is 1 while a retired key is
-needed or a secret cannot be decrypted.
+secrets. The exit code is 1 while a retired key is needed or a secret cannot be decrypted.
 
 Examples:
   manage.py census_secrets
