@@ -12,15 +12,15 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection as database
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from config.delete_expired import delete_expired
+from config.delete_expired import Sweeper
 from stripe_connections.models import IdempotencyKey, StripeConnection
 from workspaces.models import Workspace
 
 KEPT = timedelta(hours=24)
-DELETED_ROWS = 100
 
 
 class KeyReusedError(Exception):
@@ -60,7 +60,7 @@ class IdempotencyRecord:
         return found
 
     def remember(self, connection: StripeConnection, timeout: str) -> None:
-        """Store the key in the transaction that creates `connection`; delete a few expired keys.
+        """Store the key in the transaction that creates `connection`.
 
         Raises an IntegrityError if a concurrent request has stored the same key. On PostgreSQL, it
         waits at most `timeout`, such as "5s", for that request.
@@ -68,8 +68,7 @@ class IdempotencyRecord:
         if database.vendor == "postgresql":
             with database.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [timeout])
-        expired = IdempotencyKey.objects.filter(created_at__lte=timezone.now() - KEPT)
-        expired.filter(pk__in=self._rows()).delete()
+        _expired().filter(pk__in=self._rows()).delete()
         IdempotencyKey.objects.create(
             workspace=self.workspace,
             key_digest=self.key_digest,
@@ -77,11 +76,18 @@ class IdempotencyRecord:
             connection=connection,
         )
         # Last, because the rows stay locked.
-        delete_expired(expired, DELETED_ROWS)
+        sweeper.run_if_due()
 
     def _body_fingerprint(self) -> str:
         # With SECRET_KEY, because a key can be removed from FERNET_KEYS within the 24 hours.
         return salted_hmac(__name__, self.body, algorithm="sha256").hexdigest()
 
-    def _rows(self) -> Any:
+    def _rows(self) -> QuerySet[IdempotencyKey]:
         return IdempotencyKey.objects.filter(workspace=self.workspace, key_digest=self.key_digest)
+
+
+def _expired() -> QuerySet[IdempotencyKey]:
+    return IdempotencyKey.objects.filter(created_at__lte=timezone.now() - KEPT).order_by("pk")
+
+
+sweeper = Sweeper(_expired)

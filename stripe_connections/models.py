@@ -337,7 +337,7 @@ class ReplacedSecret(models.Model):
     is_restore = models.BooleanField()
     username = models.CharField(max_length=150, null=True)
     request_id = models.CharField(max_length=255, null=True)
-    replaced_at = models.DateTimeField(db_index=True)
+    replaced_at = models.DateTimeField()
     # Until then, a webhook secret still verifies events.
     valid_until = models.DateTimeField()
 
@@ -357,17 +357,17 @@ class ReplacedSecret(models.Model):
         return Secret(self.field, bytes(self.ciphertext))
 
 
-class BurntSecret(models.Model):
+class LeakedSecret(models.Model):
     """A secret that was reported as leaked; see `undo.leaks`.
 
     Its digest has no key, so that it outlives every rotation: the secret is known anyway.
     """
 
     digest = models.CharField(max_length=64, primary_key=True)
-    burnt_at = models.DateTimeField(default=timezone.now)
+    reported_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
-        return f"{self.digest} of {self.burnt_at}"
+        return f"{self.digest} of {self.reported_at}"
 
 
 # The columns that an update reads, in the order of the model.

@@ -65,7 +65,7 @@ def update_connection(
     record says that the new ones are restored. A replaced webhook secret verifies events for
     `keep_seconds` more.
 
-    Raises ConnectionNotFoundError, VersionConflictError, a BurntSecretError for a secret that was
+    Raises ConnectionNotFoundError, VersionConflictError, a LeakedSecretError for a secret that was
     reported as leaked, the errors of `verification`, a ValueError for a name that is not updatable,
     a TypeError for a secret that is not text, and an OperationalError if another transaction keeps
     the row locked for LOCK_TIMEOUT_SECONDS, or has done so shortly before.
@@ -83,6 +83,8 @@ def update_connection(
     row = (workspace.pk, biz_id)
     columns, digests = _columns(workspace, biz_id, changes)
     kept = _kept(changes, keep_seconds) if digests else {}
+    if kept:
+        replaced.sweeper.run_if_due()
     timeout = statements.lock_timeout(row)
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
@@ -106,7 +108,7 @@ def update_connection(
         if expected_versions is None and not digests:
             raise ConnectionNotFoundError
         _checked(stored().first(), workspace, expected_versions)
-        leaks.refuse_burnt(changes)
+        leaks.refuse_leaked(changes)
         raise VersionConflictError
     connection.workspace = workspace
     for name in changes:
@@ -194,7 +196,7 @@ def create_connection(
         connection.biz_id = biz_id
     recorded = _set_verified(connection, values, reply)
     with transaction.atomic():
-        leaks.refuse_burnt(values)
+        leaks.refuse_leaked(values)
         connection.save(force_insert=True)
         records.record_creation(connection, recorded, actor)
         if once:

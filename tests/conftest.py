@@ -17,6 +17,8 @@ from django.db import connection as database
 from django.test import Client
 from psycopg.errors import ReadOnlySqlTransaction
 
+from config import delete_expired
+from config.delete_expired import Sweeper
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply
@@ -227,6 +229,18 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         )
         yield started
         started.stop()
+
+
+@pytest.fixture
+def ten_minutes_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Let ten minutes pass since this process started, for the sweeper of a module."""
+
+    def forward(module: Any) -> None:
+        monkeypatch.setattr(module, "sweeper", Sweeper(module.sweeper.expired))
+        now = delete_expired.monotonic() + delete_expired.DELETE_SECONDS
+        monkeypatch.setattr(delete_expired, "monotonic", lambda: now)
+
+    return forward
 
 
 @pytest.fixture(autouse=True)

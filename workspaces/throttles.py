@@ -8,21 +8,19 @@ from threading import Lock
 from time import time
 from typing import Any, NamedTuple, cast
 
-from django.db import connection, transaction
+from django.db import connection
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from config.delete_expired import delete_expired
+from config.delete_expired import Sweeper
 from config.web_chain.parsers import json_object
 from workspaces.models import CallCount
 
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PORTIONS = 100
-DELETE_SECONDS = 600
-DELETED_ROWS = 1_000
 
 # One atomic statement: a count that is read and then written loses calls. If the clocks of two
 # machines differ, the later window counts.
@@ -71,7 +69,7 @@ class Counter:
     def __init__(self) -> None:
         self._lock = Lock()
         self._leases: dict[str, Lease] = {}
-        self._delete_at = time() + DELETE_SECONDS
+        self._sweeper = Sweeper(lambda: CallCount.objects.filter(window_end__lt=time()))
 
     def take(self, buckets: Sequence[Bucket]) -> float | None:
         """Take one call from each bucket, or from none.
@@ -103,6 +101,8 @@ class Counter:
 
     def _refill(self, buckets: Sequence[Bucket], now: float) -> None:
         """Reserve a portion of each bucket, before the view begins a transaction."""
+        if self._sweeper.run_if_due():
+            self._forget_ended(now)
         values = [v for b in buckets for v in (b.key, _window_end(b, now), b.portion)]
         with connection.cursor() as cursor:
             cursor.execute(_take_sql(len(buckets)), values)
@@ -110,8 +110,11 @@ class Counter:
         with self._lock:
             for bucket in buckets:
                 self._add(bucket, *taken[bucket.key])
-        if now > self._delete_at:
-            self._delete_expired(now)
+
+    def _forget_ended(self, now: float) -> None:
+        with self._lock:
+            for key in [key for key, lease in self._leases.items() if lease.window_end <= now]:
+                del self._leases[key]
 
     def _add(self, bucket: Bucket, window_end: int, calls: int) -> None:
         lease = self._leases.get(bucket.key)
@@ -121,18 +124,6 @@ class Counter:
             lease = self._leases[bucket.key] = Lease(window_end)
         lease.remaining += min(bucket.portion, max(0, bucket.limit - calls + bucket.portion))
         lease.is_last = lease.is_last or calls >= bucket.limit
-
-    def _delete_expired(self, now: float) -> None:
-        """Forget windows that have ended, here and in the database."""
-        self._delete_at = now + DELETE_SECONDS
-        with self._lock:
-            for key in [key for key, lease in self._leases.items() if lease.window_end <= now]:
-                del self._leases[key]
-        with transaction.atomic():
-            deleted = delete_expired(CallCount.objects.filter(window_end__lt=now), DELETED_ROWS)
-        if deleted == DELETED_ROWS:
-            # Invented user names may add rows faster than this deletes them every ten minutes.
-            self._delete_at = now
 
 
 counter = Counter()

@@ -24,7 +24,7 @@ from stripe_connections.stripe_api.verification import (
     VerificationError,
     VerificationUnavailableError,
 )
-from stripe_connections.undo.leaks import BurntSecretError
+from stripe_connections.undo.leaks import LeakedSecretError
 from stripe_connections.undo.replaced import RestoreError
 
 # An action on more connections asks for confirmation; commands have no limit.
@@ -187,7 +187,7 @@ def _done(step: Callable[[StripeConnection], str], connection: StripeConnection)
         VerificationError,
         VerificationUnavailableError,
         RestoreError,
-        BurntSecretError,
+        LeakedSecretError,
     ) as error:
         return "failed", str(error).rstrip(".")
     except TooManyAttemptsError:

@@ -343,7 +343,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
             if "leaked" in request.POST:
                 if not may_restore(request):
                     raise PermissionDenied
-                leaks.burn(form.cleaned_data["secret"], actor_of(request))
+                leaks.report(form.cleaned_data["secret"], actor_of(request))
                 messages.success(request, LEAKED)
             found = StripeConnection.objects.holding(form.cleaned_data["secret"])
             found = found.select_related("workspace__tenant").order_by("pk")[:MAX_FOUND]

@@ -128,8 +128,8 @@ class ConnectionForm(forms.ModelForm):
         data = super().clean() or self.cleaned_data
         self.changes = self._validated()
         try:
-            leaks.refuse_burnt(self.changes)
-        except leaks.BurntSecretError as error:
+            leaks.refuse_leaked(self.changes)
+        except leaks.LeakedSecretError as error:
             self.add_error(error.field, str(error))
         self._apply_reply()
         seen = data.get("seen_version")

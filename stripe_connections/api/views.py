@@ -23,7 +23,7 @@ from stripe_connections.audit import history
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
-from stripe_connections.undo.leaks import BurntSecretError
+from stripe_connections.undo.leaks import LeakedSecretError
 from stripe_connections.undo.replaced import RestoreError
 from stripe_connections.validation.serializers import API_NAMES
 from workspaces.authentication import Caller
@@ -74,7 +74,7 @@ class StripeConnectionViewSet(ViewSet):
             case verification.VerificationError() | RestoreError():
                 name = API_NAMES.get(exc.field, exc.field)
                 exc = InvalidFieldsError(FieldError(field=name, code=exc.code, message=exc.message))
-            case BurntSecretError():
+            case LeakedSecretError():
                 exc = WebError(409)
             case verification.VerificationUnavailableError():
                 exc = WebError(503, str(exc) or STRIPE_UNAVAILABLE, wait=RETRY_SECONDS)

@@ -25,7 +25,7 @@ from stripe_connections.secrets.columns import hint_of
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply, Request
-from stripe_connections.undo.leaks import BurntSecretError
+from stripe_connections.undo.leaks import LeakedSecretError
 from stripe_connections.validation.serializers import API_NAMES, ChangesSerializer
 
 # One for all rows: to create a serializer takes a fifth of the time of an import.
@@ -206,7 +206,7 @@ def refusals() -> Iterator[None]:
     """Raise a RefusedError if a row is not available, or verification does not allow a change."""
     try:
         yield
-    except (verification.VerificationError, BurntSecretError) as error:
+    except (verification.VerificationError, LeakedSecretError) as error:
         raise RefusedError(f"{API_NAMES[error.field]}: {error}") from None
     except verification.VerificationUnavailableError as error:
         raise RefusedError(f"The key could not be checked. {error}".strip()) from None

@@ -53,7 +53,7 @@ def encrypted(workspace_id: int, biz_id: str, name: str, secret: str) -> bytes:
 
 
 def digest_of(secret: str) -> str:
-    """What a leaked secret is recognized by."""
+    """What a leaked secret is recognized by. "burnt" stays, because digests are stored."""
     return sha256(f"stripe_connections.burnt:{secret}".encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
 from stripe_connections.models import (
     SECRET_FIELDS,
-    BurntSecret,
+    LeakedSecret,
     ReplacedSecret,
     StripeConnection,
 )
@@ -17,7 +17,7 @@ from stripe_connections.secrets.columns import digest_of, hint_of
 from stripe_connections.secrets.keyring import keyring
 
 
-class BurntSecretError(Exception):
+class LeakedSecretError(Exception):
     """A secret was reported as leaked: the model's field."""
 
     def __init__(self, field: str) -> None:
@@ -25,18 +25,18 @@ class BurntSecretError(Exception):
         self.field = field
 
 
-def refuse_burnt(values: Mapping[str, Any]) -> None:
-    """Raise a BurntSecretError if one of the secrets in `values` was reported as leaked."""
+def refuse_leaked(values: Mapping[str, Any]) -> None:
+    """Raise a LeakedSecretError if one of the secrets in `values` was reported as leaked."""
     for name in SECRET_FIELDS:
-        if name in values and BurntSecret.objects.filter(pk=digest_of(values[name])).exists():
-            raise BurntSecretError(name)
+        if name in values and LeakedSecret.objects.filter(pk=digest_of(values[name])).exists():
+            raise LeakedSecretError(name)
 
 
-def burn(secret: str, actor: Actor) -> None:
+def report(secret: str, actor: Actor) -> None:
     """Report a secret as leaked, and erase its kept copies; connections that have it keep it."""
     with transaction.atomic():
         erase(secret)
-        _, is_new = BurntSecret.objects.get_or_create(digest=digest_of(secret))
+        _, is_new = LeakedSecret.objects.get_or_create(digest=digest_of(secret))
         if is_new:
             count = StripeConnection.objects.holding(secret).count()
             records.record_leak(count, f"leaked {hint_of(secret)}", actor)
@@ -50,7 +50,7 @@ def erase(secret: str) -> None:
 def lift(secret: str, actor: Actor) -> bool:
     """Let a secret be used again; returns whether it was reported as leaked."""
     with transaction.atomic():
-        count, _ = BurntSecret.objects.filter(digest=digest_of(secret)).delete()
+        count, _ = LeakedSecret.objects.filter(digest=digest_of(secret)).delete()
         if count:
             records.record_leak(0, f"not leaked {hint_of(secret)}", actor)
     return bool(count)

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from config.delete_expired import Sweeper
 from stripe_connections.models import ReplacedSecret, StripeConnection
 from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.secrets.keyring import keyring, secret_context
@@ -37,6 +38,9 @@ def expired() -> QuerySet[ReplacedSecret]:
     """The secrets that can neither be restored nor verify events any longer."""
     rows = ReplacedSecret.objects.filter(replaced_at__lte=_limit(), valid_until__lte=timezone.now())
     return rows.order_by("pk")
+
+
+sweeper = Sweeper(expired)
 
 
 def by_connection(pks: Collection[int]) -> dict[int, list[ReplacedSecret]]:

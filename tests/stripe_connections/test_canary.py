@@ -188,7 +188,7 @@ def test_restored_secret_is_shown_nowhere(client, canaries, look_everywhere, fie
 
 
 def test_leaked_secret_is_shown_nowhere(client, canaries, look_everywhere):
-    leaks.burn(canaries.planted["apiKey"], Actor(None, Source.COMMAND))
+    leaks.report(canaries.planted["apiKey"], Actor(None, Source.COMMAND))
     response = client.update(secret_body(canaries))
 
     assert response.status_code == 409

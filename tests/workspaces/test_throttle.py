@@ -11,6 +11,7 @@ from django.db import OperationalError, connections
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
+from config import delete_expired
 from tests.conftest import ApiClient
 from workspaces import throttles
 from workspaces.models import CallCount, Role
@@ -35,11 +36,12 @@ def limits(settings, monkeypatch):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Put the clock of the throttle forward."""
+    """Put the clocks forward."""
 
     def forward(seconds):
-        now = throttles.time()
+        now, ticks = throttles.time(), delete_expired.monotonic()
         monkeypatch.setattr(throttles, "time", lambda: now + seconds)
+        monkeypatch.setattr(delete_expired, "monotonic", lambda: ticks + seconds)
 
     return forward
 
@@ -243,7 +245,7 @@ def test_windows_that_are_over_are_swept_away(manager, connection, limits, later
     CallCount.objects.create(key="over", window_end=1, calls=1)
     CallCount.objects.create(key="open", window_end=throttles.time() + 3_600, calls=1)
     assert statuses(manager, 1) == [200]
-    later(throttles.DELETE_SECONDS * 2)
+    later(delete_expired.DELETE_SECONDS * 2)
     assert statuses(manager, 1) == [200]
 
     keys = set(CallCount.objects.values_list("key", flat=True))
@@ -263,7 +265,7 @@ def test_sweep_while_another_call_is_being_counted_disturbs_neither(
     def sweep_meanwhile(execute, sql, *args):
         if "workspaces_callcount" in sql and not others:
             others.append("starts")
-            later(throttles.DELETE_SECONDS * 2)
+            later(delete_expired.DELETE_SECONDS * 2)
             others.extend(statuses(colleague, 1))
         return execute(sql, *args)
 
@@ -278,9 +280,9 @@ def test_sweep_goes_on_while_there_is_much(manager, connection, limits, later):
     limits(user="1/s")
     CallCount.objects.bulk_create(
         CallCount(key=f"over-{number}", window_end=1, calls=1)
-        for number in range(throttles.DELETED_ROWS + 9)
+        for number in range(delete_expired.DELETED_ROWS + 9)
     )
-    later(throttles.DELETE_SECONDS * 2)
+    later(delete_expired.DELETE_SECONDS * 2)
     statuses(manager, 1)
     assert CallCount.objects.filter(key__startswith="over").count() == 9
     later(1)

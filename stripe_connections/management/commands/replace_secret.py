@@ -85,7 +85,7 @@ class Command(command.BulkCommand):
             )
         is_leaked = options["leaked"] and options["apply"]
         if is_leaked:
-            leaks.burn(old, actor)
+            leaks.report(old, actor)
         if not (holders.exists() or options["if_any"] or options["leaked"]):
             raise CommandError("No connection has this secret.")
         batches = selection.batches(holders, options, report)

@@ -15,7 +15,9 @@ from django.db import connection as database
 from django.db import connections
 from django.utils import timezone
 
-from stripe_connections.idempotency import DELETED_ROWS, IdempotencyRecord
+from config.delete_expired import DELETED_ROWS
+from stripe_connections import idempotency
+from stripe_connections.idempotency import IdempotencyRecord
 from stripe_connections.models import IdempotencyKey, Status, StripeConnection
 from tests.conftest import (
     ApiClient,
@@ -288,7 +290,9 @@ def test_key_that_is_over_takes_another_body(manager):
     assert biz_id(create(manager, {"connectionName": "Other"}, KEY)) == biz_id(second)
 
 
-def test_creations_sweep_old_keys_a_few_at_a_time(manager, workspace, connection):
+def test_creations_delete_old_keys_every_ten_minutes(
+    manager, workspace, connection, ten_minutes_later
+):
     hours = [25] * (DELETED_ROWS + 5) + [1] * 3
     IdempotencyKey.objects.bulk_create(
         IdempotencyKey(
@@ -301,6 +305,7 @@ def test_creations_sweep_old_keys_a_few_at_a_time(manager, workspace, connection
         for number, age in enumerate(hours)
     )
 
+    ten_minutes_later(idempotency)
     left = []
     for key in ("a", "b"):
         create(manager, NAME, key)
@@ -399,12 +404,13 @@ def test_twins_of_a_key_that_is_over_create_one(at_once, manager):
 
 
 def test_creations_with_keys_of_their_own_all_succeed_while_old_keys_are_swept(
-    at_once, manager, workspace
+    at_once, manager, workspace, ten_minutes_later
 ):
     for number in range(8):
         create(manager, NAME, f"old {number}")
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
+    ten_minutes_later(idempotency)
     answers = at_once([(NAME, f"old {number}") for number in range(8)])
 
     assert Counter(answer.status_code for answer in answers) == {200: 8}

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from stripe_connections.models import ReplacedSecret, StripeConnection
 from stripe_connections.secrets.keyring import keyring
+from stripe_connections.undo import replaced as replaced_secrets
 from stripe_connections.undo.replaced import RestoreError
 from tests.conftest import plain, plain_secrets, random_api_key
 from tests.stripe_connections.undo.conftest import ACTOR, MAKE, age, keep, replace, restore
@@ -101,12 +102,15 @@ def test_ciphertext_is_kept_as_it_was(connection, stored):
     assert bytes(ReplacedSecret.objects.get().ciphertext) == before
 
 
-def test_each_replacement_deletes_a_few_expired_secrets(connection):
-    keep(connection, 25, timezone.now() - 8 * DAY)
+def test_replacement_deletes_expired_secrets_every_ten_minutes(connection, ten_minutes_later):
+    keep(connection, 3, timezone.now() - 8 * DAY)
+    replace(connection, api_key=random_api_key())
+    assert ReplacedSecret.objects.count() == 4
+
+    ten_minutes_later(replaced_secrets)
     replace(connection, api_key=random_api_key())
 
-    assert ReplacedSecret.objects.count() == 16
-    assert ReplacedSecret.objects.filter(version=2).exists()
+    assert sorted(row.version for row in ReplacedSecret.objects.all()) == [2, 3]
 
 
 def test_ten_thousand_expired_secrets_are_deleted(connection, capsys):
@@ -116,4 +120,4 @@ def test_ten_thousand_expired_secrets_are_deleted(connection, capsys):
     call_command("delete_replaced_secrets")
 
     assert [row.version for row in ReplacedSecret.objects.all()] == [2]
-    assert capsys.readouterr().out == "9990 replaced secrets deleted.\n"
+    assert capsys.readouterr().out == "10000 replaced secrets deleted.\n"

@@ -7,7 +7,7 @@ from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
 
 from stripe_connections import services
-from stripe_connections.models import BurntSecret, ReplacedSecret, StripeConnection
+from stripe_connections.models import LeakedSecret, ReplacedSecret, StripeConnection
 from stripe_connections.secrets.columns import hint_of
 from stripe_connections.undo import leaks
 from tests.conftest import connections_path, random_api_key, random_webhook_secret
@@ -33,7 +33,7 @@ NEW = random_api_key()
 def leaked(replaced):
     """A connection whose key before was reported as leaked."""
     connection, old, _ = replaced
-    leaks.burn(old, ACTOR)
+    leaks.report(old, ACTOR)
     return connection, old
 
 
@@ -54,7 +54,7 @@ def test_copy_that_was_kept_after_all_is_not_restored(manager, replaced):
     """As if a process with an older version of the code had kept it."""
     _, old, new = replaced
     row = ReplacedSecret.objects.get()
-    leaks.burn(old, ACTOR)
+    leaks.report(old, ACTOR)
     row.save(force_insert=True)
     body = {"connectionBizId": "sc_abc123", "field": "apiKey"}
     response = manager.post(f"{connections_path()}/restore", body, content_type="application/json")
@@ -103,7 +103,7 @@ def test_other_refusals_come_first(manager, leaked, biz_id, etag, status):
 
 def test_webhook_secret_is_refused_too(manager, connection):
     secret = random_webhook_secret()
-    leaks.burn(secret, ACTOR)
+    leaks.report(secret, ACTOR)
     body = {"connectionBizId": "sc_abc123", "apiKey": NEW, "webhookSecret": secret}
 
     assert refused(manager.update(body))
@@ -116,7 +116,7 @@ def test_mark_survives_a_rotation(manager, leaked, settings):
 
 
 def test_other_changes_of_a_holder_are_possible(manager, connection):
-    leaks.burn(current(), ACTOR)
+    leaks.report(current(), ACTOR)
     body = {"connectionBizId": "sc_abc123", "connectionName": "New", "apiKey": NEW}
 
     assert manager.update(body).status_code == 200
@@ -140,7 +140,7 @@ def test_page_of_changes_shows_the_report(staff, leaked, page):
 
 
 def test_second_report_is_not_recorded(leaked):
-    leaks.burn(leaked[1], ACTOR)
+    leaks.report(leaked[1], ACTOR)
 
     assert LogEntry.objects.filter(changes__secrets__isnull=False).count() == 1
 
@@ -154,7 +154,7 @@ def test_command_replaces_erases_and_marks(connection, options, stdin):
 
     assert result.counts == (1, 0, 0, 0)
     assert not ReplacedSecret.objects.exists()
-    assert BurntSecret.objects.count() == 1
+    assert LeakedSecret.objects.count() == 1
 
 
 def test_command_marks_a_secret_that_only_a_copy_has(replaced):
@@ -177,7 +177,7 @@ def test_dry_run_marks_and_erases_nothing(replaced):
     run("replace_secret", "--leaked", "--deactivate", stdin=old)
 
     assert ReplacedSecret.objects.exists()
-    assert not BurntSecret.objects.exists()
+    assert not LeakedSecret.objects.exists()
 
 
 def test_lifted_secret_can_be_saved(manager, leaked):
@@ -241,7 +241,7 @@ def test_form_of_a_new_connection_refuses_it(staff, leaked, workspace):
 
 
 def test_service_names_the_field(leaked):
-    with pytest.raises(leaks.BurntSecretError) as caught:
+    with pytest.raises(leaks.LeakedSecretError) as caught:
         replace(leaked[0], api_key=leaked[1])
 
     assert caught.value.field == "api_key"
