@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.base import reset_urlconf
 from django.core.management import CommandError, call_command
 from django.core.signals import request_finished, request_started
-from django.db import reset_queries
+from django.db import close_old_connections, reset_queries
 from django.utils.module_loading import import_string
 
 
@@ -40,5 +40,7 @@ except (ImproperlyConfigured, CommandError) as error:
 request_started.disconnect(reset_queries)
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)
+# This handler does the same when the next request of the thread starts.
+request_finished.disconnect(close_old_connections)
 # Imported last, because its modules read the settings.
 application = import_string("config.web_chain.middleware.WebHandler")()
