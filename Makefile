@@ -43,7 +43,7 @@ check: $(VENV)/complete ## Format, lint, types, imports, migrations, settings, d
 	$(BIN)/python -m tests.production check --deploy --fail-level WARNING
 	$(BIN)/python -m pytest -q tests/config/test_docs.py
 
-bench: $(VENV)/complete ## Compare the update call with a floor and a textbook version (ARGS="--rounds 1 --seconds 1")
+bench: $(VENV)/complete $(VENV)/peers ## Compare the update call with other versions of it (ARGS="--rounds 1 --seconds 1")
 	$(BIN)/python -W ignore:XDG_RUNTIME_DIR -m benchmarks $(ARGS)
 
 schema: $(VENV)/complete ## Write the OpenAPI document to docs/openapi/ after a change of the API
@@ -60,7 +60,8 @@ requirements: $(VENV)/complete ## Compile the pinned requirements from the .in f
 	cd requirements && export UV_CUSTOM_COMPILE_COMMAND="make requirements" && \
 	  compile="../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --upgrade" && \
 	  $$compile production.in -o production.txt && \
-	  $$compile all.in -c production.txt -o ../requirements.txt
+	  $$compile all.in -c production.txt -o ../requirements.txt && \
+	  $$compile ../benchmarks/peers/requirements.in -c ../requirements.txt -o ../benchmarks/peers/requirements.txt
 
 .env: | $(VENV)/installed
 	@$(BIN)/python -m config.dotenv $@
@@ -76,3 +77,8 @@ $(VENV)/installed: requirements/production.txt
 $(VENV)/complete: requirements.txt $(VENV)/installed
 	@echo "Installing what the tests and checks need ..."
 	@$(install)
+
+# If this fails, the benchmark leaves FastAPI out and says so.
+$(VENV)/peers: benchmarks/peers/requirements.txt $(VENV)/complete
+	@echo "Installing FastAPI for the benchmark ..."
+	-@$(install)

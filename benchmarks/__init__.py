@@ -1,1 +1,1 @@
-"""How fast the update call is, beside a floor and a textbook version. No part of the product."""
+"""How fast the update call is, beside other versions of it. Not part of the product."""

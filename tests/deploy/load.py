@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.__main__ import cpu_seconds
+from benchmarks.servers import cpu_seconds
 from tests.deploy.chain import CODE, Chain, Database, Nginx
 from tests.deploy.test_pgbouncer import PROGRAMS, PgBouncer
 from tests.service import ROOT, UPDATE, Service
