@@ -1,4 +1,4 @@
-"""What a page does to people who use a keyboard, a screen reader, or see little contrast."""
+"""Check pages for accessibility with axe-core."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from playwright.sync_api import Page
 WCAG = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
     "resultTypes": ["violations"],
-    # It would load style sheets in a way that the policy for content forbids.
+    # Preloading style sheets violates the content security policy.
     "preload": False,
 }
 
 
 def violations(page: Page) -> list[tuple[str, str]]:
-    """What axe-core finds: the rule, and the element that breaks it."""
+    """Return the rules that the page violates, each with the HTML of the element."""
     found: Any = Axe().run(page, options=WCAG).response["violations"]
     return [(rule["id"], node["html"]) for rule in found for node in rule["nodes"]]

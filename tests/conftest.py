@@ -1,4 +1,4 @@
-"""The standing cast: people, workspaces and a connection, each with a client of their own."""
+"""Shared fixtures and helpers: users, workspaces, a connection, API clients and servers."""
 
 import io
 import json
@@ -33,21 +33,20 @@ from workspaces.tokens import RefreshToken
 flush_without_triggers()
 check_every_answer()
 
-# A test that asks for none of these does not depend on the database.
+# A test that uses none of these fixtures does not depend on the database.
 DATABASE_FIXTURES = {"db", "transactional_db", "database_url"}
-# Fixtures of servers that run on SQLite and start once. Tests that ask for one share a process of
-# pytest and leave the server serving. tests/deploy/ has the production chain on PostgreSQL.
+# Servers on SQLite that start once. All tests that use one of them run in the same pytest process,
+# and none may stop the server. tests/deploy/ tests the production chain on PostgreSQL.
 SERVERS = {"demo_server", "strict_server"}
-# Calls a day of each user of `strict_server`.
+# Calls per day that `strict_server` allows each user.
 LIMIT = 60
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what runs with the other database: what is about that one, or about none.
+    """Skip the tests for the other database, and group the tests of each server.
 
-    The suite runs twice, and tests that need no database run with SQLite only. Those of one server
-    share a process.
+    The suite runs once on each database. Tests that need no database run only with SQLite.
     """
     for item in items:
         for server in SERVERS.intersection(getattr(item, "fixturenames", [])):
@@ -67,7 +66,6 @@ def needs_database(item: pytest.Item) -> bool:
 
 
 def random_api_key(prefix: str = "sk_live_") -> str:
-    """A well-formed secret key, made up on the spot."""
     return prefix + secrets.token_hex(24)
 
 
@@ -76,18 +74,17 @@ def random_webhook_secret() -> str:
 
 
 def plain(connection: StripeConnection, name: str) -> str | None:
-    """The plain text of a secret of `connection`."""
+    """Decrypt the secret `name` of the connection; None if it is empty."""
     secret = getattr(connection, name)
     return secret and secret.reveal(connection)
 
 
 def plain_secrets(connection: StripeConnection) -> tuple[str | None, str | None]:
-    """The plain texts of both secrets."""
     return plain(connection, "api_key"), plain(connection, "webhook_secret")
 
 
 def outcome_of(connection: StripeConnection) -> Reply:
-    """What the database holds of the last verification."""
+    """Read the stored result of the last verification."""
     return StripeConnection.objects.get(pk=connection.pk).outcome
 
 
@@ -97,7 +94,6 @@ def known_of(connection: StripeConnection) -> tuple[str, str | None]:
 
 
 def access_token(user: User) -> str:
-    """What the login would give: a real token."""
     return str(RefreshToken.for_user(user).access_token)
 
 
@@ -122,7 +118,7 @@ def read_only(text: str) -> InternalError:
 
 
 class ApiClient(Client):
-    """Django's client, which sends JSON with a bearer token."""
+    """Django's test client with a bearer token."""
 
     def __init__(self, user: User | None = None, **kwargs: Any) -> None:
         super().__init__(raise_request_exception=False, **kwargs)
@@ -132,25 +128,25 @@ class ApiClient(Client):
     def update(
         self, body: Any, workspace_id: str = "ws_demo", **kwargs: Any
     ) -> Any:  # the response, with .json()
-        """Call update with `body`: an object goes as JSON, bytes as they are."""
+        """Call update. A `body` that is not bytes is sent as JSON."""
         kwargs.setdefault("content_type", "application/json")
         return self.post(update_path(workspace_id), body, **kwargs)
 
     def call(self, call: str, biz_id: str = "sc_abc123", workspace_id: str = "ws_demo") -> Any:
-        """Make a call of CALLS about the connection `biz_id`."""
+        """Make one of the CALLS for the connection `biz_id`."""
         method, path, body = CALLS[call]
         sent = json.dumps({n: v.format(biz_id=biz_id) for n, v in body.items()}) if body else ""
         path = connections_path(workspace_id) + path.format(biz_id=biz_id)
         return self.generic(method, path, sent, "application/json")
 
     def read(self, path: str = "", query: Any = None, workspace_id: str = "ws_demo") -> Any:
-        """Call list, or what is at `path` below it."""
+        """GET the list, or `path` below it."""
         return self.get(f"{connections_path(workspace_id)}{path}", query)
 
 
 @contextmanager
 def written_log() -> Iterator[io.StringIO]:
-    """What the console handler writes, as configured."""
+    """Capture the formatted output of the configured console handler."""
     [handler] = [h for h in logging.getLogger().handlers if type(h) is logging.StreamHandler]
     previous = handler.setStream(io.StringIO())
     try:
@@ -160,7 +156,6 @@ def written_log() -> Iterator[io.StringIO]:
 
 
 def log_lines(log: io.StringIO) -> list[dict[str, Any]]:
-    """The objects of a log, a line each."""
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
@@ -173,7 +168,7 @@ def update_path(workspace_id: str = "ws_demo") -> str:
 
 
 def set_columns(connection: StripeConnection, **columns: Any) -> None:
-    """Past the door and the constraints, as a bad restore or somebody's SQL would."""
+    """Write columns with plain SQL, like a bad restore: without services and validation."""
     names = ", ".join(f"{name} = %s" for name in columns)
     with database.cursor() as cursor:
         cursor.execute(
@@ -184,7 +179,7 @@ def set_columns(connection: StripeConnection, **columns: Any) -> None:
 
 @pytest.fixture
 def database_file(transactional_db, tmp_path):
-    """On SQLite, go on with a copy of the empty database in a file, and with new connections."""
+    """On SQLite, use a copy of the empty database in a file, so that threads can share it."""
     if database.vendor != "sqlite":
         yield
         return
@@ -194,7 +189,7 @@ def database_file(transactional_db, tmp_path):
     with sqlite3.connect(path) as file:
         memory.backup(file)
     file.close()
-    # The dictionary is the one that the threads' connections are made from.
+    # Other threads open their database connections with the same dictionary.
     database.connection, database.settings_dict["NAME"] = None, str(path)
     yield
     database.close()
@@ -203,7 +198,7 @@ def database_file(transactional_db, tmp_path):
 
 @pytest.fixture(scope="session")
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """One worker and no limit of calls."""
+    """A server with one worker and no rate limits."""
     started = Demo(tmp_path_factory.mktemp("service"))
     yield started
     started.stop()
@@ -211,11 +206,11 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="session")
 def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Two workers, a limit for each user, metrics, and keys that are verified with Stripe."""
+    """A server with two workers, a limit for each user, metrics, and verification with Stripe."""
     directory = tmp_path_factory.mktemp("strict")
     metrics = directory / "metrics"
     metrics.mkdir()
-    # As a server that ran before leaves it.
+    # Left behind by an earlier server.
     (metrics / "counter_1.db").write_bytes(b"left over")
     with serving() as fake:
         started = Demo(
@@ -233,7 +228,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture
 def ten_minutes_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Let ten minutes pass since this process started, for the sweeper of a module."""
+    """Return a function that makes the sweeper of a module due."""
 
     def forward(module: Any) -> None:
         monkeypatch.setattr(module, "sweeper", Sweeper(module.sweeper.expired))
@@ -244,8 +239,8 @@ def ten_minutes_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_has_called_yet() -> None:
-    """The process remembers whose limit is reached, and the next test's calls are none of it."""
+def _reset_rate_limits() -> None:
+    """The counter lives in the process, so one test's calls would count against the next test."""
     counter.clear()
 
 
@@ -312,7 +307,7 @@ def make_connection(db: None) -> Callable[..., StripeConnection]:
 
 @pytest.fixture
 def connection(workspace: Workspace, make_connection: Any) -> StripeConnection:
-    """The documented example, `sc_abc123` of `ws_demo`; its secrets are deferred."""
+    """The connection from the documentation, with deferred secrets."""
     created: StripeConnection = make_connection(workspace, "sc_abc123")
     return created
 
@@ -334,7 +329,7 @@ def outsider(other_workspace: Workspace, make_user: Any) -> ApiClient:
 
 @pytest.fixture
 def stored() -> Callable[[StripeConnection], dict[str, Any]]:
-    """Every column of a connection as the database holds it, secrets as their encrypted bytes."""
+    """Return a function that reads every column of a connection, secrets as ciphertext."""
 
     def read(connection: StripeConnection) -> dict[str, Any]:
         with database.cursor() as cursor:
@@ -352,7 +347,10 @@ def stored() -> Callable[[StripeConnection], dict[str, Any]]:
 
 @pytest.fixture
 def assert_refused(connection: StripeConnection, stored: Any) -> Callable[..., dict[str, Any]]:
-    """Check that a response is such a refusal, and that nothing was written; gives its body."""
+    """Return a function that checks an error response, and that nothing was written.
+
+    It returns the response's body.
+    """
     before = stored(connection)
 
     def check(response: Any, status: int, code: str) -> dict[str, Any]:
@@ -390,7 +388,7 @@ def no_records(db: None) -> Iterator[None]:
 
 @pytest.fixture
 def transactions(stripe, monkeypatch):  # noqa: F811 - the fixture
-    """Whether a transaction was open, for each verification."""
+    """A list that records, for each verification, whether a transaction was open."""
     verify, found = verification.verify, []
 
     def look_and_verify(*arguments, **options):

@@ -1,6 +1,6 @@
-"""A Stripe of our own, over real HTTP, which answers as a test says.
+"""A fake Stripe API over real HTTP, with responses that the test chooses.
 
-`localstripe` has no accounts, so what is asked of Stripe here it cannot answer.
+`localstripe` does not implement accounts, which verification requests.
 """
 
 import json
@@ -16,16 +16,16 @@ STORED, OTHER = "acct_1234567890", "acct_other"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Notes the request, and leaves the answer to the test."""
+    """Records the request and calls the test's `answer`."""
 
     def do_GET(self) -> None:
         fake = self.server.fake  # type: ignore[attr-defined]
-        # Not `path`, which the library makes beautiful.
+        # Not `self.path`, which the library normalizes.
         fake.requests.append((self.requestline.split()[1], dict(self.headers)))
         try:
             fake.answer(self)
         except OSError:
-            # Who asked did not wait for the end.
+            # The client closed the connection early.
             self.close_connection = True
 
     def send(self, status: int, body: bytes, **headers: str) -> None:
@@ -40,14 +40,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FakeStripe:
-    """`answer` is called with the handler of every request; the other methods set it."""
+    """Calls `answer` with the handler of each request; most methods here set `answer`."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.is_over = threading.Event()
-        # Whether somebody has waited for the end of what drips.
+        # Whether `drips` sent its whole response.
         self.has_ended = False
-        # Makes those who ask impatient.
+        # Shortens the client's timeouts.
         self.hurry: Callable[[], None] = lambda: None
         self.answer: Callable[[Handler], None]
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -58,7 +58,7 @@ class FakeStripe:
 
     @property
     def keys(self) -> list[str]:
-        """The keys whose account was requested, in order."""
+        """The keys that were sent to `/v1/account`, in order."""
         return [
             headers["Authorization"].removeprefix("Bearer ")
             for path, headers in self.requests
@@ -66,21 +66,21 @@ class FakeStripe:
         ]
 
     def sends(self, status: int, body: Any, **headers: str) -> None:
-        """Answer everybody so; what is not bytes goes as JSON."""
+        """Answer every request with this response. A `body` that is not bytes is sent as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.answer = lambda handler: handler.send(status, data, **headers)
 
     def knows(self, account_id: str) -> None:
-        """Every key is of this account."""
+        """Answer that every key belongs to this account."""
         self.sends(200, {"id": account_id, "object": "account", "email": "owner@example.com"})
 
     def fails(self, status: int, message: str = "No.", **headers: str) -> None:
-        """Answer with an error as Stripe does."""
+        """Answer with an error in Stripe's format."""
         error = {"type": "invalid_request_error", "message": message}
         self.sends(status, {"error": error}, **headers)
 
     def repeats(self, status: int) -> None:
-        """Answer with an error whose text repeats the key wherever there is room for it."""
+        """Answer with an error that repeats the key in every header and field it can."""
 
         def answer(handler: Handler) -> None:
             key = handler.headers["Authorization"].removeprefix("Bearer ")
@@ -91,11 +91,11 @@ class FakeStripe:
         self.answer = answer
 
     def rejects(self) -> None:
-        """Refuse every key."""
+        """Answer every key with 401."""
         self.repeats(401)
 
     def drips(self, start: bytes, letters: int = 500) -> None:
-        """Begin with `start` and go on letter by letter, till in the end it is a good answer."""
+        """Send `start`, then one space at a time, and end with a valid response."""
         end = json.dumps({"id": STORED}).encode()
         end = end if start.endswith(b"\r\n\r\n") else b"\r\n\r\n" + end
 
@@ -112,7 +112,7 @@ class FakeStripe:
         self.answer = answer
 
     def is_silent(self) -> None:
-        """Take the request and say nothing."""
+        """Accept the request and never respond."""
         self.hurry()
 
         def answer(_: Handler) -> None:
@@ -123,7 +123,7 @@ class FakeStripe:
 
 @contextmanager
 def serving() -> Iterator[FakeStripe]:
-    """A Stripe that answers until the end of the block."""
+    """Run a fake Stripe until the end of the block."""
     fake = FakeStripe()
     thread = threading.Thread(target=fake.server.serve_forever, args=(0.01,))
     thread.start()
@@ -138,7 +138,7 @@ def serving() -> Iterator[FakeStripe]:
 
 @pytest.fixture
 def fake_stripe(settings: Any) -> Iterator[FakeStripe]:
-    """Where questions would go; whether any are asked is the settings' matter."""
+    """A fake Stripe that the settings point to; they do not turn verification on."""
     with serving() as fake:
         settings.STRIPE_API_BASE = fake.url
         yield fake
@@ -146,8 +146,8 @@ def fake_stripe(settings: Any) -> Iterator[FakeStripe]:
 
 @pytest.fixture
 def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPatch) -> FakeStripe:
-    """Stripe is asked; it knows every key as that of the connection's account."""
-    # Not where it is not asked.
+    """Verification is on, and every key belongs to the connection's account."""
+    # Tests without verification need not import it.
     from stripe import HTTPClient
 
     from stripe_connections.stripe_api import client, verification
@@ -157,14 +157,14 @@ def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(verification, "DEADLINE_SECONDS", deadline)
 
     def hurry() -> None:
-        """Time for the request to arrive on a busy machine, and no more."""
+        """Wait only long enough for the request to arrive on a busy machine."""
         wait(read=1, deadline=3)
 
-    # A Stripe that answers is waited for, however busy the machine is.
+    # The fake answers, so wait for it, however busy the machine is.
     monkeypatch.setattr(client, "CONNECT_SECONDS", 60)
     wait(read=60, deadline=60)
     fake_stripe.hurry = hurry
     settings.STRIPE_VERIFY = True
-    # The wait before a second try.
+    # The wait before a retry.
     monkeypatch.setattr(HTTPClient, "INITIAL_DELAY", 0.01)
     return fake_stripe

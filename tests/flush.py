@@ -1,4 +1,4 @@
-"""Empty the tables between tests: quickly, and though the audit's triggers forbid it."""
+"""Empty the tables between tests quickly, although the audit's triggers forbid deletes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from django.db import connection
 
 TRIGGER = "auditlog_no_delete"
 DISABLE = "ALTER TABLE auditlog_logentry DISABLE TRIGGER USER"
-# Made by the migrations, and again after every flush.
+# The migrations fill these tables; Django would fill them again after every flush.
 KEPT = {"auth_permission", "django_content_type"}
 
 
 def flush_without_triggers() -> None:
-    """Take the triggers away for the time of a flush."""
+    """Disable the triggers during a flush."""
     sqlite = django.db.backends.sqlite3.base.DatabaseOperations
     sqlite_flush = sqlite.sql_flush
 
@@ -28,7 +28,7 @@ def flush_without_triggers() -> None:
     def postgresql_sql_flush(
         self: Any, style: Any, tables: Sequence[str], **kwargs: Any
     ) -> list[str]:
-        """TRUNCATE makes new files for each of the tables and indexes."""
+        """Use DELETE, because TRUNCATE creates new files for every table and index."""
         statements = [f"DELETE FROM {self.quote_name(table)}" for table in others(tables)]
         return [DISABLE, *statements, DISABLE.replace("DISABLE", "ENABLE")]
 

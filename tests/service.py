@@ -24,9 +24,9 @@ UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 LOCALHOST = "127.0.0.1"
-# On Linux an address of this machine that Django does not serve without being configured to.
+# On Linux, a local address that Django refuses unless ALLOWED_HOSTS has it.
 HOST = "127.0.0.2" if sys.platform == "linux" else LOCALHOST
-# Long enough for a machine that has much else to do: a test fails only if nothing happens at all.
+# Long enough for a busy machine: a test fails only if nothing happens at all.
 PATIENCE_SECONDS = 180
 PATIENCE_MS = PATIENCE_SECONDS * 1000
 
@@ -37,7 +37,7 @@ def free_port(host: str = LOCALHOST) -> int:
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """The value of `condition` as soon as it is true."""
+    """Poll `condition` until its value is true, and return the value."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if found := condition():
@@ -47,7 +47,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 
 
 class Process:
-    """A program that listens on a port, with its output in a file."""
+    """A program that listens on a port and writes its output to a file."""
 
     host = LOCALHOST
 
@@ -68,13 +68,13 @@ class Process:
             return probe.connect_ex((self.host, self.port)) == 0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it; returns its exit code."""
+        """Stop the program and return its exit code."""
         self.process.send_signal(number)
         return int(self.process.wait(PATIENCE_SECONDS))
 
 
 class Service(Process):
-    """The service as its container starts it."""
+    """The service, started like in its container."""
 
     def __init__(
         self, database_url: str, directory: Path, *arguments: str, workers: int = 1, **more: str
@@ -82,7 +82,7 @@ class Service(Process):
         port = free_port(self.host)
         environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)} | PRODUCTION
         environment |= {"DATABASE_URL": database_url, "NUM_PROXIES": "1", "DEMO_PEOPLE": "true"}
-        # One user sends what a company does.
+        # The tests send all requests as a few users.
         environment |= {"THROTTLE_USER": "", "THROTTLE_WORKSPACE": ""} | more
         command = [sys.executable, "manage.py", "serve", "--host", self.host, "--port", str(port)]
         command += ["--workers", str(workers), *arguments]
@@ -94,7 +94,7 @@ class Service(Process):
         super().start()
 
     def is_up(self) -> bool:
-        """Whether every worker serves: one that starts does not see a signal to stop."""
+        """Whether every worker serves. A worker that is still starting ignores a stop signal."""
         started = self.log.read_bytes()[self.start_of_log :].count(b"Started worker-")
         return super().is_up() and started >= self.worker_count
 
@@ -110,12 +110,12 @@ class Service(Process):
         return ended.stdout
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that serve."""
+        """The worker processes."""
         return [p for p in self.process.children() if "resource_tracker" not in str(p.cmdline())]
 
 
 class Demo(Service):
-    """The service as `make run` starts it: with demo data, on SQLite, behind a portal."""
+    """The service, started like `make run`: with demo data, on SQLite, behind a portal."""
 
     host = HOST
 
@@ -124,7 +124,7 @@ class Demo(Service):
         more = {"DEBUG": "true", "ALLOWED_HOSTS": "", "NUM_PROXIES": "0", "THROTTLE_TOKEN": ""}
         super().__init__(database_url, directory, "--demo", **more | options)
         self.url = f"http://{self.host}:{self.port}"
-        # What Nginx would add to a request.
+        # Nginx adds this header to each request.
         self.portal = {"X-PORTAL-ACCESS-CODE": self.env["PORTAL_ACCESS_CODE"]}
         self.passwords = dict(re.findall(r"(?m)^(demo-\w+) +(\S+)", self.log.read_text()))
 
@@ -141,7 +141,7 @@ class Demo(Service):
     def request(
         self, token: str, body: str = "", *, method: str = "POST", length: str | None = None
     ) -> bytes:
-        """The bytes of an update; `length` replaces the header that says how long the body is."""
+        """Return the bytes of an update request; `length` replaces the Content-Length line."""
         lines = [
             f"{method} {UPDATE} HTTP/1.1",
             "Host: localhost",
@@ -159,7 +159,7 @@ class Demo(Service):
 
 
 def run_program(directory: Path, *command: str, **environment: str) -> str:
-    """What a program writes; it must succeed."""
+    """Run a program that must succeed, and return its output."""
     finished = subprocess.run(
         command,
         cwd=directory,
@@ -174,7 +174,7 @@ def run_program(directory: Path, *command: str, **environment: str) -> str:
 
 
 def answer(stream: Any) -> tuple[int, Any]:
-    """The next response of a connection: its status, and its body as JSON."""
+    """Read the next response from a stream: its status and its JSON body."""
     status = int(stream.readline().split()[1])
     length = 0
     while (line := stream.readline().strip()) != b"":

@@ -1,6 +1,6 @@
-"""The project's settings under test: random keys, no `.env`, and nothing of this shell's.
+"""The project's settings for tests: random keys, no `.env`, and no settings from the shell.
 
-Only DATABASE_URL is taken from the environment: it says on which database the tests run.
+Only DATABASE_URL comes from the environment: it selects the database.
 """
 
 import os
@@ -26,13 +26,13 @@ os.environ |= dict.fromkeys(
 from config.settings import *  # noqa: E402, F403
 from config.settings import DATABASE  # noqa: E402
 
-# On a busy machine others may hold a lock for long; tests of the time-out set a short one.
+# On a busy machine, a lock may be held for long. Tests of the timeout set a short one.
 LOCK_TIMEOUT_SECONDS = 60
 if "timeout" in DATABASE["OPTIONS"]:
     DATABASE["OPTIONS"]["timeout"] = LOCK_TIMEOUT_SECONDS
 
-# The real hasher takes a third of a second for each person of the cast.
+# The real hasher takes a third of a second for each user.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# Otherwise every test client reads all static files. The service itself: tests/deploy/.
+# Otherwise each test client scans all static files. tests/deploy/ tests the real setting.
 WHITENOISE_AUTOREFRESH = True

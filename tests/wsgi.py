@@ -1,4 +1,4 @@
-"""Call the application as a server does, with a WSGI environment of its own."""
+"""Call the WSGI application directly, with any environment."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,10 @@ class Answer(NamedTuple):
 
 @contextmanager
 def connection_kept() -> Iterator[None]:
-    """As Django's test client does: a test's transaction must outlive the request."""
+    """Keep the database connection open after the request, like Django's test client.
+
+    The test's transaction would end with it.
+    """
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     try:
@@ -37,7 +40,7 @@ def connection_kept() -> Iterator[None]:
 
 
 def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Answer:
-    """Post `body` to the update call with the client's token; `environ` is added as it is."""
+    """Post `body` to the update call with the client's token; `environ` overrides the defaults."""
     started: list[Any] = []
     environ = {
         "REQUEST_METHOD": "POST",
@@ -57,6 +60,6 @@ def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Answer:
 
 
 def call_chunked(client: ApiClient, body: bytes, **environ: Any) -> Answer:
-    """As `call`, with a body whose length nobody declared."""
+    """Like `call`, but with a chunked body, which has no Content-Length."""
     chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
     return call(client, body, **chunked, **environ)

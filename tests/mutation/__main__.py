@@ -1,15 +1,15 @@
-"""Change the product at random and see whether a test notices: `python -m tests.mutation`.
+"""Make random changes to the product and check that a test fails: `python -m tests.mutation`.
 
-Not part of `make test`, because 200 mutants take up to an hour. Each mutant is one small change.
-It is killed if a test that reaches its line fails or hangs, on SQLite or on PostgreSQL:
+It is not part of `make test`, because 200 mutants take up to an hour. Each mutant is one small
+change. It is killed if a test that reaches its line fails or hangs, on SQLite or on PostgreSQL:
 
     python -m tests.postgres python -m tests.mutation --seed 1 --count 200
 
-The same seed gives the same mutants as long as the modules stay as they are. survivors.md beside
-this file has the survivors of the last run.
+The same seed gives the same mutants until a module changes. survivors.md lists the survivors of the
+last run.
 
-Not cosmic-ray, which has one test command for all modules and goes through all mutants in order,
-nor mutmut, which imports each module in every variant at once and breaks Django's registry.
+cosmic-ray has only one test command for all modules and tries all mutants in order. mutmut imports
+every variant of each module at once, which breaks Django's app registry.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tests.mutation.mutants import ROOT, Mutant, all_mutants
 
 
 def survivors(mutants: list[Mutant], database_url: str) -> list[Mutant]:
-    """Those that no test on this database notices."""
+    """Return the mutants that no test on this database notices."""
     environment = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
     environment |= {"DATABASE_URL": database_url} if database_url else {}
     finished = subprocess.run(

@@ -1,4 +1,4 @@
-"""Small changes of the product, one at a time."""
+"""Generate small changes to the product."""
 
 import ast
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ SWAPPED |= {new: old for old, new in SWAPPED.items()}
 
 
 class Mutant(NamedTuple):
-    """`before` becomes `after` in a file, from byte `start` on."""
+    """Replaces `before` with `after` at byte `start` of a file."""
 
     path: str
     line: int
@@ -48,7 +48,7 @@ class Mutant(NamedTuple):
 
 @singledispatch
 def changes(_node: ast.AST) -> Iterator[ast.AST]:
-    """Nodes that may replace the given one."""
+    """Return the nodes that can replace the given one."""
     yield from ()
 
 
@@ -101,7 +101,7 @@ def _(node: ast.Call) -> Iterator[ast.AST]:
 
 @changes.register
 def _(node: ast.Tuple) -> Iterator[ast.AST]:
-    """For example the exceptions that are caught."""
+    """Drop one element, for example a caught exception."""
     if len(node.elts) > 1 and isinstance(node.ctx, ast.Load):
         yield ast.Tuple(node.elts[1:], node.ctx)
         yield ast.Tuple(node.elts[:-1], node.ctx)
@@ -122,7 +122,7 @@ def _(node: ast.Return) -> Iterator[ast.AST]:
 
 
 def code_of(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes inside of functions that run, without docstrings and annotations."""
+    """Return the nodes inside functions, without docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
@@ -140,7 +140,7 @@ def mutants_of(path: Path, root: Path) -> Iterator[Mutant]:
             start = starts[node.lineno - 1] + node.col_offset
             before = source[start : starts[node.end_lineno - 1] + node.end_col_offset]
             text = ast.unparse(ast.fix_missing_locations(new)).encode()
-            # As many lines as before, so that the rest of the module keeps its line numbers.
+            # Keep the number of lines, so that later line numbers do not change.
             text += b"\n" * before.count(b"\n")
             is_bare = isinstance(new, ast.stmt | ast.Constant)
             after = text if is_bare else b"(%s)" % text

@@ -1,8 +1,8 @@
-"""Run the tests that reach a mutant, each time in a fork of one process of pytest.
+"""Run the tests that reach a mutant in a fork of one pytest process.
 
-Reads mutants as JSON from standard input and writes the survivors to standard output. Python,
-Django and the tests are loaded once. A first fork runs all tests and records which lines each of
-them reaches. Then each mutant gets a fork, in which the code of the changed function is replaced.
+This reads mutants as JSON from standard input and writes the survivors to standard output. Python,
+Django and the tests are loaded once. A first fork runs all tests and records which lines each test
+reaches. Then each mutant gets a fork in which the code of the changed function is replaced.
 """
 
 import functools
@@ -27,14 +27,14 @@ from django.db import connections
 
 from tests.mutation.mutants import ROOT, Mutant
 
-# A mutant that hangs is killed, too.
+# A mutant that hangs counts as killed.
 TIMEOUT_SECONDS = 300
 PROJECT = ("config", "stripe_connections", "workspaces")
 LOG = 2
 
 
 class Measured(NamedTuple):
-    """What the tests did without any change."""
+    """The results of the tests without a mutant."""
 
     failed: set[str]
     seconds: dict[str, float]
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 
 
 class Runner:
-    """A plugin of pytest that replaces the loop over the tests."""
+    """A pytest plugin that replaces the loop over the tests."""
 
     def __init__(self, mutants: list[Mutant]) -> None:
         self.mutants, self.alive = mutants, list[Mutant]()
@@ -73,7 +73,7 @@ def paths(mutants: list[Mutant]) -> list[str]:
 
 
 def in_fork(work: Callable[[], Any]) -> Any:
-    """What `work` returns in a copy of this process, or True if it does not end."""
+    """Run `work` in a fork and return its result, or True if it hangs."""
     connections.close_all()
     with tempfile.TemporaryFile() as file:
         pid = os.fork()
@@ -122,14 +122,14 @@ def measure(items: list[pytest.Item], files: list[str]) -> Measured:
 
 
 def project_caches() -> Iterator[Any]:
-    """Functions that remember what they returned."""
+    """The project's functions with `lru_cache`."""
     for cache in gc.get_objects():
         if type(cache) is functools._lru_cache_wrapper and cache.__module__.startswith(PROJECT):
             yield cache
 
 
 def reaching(mutant: Mutant, items: list[pytest.Item], measured: Measured) -> list[pytest.Item]:
-    """The tests that reach the mutant, the fastest first."""
+    """Return the tests that reach the mutant, fastest first."""
     names = {name for line in mutant.lines() for name in measured.reached[mutant.path, line]}
     found = [item for item in items if item.nodeid in names - measured.failed]
     return sorted(found, key=lambda item: measured.seconds[item.nodeid])

@@ -1,4 +1,4 @@
-"""Which callback URLs pass: https, a public host, and nothing that two readers read differently."""
+"""A partner endpoint must use https and a public host, in a spelling that all parsers agree on."""
 
 from ipaddress import ip_address
 
@@ -66,7 +66,7 @@ PUBLIC_HOSTS = [
     "[64:ff9b::8.8.8.8]",
     "[2002:808:808::1]",
 ]
-# Of each network of the list: the first address, the last, and others that matter.
+# The first and last address of each refused network, and other important ones.
 NON_PUBLIC_ADDRESSES = [
     "0.0.0.0",
     "0.255.255.255",
@@ -135,7 +135,7 @@ NON_PUBLIC_IPV6_HOSTS = [
     "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]",
 ]
 ODD_SPELLINGS = [
-    # An address that is not public, in what a resolver or a browser takes for it.
+    # An address that is not public, in a spelling that a resolver or a browser accepts.
     "2130706433",
     "017700000001",
     "0x7f000001",
@@ -181,7 +181,7 @@ ODD_SPELLINGS = [
     "127.0.0.%31",
     "127%2e0%2e0%2e1",
     "[127.0.0.1]",
-    # A public one in anything but its usual spelling.
+    # A public address in an unusual spelling.
     "0x08080808",
     "134744072",
     "8.8.2056",
@@ -190,7 +190,7 @@ ODD_SPELLINGS = [
     "８.８.８.８",
     "8。8。8。8",
     "[8.8.8.8]",
-    # No address at all.
+    # Not an address.
     "[]",
     "[::1",
     "::1",
@@ -371,7 +371,7 @@ def host_url(host):
     return f"https://{host}/hook"
 
 
-# Hosts of every script would make ids that no terminal can show.
+# Test IDs in ASCII, because a terminal may not be able to show every script.
 def numbered(cases):
     return [pytest.param(case, id=f"{n}-{ascii(case)[1:31]}") for n, case in enumerate(cases)]
 
@@ -407,7 +407,7 @@ def test_other_host_is_refused(host):
 
 @pytest.mark.parametrize("port", [":443", ":8443", ":1"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "a.internal", "2130706433"])
-def test_a_port_makes_no_host_public(host, port):
+def test_port_does_not_make_a_host_public(host, port):
     with pytest.raises(ValidationError, match="host must be public"):
         validate_partner_endpoint(host_url(host + port))
 
@@ -450,20 +450,20 @@ def test_each_fault_has_a_code(url, code):
     ["[::ffff:{0}]", "[64:ff9b::{0}]", "[0:0:0:0:0:ffff:{0}]", "[0064:ff9b:0:0:0:0:{0}]"],
 )
 @pytest.mark.parametrize("address", NON_PUBLIC_ADDRESSES)
-def test_ipv4_inside_ipv6_decides(wrapped, address):
+def test_non_public_ipv4_address_inside_ipv6_is_refused(wrapped, address):
     with pytest.raises(ValidationError, match="host must be public"):
         validate_partner_endpoint(host_url(wrapped.format(address)))
 
 
 @pytest.mark.parametrize("address", NON_PUBLIC_ADDRESSES)
-def test_ipv4_inside_6to4_decides(address):
+def test_non_public_ipv4_address_inside_6to4_is_refused(address):
     wrapped = ip_address((0x2002 << 112) | (int(ip_address(address)) << 80) | 1)
 
     with pytest.raises(ValidationError, match="host must be public"):
         validate_partner_endpoint(host_url(f"[{wrapped}]"))
 
 
-# Whoever calls the URL judges the address that the name resolves to, and asks this.
+# Code that calls the URL must check the resolved address with this function.
 @pytest.mark.parametrize("address", [*NON_PUBLIC_ADDRESSES, "::1", "fe80::1", "::ffff:10.0.0.1"])
 def test_resolved_address_is_judged_by_the_same_list(address):
     assert not is_public_address(ip_address(address))
