@@ -1,4 +1,4 @@
-"""Audit records are appended and never changed or removed, by whatever way one tries."""
+"""The database refuses to change or delete audit records, by any means."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -28,7 +28,7 @@ def record(connection, make_user) -> LogEntry:
 
 @pytest.fixture
 def untouched(record):
-    """Assert, after the test, that the record is as it was."""
+    """Assert, after the test, that the record is unchanged."""
     before = LogEntry.objects.values().get()
     yield
     assert LogEntry.objects.values().get() == before
@@ -43,7 +43,7 @@ def refused():
     return pytest.raises(DatabaseError, match="append-only")
 
 
-# Something else than what is there, by the kind of column.
+# A different value for each type of column.
 OTHER = {
     "AutoField": "4711",
     "BigIntegerField": "4711",
@@ -67,7 +67,7 @@ def test_raw_update_of_a_column_is_refused(record, field):
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("assignment", ["actor_id = {other}", "actor_id = NULL, cid = 'x'"])
-def test_record_is_not_put_down_to_somebody_else(record, make_user, assignment):
+def test_actor_of_a_record_cannot_be_changed(record, make_user, assignment):
     other = make_user("other").pk
     with refused(), transaction.atomic():
         execute(f"UPDATE auditlog_logentry SET {assignment.format(other=other)}")
@@ -166,9 +166,9 @@ def test_deleted_user_keeps_the_records_and_the_name(record):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_migration_goes_backwards_and_forwards(record):
+def test_triggers_are_back_after_the_migration_is_reversed_and_repeated(record):
     call_command("migrate", "stripe_connections", "0001", verbosity=0)
-    LogEntry.objects.update(cid="changed while nothing guards it")
+    LogEntry.objects.update(cid="changed without triggers")
     call_command("migrate", "stripe_connections", verbosity=0)
 
     with refused(), transaction.atomic():

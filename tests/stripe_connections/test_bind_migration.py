@@ -1,4 +1,4 @@
-"""Migration 0008: secrets of older versions become bound to their rows, and back."""
+"""Migration 0008 binds the secrets of older versions to their rows, and can be reversed."""
 
 from importlib import import_module
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def old_fingerprint(secret: str, key: str) -> str:
-    """The fingerprint of older versions: under a key derived from the text of the ring key."""
+    """Return the fingerprint of older versions, whose key is derived from the Fernet key's text."""
     info = b"stripe_connections.fingerprint"
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(key.encode())
     keyed = HMAC(derived, SHA256())
@@ -28,13 +28,13 @@ def old_fingerprint(secret: str, key: str) -> str:
 
 
 def migrate_forward() -> None:
-    # The check of stored secrets must not stop it.
+    # The check of stored secrets must not stop the migration.
     call_command("migrate", verbosity=0, skip_checks=False)
 
 
 @pytest.fixture
 def three(workspace, make_connection):
-    """Connections; what Stripe said is known of the first one's key."""
+    """Three connections; the first one is verified."""
     made = [make_connection(workspace, f"sc_{number}") for number in range(3)]
     verification = {"verification": "verified", "verification_account_id": "acct_1234567890"}
     set_columns(made[0], **verification)
@@ -48,7 +48,7 @@ def secrets(three):
 
 @pytest.fixture
 def migrated_back(three, secrets, monkeypatch):
-    """The database as an older version left it; converted in batches of two."""
+    """The database of an older version; the migration converts it in batches of two."""
     migration = import_module("stripe_connections.migrations.0008_bind_secrets")
     monkeypatch.setattr(migration, "BATCH_SIZE", 2)
     call_command("migrate", "stripe_connections", "0007", verbosity=0)
@@ -60,7 +60,9 @@ def now(three):
     return [StripeConnection.objects.get(pk=connection.pk) for connection in three]
 
 
-def test_reverse_leaves_what_older_versions_read(three, secrets, migrated_back, stored, settings):
+def test_older_versions_can_read_the_secrets_after_a_reverse(
+    three, secrets, migrated_back, stored, settings
+):
     key = settings.FERNET_KEYS[0]
     rows = [stored(connection) for connection in three]
 
@@ -83,7 +85,7 @@ def test_secrets_and_fingerprints_are_converted(three, secrets, migrated_back):
     assert not LogEntry.objects.exists()
 
 
-def test_secret_under_a_retired_key_comes_under_the_first(three, migrated_back, settings):
+def test_secret_under_an_old_key_is_encrypted_with_the_first_key(three, migrated_back, settings):
     token = Fernet(settings.FERNET_KEYS[1]).encrypt(b"sk_retired")
     set_columns(three[1], api_key=token)
     migrate_forward()
@@ -107,7 +109,7 @@ def test_unreadable_secret_is_left_and_counted(three, secrets, migrated_back, st
     assert "1 secrets cannot be read and were left" in caplog.text
 
 
-def test_secret_that_is_bound_already_is_left(three, secrets, migrated_back, stored, caplog):
+def test_bound_secret_is_not_changed(three, secrets, migrated_back, stored, caplog):
     connection = three[2]
     bound = secret_columns(connection.workspace_id, "sc_2", "api_key", secrets[2][0])
     set_columns(connection, api_key=bound["api_key"])

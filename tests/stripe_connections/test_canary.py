@@ -1,7 +1,8 @@
-"""Planted secrets are found nowhere but, encrypted, in their columns.
+"""Secrets appear nowhere except, encrypted, in their columns.
 
-Each test plants every secret, lets something happen, and then looks for each secret and for
-either half of it in all that came out and all that was kept. The last tests plant one on purpose.
+Each test plants every secret, makes a call, and then searches all output and all stored data for
+each secret and for each half of it. The last tests leak a secret on purpose, to prove that the
+search works.
 """
 
 import json
@@ -53,7 +54,7 @@ LOGIN = "/web/v1/auth/token"
 
 @dataclass
 class Canaries:
-    """The planted secrets, and what was collected to look for them in."""
+    """The planted secrets, and the collected texts to search."""
 
     planted: dict[str, str]
     collected: list[tuple[str, bytes]] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Canaries:
             )
 
     def found(self):
-        """Where which secret was found, whole or in half."""
+        """Return the place and the name of each secret that was found, whole or half."""
         return {
             (where, name)
             for where, text in self.collected
@@ -77,7 +78,7 @@ class Canaries:
 
 @pytest.fixture
 def canaries(settings, workspace, connection, make_user):
-    """Plant every secret; the connection holds the first two."""
+    """Plant every secret; the connection stores the first two."""
     user = make_user("canary", workspace, Role.MANAGER)
     planted = {
         "apiKey": random_api_key(),
@@ -108,7 +109,7 @@ def client(canaries):
 
 @pytest.fixture
 def everything_logged(caplog, monkeypatch):
-    """Every logger at DEBUG, SQL and its parameters included."""
+    """Set every logger to DEBUG, including SQL with its parameters."""
     for name in ["", *logging.root.manager.loggerDict]:
         caplog.set_level(logging.DEBUG, logger=name or None)
     monkeypatch.setattr(connections["default"], "force_debug_cursor", True)
@@ -117,7 +118,7 @@ def everything_logged(caplog, monkeypatch):
 
 
 def raw_database():
-    """Every byte of the SQLite database; every column of every row of PostgreSQL's tables."""
+    """Return every byte of the SQLite database, or every value in PostgreSQL's tables."""
     if database.vendor == "sqlite":
         return bytes(database.connection.serialize())
     parts = []
@@ -133,7 +134,7 @@ def raw_database():
 
 @pytest.fixture
 def look_everywhere(canaries, everything_logged, capfd):
-    """Collect from all sinks that a response may have left something in."""
+    """Return a function that collects responses, logs, output, audit and database, and searches."""
 
     def look(*responses):
         for response in responses:
@@ -162,7 +163,7 @@ def test_success_shows_no_secret(client, canaries, look_everywhere):
     assert look_everywhere(response) == set()
 
 
-def test_replaced_secret_is_gone(client, canaries, look_everywhere):
+def test_replaced_secret_is_deleted(client, canaries, look_everywhere):
     response = client.update(
         {
             "connectionBizId": "sc_abc123",
@@ -204,7 +205,7 @@ def test_used_secret_is_shown_nowhere(canaries, look_everywhere):
     assert look_everywhere() == set()
 
 
-# What is sent beside the secrets, and the status that it gets.
+# The expected status, and what is sent together with the secrets.
 REFUSALS = {
     "wrong portal code": (403, {}, {"headers": {"X-Portal-Access-Code": "wrong"}}),
     "no token": (401, {}, {"headers": {"Authorization": ""}}),
@@ -298,7 +299,7 @@ def test_secret_as_a_precondition_is_not_repeated(client, canaries, look_everywh
     assert look_everywhere(response) == set()
 
 
-# Where a client can put a secret that has no business there, and what it gets.
+# Places where a client can put a secret by mistake, and the status of the response.
 UPDATE = "/web/v1/workspaces/{}/stripe/connections/update"
 CONNECTIONS = "/web/v1/workspaces/ws_demo/stripe/connections"
 ASTRAY = {
@@ -338,7 +339,7 @@ ASTRAY = {
     "search": ("GET", 200, f"{CONNECTIONS}?search={{apiKey}}", {}),
     "query of a detail": ("GET", 200, f"{CONNECTIONS}/sc_abc123?{{apiKey}}={{apiKey}}", {}),
     "id of a detail": ("GET", 404, f"{CONNECTIONS}/{{apiKey}}", {}),
-    "id with our prefix": ("GET", 404, f"{CONNECTIONS}/sc_{{apiKey}}", {}),
+    "id with the prefix": ("GET", 404, f"{CONNECTIONS}/sc_{{apiKey}}", {}),
     "id of a history": ("GET", 404, f"{CONNECTIONS}/{{apiKey}}/history", {}),
     "name in the query of a history": (
         "GET",
@@ -359,7 +360,7 @@ ASTRAY = {
 
 @pytest.mark.only_on("sqlite", reason="the log is the same")
 @pytest.mark.parametrize(("method", "status", "path", "headers"), ASTRAY.values(), ids=ASTRAY)
-def test_secret_astray_is_not_logged(canaries, client, method, status, path, headers):
+def test_secret_in_the_wrong_place_is_not_logged(canaries, client, method, status, path, headers):
     def planted(text):
         return text.format(**canaries.planted)
 
@@ -389,7 +390,7 @@ def new_secrets(canaries, **more):
 
 
 def test_creation_and_replay_show_no_secret(client, canaries, look_everywhere):
-    """Not even one that is sent as the key."""
+    """The idempotency key is a secret, too."""
     key = canaries.planted["apiKey"]
     responses = [create(client, new_secrets(canaries), key) for _ in range(2)]
     responses.append(create(client, new_secrets(canaries, connectionName="Other"), key))
@@ -441,7 +442,7 @@ def test_other_calls_show_no_secret(client, canaries, look_everywhere, call):
     assert look_everywhere(changed, response) == set()
 
 
-def test_object_that_is_sent_back_with_a_secret_shows_none(client, canaries, look_everywhere):
+def test_detail_sent_back_with_a_secret_does_not_show_it(client, canaries, look_everywhere):
     shown = client.call("detail").json()["data"]
 
     response = client.update(shown | {"apiKey": canaries.planted["apiKey"]})
@@ -476,7 +477,7 @@ def test_crash_shows_no_secret(client, canaries, look_everywhere, monkeypatch):
     ],
     ids=str,
 )
-def test_asking_stripe_shows_no_secret(client, canaries, look_everywhere, stripe, answer, status):
+def test_verification_shows_no_secret(client, canaries, look_everywhere, stripe, answer, status):
     name, *arguments = answer
     getattr(stripe, name)(*arguments)
 
@@ -530,7 +531,7 @@ def test_login_shows_no_secret(client, canaries, look_everywhere):
     assert look_everywhere(response, refreshed) == set()
 
 
-def test_tokens_that_were_given_out_are_not_kept(client, canaries, look_everywhere):
+def test_issued_tokens_are_not_stored(client, canaries, look_everywhere):
     credentials = {"username": "canary", "password": canaries.planted["password"]}
     tokens = client.post(LOGIN, credentials, content_type="application/json").json()["data"]
     canaries.planted |= {"new access": tokens["accessToken"], "new refresh": tokens["refreshToken"]}
@@ -564,16 +565,16 @@ def test_failed_login_shows_no_password(client, canaries, credentials):
 
 
 def crash_of(call):
-    """The exception that `call` raises."""
+    """Return the exception that `call` raises."""
     try:
         call()
-    except Exception as error:  # whatever it is, it is looked into
+    except Exception as error:  # the test searches any exception
         return error
     raise AssertionError("nothing was raised")
 
 
 def chain(error):
-    """An exception and all that it came from."""
+    """Yield an exception and its causes and contexts."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -622,7 +623,7 @@ FAILURES = {
 
 @pytest.mark.parametrize(("kind", "call"), FAILURES.values(), ids=FAILURES)
 def test_exception_and_its_chain_show_no_secret(canaries, settings, kind, call):
-    # Under this key alone nothing that is stored can be read.
+    # With only this key, no stored secret can be decrypted.
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
     error = crash_of(lambda: call(canaries.planted))
     canaries.collect("exception", *described(error))
@@ -661,7 +662,7 @@ def test_objects_show_no_secret_when_printed(canaries, workspace):
 
 
 def error_page(canaries, render, **attributes):
-    """Django's page for a crash, in a request that carries every secret."""
+    """Return Django's error page for a request that contains every secret."""
     planted = canaries.planted
     request = RequestFactory().post(
         "/admin/",
@@ -697,7 +698,7 @@ def test_error_page_shows_no_secret(canaries, settings, render, debug):
     assert canaries.found() == set()
 
 
-# ── Would a leak be seen? ─────────────────────────────────────────────────────────────────────
+# ── Does the search find a leak? ──────────────────────────────────────────────────────────────
 def test_secret_in_a_plain_field_is_found_in_every_sink(client, canaries, look_everywhere):
     response = client.update(secret_body(canaries, connectionName=canaries.planted["apiKey"]))
 
@@ -739,10 +740,10 @@ def test_secret_in_an_exception_of_the_chain_is_found(canaries):
 
 
 @pytest.mark.parametrize("render", ["get_traceback_html", "get_traceback_text"])
-def test_page_by_djangos_own_filter_would_be_found_out(canaries, settings, render):
+def test_secrets_in_a_page_with_djangos_own_filter_are_found(canaries, settings, render):
     settings.DEBUG = True
-    filter_of_django = SafeExceptionReporterFilter()
-    page = error_page(canaries, render, exception_reporter_filter=filter_of_django)
+    default_filter = SafeExceptionReporterFilter()
+    page = error_page(canaries, render, exception_reporter_filter=default_filter)
     canaries.collect("page", page)
 
     assert {name for _, name in canaries.found()} >= {"apiKey", "portal code"}

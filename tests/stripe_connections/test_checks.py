@@ -1,4 +1,4 @@
-"""A settings mistake is a numbered check, and stops the start."""
+"""Each wrong setting has a numbered check, and errors stop the start."""
 
 import io
 import os
@@ -34,7 +34,7 @@ PEM = (
     .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     .decode()
 )
-# A Fernet key as well formed as any, and guessed at once.
+# A well-formed Fernet key that is easy to guess.
 WEAK_FERNET_KEY = "A" * 43 + "="
 PROVIDER = {
     "SIGNING_KEY": "",
@@ -47,14 +47,14 @@ ENDPOINT = PROVIDER | {"VERIFYING_KEY": "", "JWK_URL": "https://identity.example
 
 
 def our_checks() -> list[Any]:
-    """The registered checks of this service; those of Django take a tenth of a second."""
+    """Return the checks of this service, because Django's take a tenth of a second."""
     checks = registry.get_checks(include_deployment_checks=True)
     return [check for check in checks if check.__module__ == "stripe_connections.checks"]
 
 
 @pytest.fixture
 def found(monkeypatch: Any) -> Any:
-    """The ids of our checks that complain, with some settings changed."""
+    """Return a function that changes settings and returns the IDs of the failed checks."""
 
     def run(jwt: dict[str, Any], changes: dict[str, Any]) -> list[str]:
         for name, value in jwt.items():
@@ -227,7 +227,7 @@ def test_token_setting_is_checked(changes, ids, found):
 @pytest.mark.parametrize(
     ("is_active", "are_wanted", "ids"),
     [(True, False, ["E014"]), (True, True, []), (False, False, [])],
-    ids=["can log in", "are wanted", "deactivated"],
+    ids=["can log in", "are allowed", "deactivated"],
 )
 def test_demo_people_in_production_are_an_error(make_user, settings, is_active, are_wanted, ids):
     settings.DEMO_PEOPLE = True
@@ -244,7 +244,7 @@ def test_demo_people_in_production_are_an_error(make_user, settings, is_active, 
     ]
 
 
-def test_variable_that_is_not_read_is_a_warning_and_the_check_passes():
+def test_unknown_variable_is_only_a_warning():
     unknown = {"STRIPE_VERFY", "JWT_SIGNING_KEY_FILES"}
     others = {
         "JWT_ISSUER_FILE",
@@ -259,7 +259,7 @@ def test_variable_that_is_not_read_is_a_warning_and_the_check_passes():
     assert (ended.returncode, sorted(warned)) == (0, sorted(unknown))
 
 
-def test_value_that_is_not_a_rate_stops_the_start():
+def test_malformed_rate_stops_the_start():
     names = [f"THROTTLE_{kind}" for kind in ("STRIPE", "TOKEN", "USER", "WORKSPACE")]
 
     ended = start(*SERVER, **dict.fromkeys(names, "600 per minute"))
@@ -268,7 +268,7 @@ def test_value_that_is_not_a_rate_stops_the_start():
     assert (ended.returncode, sorted(refused)) == (1, names)
 
 
-def test_signing_key_must_not_be_able_to_decrypt(found):
+def test_signing_key_must_not_be_a_fernet_key(found):
     assert found({"SIGNING_KEY": FERNET_KEY}, {"FERNET_KEYS": [LONG, FERNET_KEY]}) == [
         "E002",
         "E003",
@@ -297,9 +297,9 @@ def test_no_check_shows_a_key(monkeypatch):
     assert [message for message in messages if bad in repr(message) + str(message)] == []
 
 
-# ── A process, started ────────────────────────────────────────────────────────────────────────
+# ── In a process ──────────────────────────────────────────────────────────────────────────────
 def start(*arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
-    """Run Python with the environment of production, changed."""
+    """Run Python with the production environment and `changes`; None unsets a variable."""
     environment = {"PATH": os.environ["PATH"]} | PRODUCTION | {"DATABASE_URL": "sqlite://:memory:"}
     given = {name: value for name, value in (environment | changes).items() if value is not None}
     return subprocess.run(
@@ -317,14 +317,14 @@ SERVER = ("-c", "import config.wsgi")
 
 
 @pytest.mark.parametrize(("switch", "is_loaded"), [("false", False), ("true", True)])
-def test_server_starts_and_loads_stripes_library_now_or_never(switch, is_loaded):
+def test_server_loads_stripes_library_at_its_start_if_verification_is_on(switch, is_loaded):
     code = "import sys, config.wsgi; print('stripe' in sys.modules)"
 
     assert start("-c", code, STRIPE_VERIFY=switch).stdout == f"{is_loaded}\n"
 
 
 @pytest.mark.parametrize("key", [PEM, PEM.replace("\n", r"\n")], ids=["lines", "one line"])
-def test_public_key_is_taken_in_lines_or_in_one(key):
+def test_public_key_may_have_several_lines_or_one(key):
     ended = start(*CHECK, JWT_ALGORITHM="ES256", JWT_VERIFYING_KEY=key, JWT_SIGNING_KEY=None)
 
     assert ended.returncode == 0
@@ -339,7 +339,7 @@ def test_missing_secrets_stop_the_start(command):
         ("E004", "JWT_SIGNING_KEY"): "secrets.token_urlsafe(50)",
     }
 
-    # One is empty, because without any of them one line says how to get all of them.
+    # One is empty instead of missing. If all are missing, the message is a different one.
     ended = start(*command, SECRET_KEY="", FERNET_KEYS=None, JWT_SIGNING_KEY=None)
 
     assert ended.returncode == 1
@@ -359,7 +359,7 @@ def test_duplicate_key_stops_the_start(command):
 
 
 def one_line(ended: subprocess.CompletedProcess[str]) -> str:
-    """What a process said that failed with one line, and nothing else."""
+    """Check that a process failed with one line of output, and return the line."""
     assert ended.returncode == 1
     assert ended.stdout == ""
     line, rest = ended.stderr.split("\n", 1)
@@ -368,7 +368,7 @@ def one_line(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("command", [("manage.py", "migrate"), SERVER], ids=["migrate", "server"])
-def test_without_any_key_one_line_says_how_to_get_them(command, tmp_path):
+def test_without_any_key_one_line_says_how_to_create_them(command, tmp_path):
     missing = dict.fromkeys(("SECRET_KEY", "FERNET_KEYS", "JWT_SIGNING_KEY"))
 
     ended = start(*command, **missing, ENV_FILE=str(tmp_path / ".env"))
@@ -386,7 +386,7 @@ BAD_VALUES = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES)
-def test_value_that_cannot_be_used_is_one_line(name, value):
+def test_invalid_value_is_reported_in_one_line(name, value):
     line = one_line(start("manage.py", "check", **{name: value}))
 
     assert line.startswith("Error: ")
@@ -394,13 +394,13 @@ def test_value_that_cannot_be_used_is_one_line(name, value):
     assert "hunter2" not in line
 
 
-def test_database_that_is_away_is_one_line(tmp_path):
+def test_unreachable_database_is_reported_in_one_line(tmp_path):
     ended = start("manage.py", "migrate", DATABASE_URL=f"sqlite:///{tmp_path}")
 
     assert "unable to open database file" in one_line(ended)
 
 
-def test_database_that_is_not_migrated_is_one_line(tmp_path):
+def test_database_without_migrations_is_reported_in_one_line(tmp_path):
     ended = start(
         "manage.py", "load_demo", DEMO_PEOPLE="true", DATABASE_URL=f"sqlite:///{tmp_path}/db"
     )

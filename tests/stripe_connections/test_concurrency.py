@@ -1,7 +1,7 @@
-"""Many callers at once: no field is lost, one of those who expect a version wins, nobody hangs.
+"""Concurrent updates: no field is lost, one update per version succeeds, and no call hangs.
 
-On SQLite the tests use a file, as a deployment does; the in-memory database of the other tests
-has locks of its own kind.
+On SQLite, the tests use a file like a deployment does, because an in-memory database locks
+differently.
 """
 
 import re
@@ -44,7 +44,7 @@ COLUMNS = (
 
 @pytest.fixture
 def short_lock_timeout(settings):
-    """A tenth of a second on either database."""
+    """Wait for a lock for only a tenth of a second."""
     settings.LOCK_TIMEOUT_SECONDS = 0.1
     options = database.settings_dict["OPTIONS"]
     before = dict(options)
@@ -58,11 +58,11 @@ def short_lock_timeout(settings):
 
 @pytest.fixture
 def at_once(manager, connection):
-    """Send bodies at the same time, each from a caller of its own; returns the responses."""
+    """Return a function that sends bodies at the same time and returns the responses."""
     user = User.objects.get(username="manager")
 
     def call(bodies, **kwargs):
-        # Ten start together, and then the next ten.
+        # Ten calls start together, then the next ten.
         callers = min(CALLERS, len(bodies))
         start = Barrier(callers)
 
@@ -81,7 +81,7 @@ def at_once(manager, connection):
 
 
 def test_fifty_parallel_updates_all_survive(at_once, connection):
-    """Each record's old value is what the record before it wrote: nobody overwrote unseen."""
+    """The old value in each audit record is the new value of the record before it."""
     names = list(FIELDS) * (50 // len(FIELDS))
     bodies = [{name: FIELDS[name].format(1 + turn)} for turn, name in enumerate(names)]
     first = {column: getattr(connection, column) for column in COLUMNS}
@@ -123,14 +123,14 @@ def test_different_fields_given_at_once_all_survive(at_once, connection):
     assert connection.version == 8
 
 
-def test_every_answer_shows_a_version_of_its_own(at_once):
+def test_every_response_has_a_different_version(at_once):
     responses = at_once([{"connectionName": f"Name {caller}"} for caller in range(CALLERS)])
 
     tags = {response["ETag"] for response in responses}
     assert tags == {f'"{version}"' for version in range(2, CALLERS + 2)}
 
 
-def test_one_of_those_who_expect_a_version_wins(at_once, connection):
+def test_one_of_several_calls_with_the_same_if_match_succeeds(at_once, connection):
     bodies = [{"connectionName": f"Name {caller}"} for caller in range(CALLERS)]
 
     responses = at_once(bodies, headers={"If-Match": '"1"'})
@@ -146,7 +146,7 @@ def test_one_of_those_who_expect_a_version_wins(at_once, connection):
 
 @pytest.fixture
 def other_session(database_file):
-    """A database session of somebody else."""
+    """Another database session."""
     other = connections.create_connection("default")
     yield other
     other.rollback()
@@ -178,7 +178,7 @@ def test_row_that_stays_locked_is_503(
 
 @pytest.fixture
 def statements():
-    """What the requests send to the database."""
+    """The captured SQL statements."""
     database.ensure_connection()
     with CaptureQueriesContext(database) as captured:
         yield captured
@@ -186,20 +186,20 @@ def statements():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that can be moved on."""
+    """A clock that the test can advance."""
     now = SimpleNamespace(seconds=time.monotonic())
     monkeypatch.setattr(time, "monotonic", lambda: now.seconds)
     return now
 
 
 def waits(statements):
-    """The time-outs that were set, in order."""
+    """Return the lock timeouts that were set, in order."""
     sql = " ".join(query["sql"] for query in statements.captured_queries)
     return re.findall(r"set_config\('lock_timeout', '?(\w+)", sql)
 
 
-@pytest.mark.only_on("postgresql", reason="SQLite's wait is set for a connection")
-def test_later_callers_do_not_wait_for_a_row_that_is_held(
+@pytest.mark.only_on("postgresql", reason="SQLite has one timeout for each connection")
+def test_later_calls_do_not_wait_for_a_locked_row(
     manager, connection, stored, short_lock_timeout, other_session, clock, statements
 ):
     before = stored(connection)
@@ -219,7 +219,8 @@ def test_later_callers_do_not_wait_for_a_row_that_is_held(
     assert all(int(response["Retry-After"]) >= 1 for response in responses)
     assert after == before
     assert [response.status_code for response in released] == [200, 200]
-    # The first waits, the next two do not; then it is forgotten, and then somebody got it.
+    # The first call waits, the next two do not. Then the backoff expires, so one call waits again.
+    # The next call gets the lock, which ends the backoff.
     assert waits(statements) == ["100ms", "1ms", "1ms", "100ms", "1ms", "100ms"]
 
 
@@ -236,8 +237,8 @@ def test_row_that_was_locked_is_written_after_its_release(
     assert manager.update(body).status_code == 200
 
 
-@pytest.mark.only_on("postgresql", reason="SQLite's wait is set for a connection")
-def test_time_out_ends_with_its_transaction(manager, connection, short_lock_timeout):
+@pytest.mark.only_on("postgresql", reason="SQLite has one timeout for each connection")
+def test_lock_timeout_ends_with_its_transaction(manager, connection, short_lock_timeout):
     body = {"connectionBizId": "sc_abc123", "connectionName": "New"}
     assert manager.update(body).status_code == 200
 
@@ -246,7 +247,7 @@ def test_time_out_ends_with_its_transaction(manager, connection, short_lock_time
         assert cursor.fetchone() == ("0",)
 
 
-def test_membership_taken_away_is_refused_at_once(manager, connection, stored, other_session):
+def test_changed_role_applies_to_the_next_call(manager, connection, stored, other_session):
     before = stored(connection)
     with other_session.cursor() as cursor:
         cursor.execute("UPDATE workspaces_membership SET role = %s", [Role.VIEWER])

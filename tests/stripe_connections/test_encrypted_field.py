@@ -1,4 +1,4 @@
-"""What the encrypted columns store, give back and refuse."""
+"""What the encrypted columns store, return and refuse."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ SECRETS = {"api_key", "webhook_secret"}
 
 
 def fernet(connection: StripeConnection, name: str = "api_key", position: int = 0) -> Fernet:
-    """What encrypts a secret of `connection`, derived without the product's code."""
+    """Derive the Fernet for a secret of `connection`, without the product's code."""
     info = f"stripe_connections.secret:{connection.workspace_id}:{name}:{connection.biz_id}"
     key = urlsafe_b64decode(project_settings.FERNET_KEYS[position])
     derived = HKDFExpand(algorithm=SHA256(), length=32, info=info.encode()).derive(key)
@@ -47,7 +47,7 @@ def write(connection: StripeConnection, secret: str | None) -> None:
 
 
 def replace(connection: StripeConnection) -> str:
-    """Somebody gives a connection a new API key."""
+    """Replace the API key with the service."""
     secret = random_api_key()
     services.update_connection(
         workspace=connection.workspace,
@@ -60,14 +60,14 @@ def replace(connection: StripeConnection) -> str:
 
 # ── What is stored ────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("text", ["x", "sk_\N{SNOWMAN}", "", "a" * 255])
-def test_text_comes_back(connection, text):
+def test_stored_text_is_read_back(connection, text):
     write(connection, text)
 
     assert read(connection) == text
 
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
-def test_column_holds_one_token_under_a_key_derived_for_row_and_field(connection, stored, name):
+def test_secret_is_encrypted_with_a_key_derived_for_row_and_field(connection, stored, name):
     secret = random_api_key()
     setattr(connection, name, secret)
     connection.save(update_fields=[name])
@@ -84,7 +84,7 @@ def test_same_text_is_encrypted_differently_each_time(connection, stored):
     assert stored(connection)["api_key"] != before
 
 
-def test_bulk_create_gives_each_row_its_own_value(workspace):
+def test_bulk_create_stores_the_secret_of_each_row(workspace):
     secrets = [random_api_key() for _ in range(3)]
     rows = [StripeConnection(workspace=workspace, connection_name="New") for _ in secrets]
     for row, secret in zip(rows, secrets, strict=True):
@@ -94,7 +94,7 @@ def test_bulk_create_gives_each_row_its_own_value(workspace):
     assert [read(one) for one in created] == secrets
 
 
-def test_none_is_null(connection, stored):
+def test_none_is_stored_as_null(connection, stored):
     known = dict.fromkeys(("api_key_hint", "api_key_fingerprint", "api_key_replaced_at"))
     StripeConnection.objects.filter(pk=connection.pk).update(api_key=None, **known)
 
@@ -134,7 +134,7 @@ def test_secret_of_an_instance_without_workspace_or_business_id_is_refused(works
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_update_takes_neither_values_nor_expressions(connection, stored, value):
+def test_queryset_update_of_a_secret_is_refused(connection, stored, value):
     before = stored(connection)
     with pytest.raises(TypeError, match="cannot be stored from a") as caught, transaction.atomic():
         StripeConnection.objects.update(api_key=value)
@@ -185,7 +185,7 @@ def test_ordering_by_a_secret_is_refused(connection, ordering):
 
 
 @pytest.mark.parametrize("ordering", ["pk", "-api_key_replaced_at", F("updated_at").desc()])
-def test_ordering_by_the_columns_beside_a_secret_is_allowed(connection, ordering):
+def test_ordering_by_other_columns_is_allowed(connection, ordering):
     assert list(StripeConnection.objects.order_by(ordering)) == [connection]
 
 
@@ -218,13 +218,13 @@ def test_loaddata_refuses_a_secret(connection, stored, tmp_path):
     [
         b"\x00\xff garbage",
         b"plain text " + random_api_key().encode(),
-        Fernet(Fernet.generate_key()).encrypt(b"under a key of somebody else"),
-        Fernet(project_settings.FERNET_KEYS[0]).encrypt(b"under the ring key itself"),
+        Fernet(Fernet.generate_key()).encrypt(b"with another key"),
+        Fernet(project_settings.FERNET_KEYS[0]).encrypt(b"with the key itself"),
         b"",
     ],
     ids=["garbage", "plaintext", "another key", "not bound", "empty"],
 )
-def test_what_cannot_be_decrypted_is_never_given_back(connection, raw):
+def test_undecryptable_value_raises_an_error_without_the_value(connection, raw):
     set_columns(connection, api_key=raw)
     with pytest.raises(UndecryptableSecretError) as caught:
         read(connection)
@@ -234,26 +234,28 @@ def test_what_cannot_be_decrypted_is_never_given_back(connection, raw):
     assert caught.value.__suppress_context__
 
 
-def test_encrypted_bytes_that_are_not_text_are_undecryptable(connection):
+def test_encrypted_bytes_that_are_not_utf_8_are_undecryptable(connection):
     set_columns(connection, api_key=fernet(connection).encrypt(b"\xff\xfe"))
     with pytest.raises(UndecryptableSecretError):
         read(connection)
 
 
-def test_row_that_cannot_be_decrypted_is_listed_all_the_same(connection):
+def test_undecryptable_row_can_be_listed(connection):
     set_columns(connection, api_key=b"garbage")
 
     assert [str(one) for one in StripeConnection.objects.all()] == ["Stripe Connection (sc_abc123)"]
 
 
-def test_row_under_an_older_key_is_read(connection):
+def test_secret_under_an_older_key_is_read(connection):
     secret = random_api_key()
     set_columns(connection, api_key=fernet(connection, position=1).encrypt(secret.encode()))
 
     assert read(connection) == secret
 
 
-def test_new_first_key_encrypts_what_is_written_and_reads_the_rest(connection, stored, settings):
+def test_after_a_new_first_key_old_secrets_are_read_and_new_ones_use_it(
+    connection, stored, settings
+):
     old = read(connection)
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
     assert read(connection) == old
@@ -262,7 +264,7 @@ def test_new_first_key_encrypts_what_is_written_and_reads_the_rest(connection, s
     assert fernet(connection).decrypt(stored(connection)["api_key"]).decode() == old
 
 
-def test_dropped_key_makes_its_rows_unreadable(connection, settings):
+def test_secret_whose_key_was_removed_is_undecryptable(connection, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(UndecryptableSecretError):
         read(connection)
@@ -277,14 +279,14 @@ def test_secret_is_bound_to_workspace_and_business_id(connection, change):
         plain(connection, "api_key")
 
 
-# ── What a loaded value is ────────────────────────────────────────────────────────────────────
+# ── Loaded values ─────────────────────────────────────────────────────────────────────────────
 def test_secrets_are_deferred(connection, workspace):
     assert connection.get_deferred_fields() == SECRETS
     assert workspace.connections.get().get_deferred_fields() == SECRETS
 
 
 @pytest.mark.parametrize("show", [str, repr, "{}".format, "%s".__mod__, lambda s: repr([s])])
-def test_loaded_secret_shows_nothing_of_itself(connection, show):
+def test_text_of_a_loaded_secret_does_not_show_it(connection, show):
     text = show(connection.api_key)
 
     assert read(connection) not in text
@@ -294,7 +296,7 @@ def test_loaded_secret_shows_nothing_of_itself(connection, show):
 @pytest.mark.parametrize(
     "carry", [copy.copy, copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))]
 )
-def test_copy_and_pickle_carry_ciphertext(connection, carry):
+def test_copy_and_pickle_contain_only_ciphertext(connection, carry):
     expected = read(connection)
     assert connection.api_key
     carried = carry(connection)
@@ -303,18 +305,18 @@ def test_copy_and_pickle_carry_ciphertext(connection, carry):
     assert expected.encode() not in pickle.dumps(carried)
 
 
-def test_values_carry_ciphertext(connection):
+def test_values_contain_only_ciphertext(connection):
     row = StripeConnection.objects.values_list("workspace_id", "biz_id", "api_key", named=True)[0]
 
     assert row.api_key.reveal(row) == read(connection)
     assert read(connection) not in str(StripeConnection.objects.values())
 
 
-def test_only_loads_the_rest_on_demand(connection):
+def test_secret_can_be_decrypted_if_only_it_was_loaded(connection):
     assert plain(StripeConnection.objects.only("api_key").get(), "api_key") == read(connection)
 
 
-def test_full_clean_leaves_a_loaded_secret(connection):
+def test_full_clean_does_not_change_a_loaded_secret(connection):
     secret = connection.api_key
     connection.full_clean()
 
@@ -328,7 +330,7 @@ def test_loaded_secret_can_be_stored_again(connection, stored):
     assert stored(connection) == before
 
 
-def test_saved_secret_is_no_longer_text(connection):
+def test_instance_does_not_keep_the_plain_text_after_save(connection):
     secret = random_api_key()
     write(connection, secret)
 
@@ -338,7 +340,7 @@ def test_saved_secret_is_no_longer_text(connection):
 
 # ── Saving and refreshing ─────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("loaded", [(), ("api_key", "webhook_secret")], ids=["deferred", "loaded"])
-def test_save_leaves_the_key_that_somebody_replaced(connection, stored, loaded):
+def test_save_does_not_overwrite_a_key_that_was_replaced_meanwhile(connection, stored, loaded):
     assert all(getattr(connection, name) for name in loaded)
     secret = replace(connection)
     expected = {name: value for name, value in stored(connection).items() if "api_key" in name}
@@ -350,7 +352,7 @@ def test_save_leaves_the_key_that_somebody_replaced(connection, stored, loaded):
     assert stored(connection)["api_key_fingerprint"] == keyring().fingerprint(secret)
 
 
-def test_save_writes_a_new_secret_and_no_other_one(connection, stored):
+def test_save_writes_only_the_new_secret(connection, stored):
     secret, before = random_api_key(), stored(connection)
     connection.replace_secret("api_key", secret)
     connection.save()
@@ -361,7 +363,7 @@ def test_save_writes_a_new_secret_and_no_other_one(connection, stored):
     }
 
 
-def test_save_of_a_row_that_cannot_be_decrypted_leaves_its_bytes(connection, stored):
+def test_save_does_not_change_an_undecryptable_secret(connection, stored):
     set_columns(connection, api_key=b"garbage")
     StripeConnection.objects.with_secrets().get().save()
 

@@ -1,4 +1,4 @@
-"""The demo data: the documented example, and people to try it with."""
+"""The demo data: the connection from the documentation, and users."""
 
 import json
 from io import StringIO
@@ -40,7 +40,7 @@ def counts() -> list[int]:
 
 
 def client_of(person: dict[str, Any]) -> ApiClient:
-    """A client with a token of the real login, and the printed password."""
+    """Log in with the printed password."""
     credentials = {name: person[name] for name in ("username", "password")}
     client = ApiClient()
     answer = client.post("/web/v1/auth/token", credentials, content_type="application/json")
@@ -48,7 +48,7 @@ def client_of(person: dict[str, Any]) -> ApiClient:
     return client
 
 
-def test_json_form_is_as_documented():
+def test_json_output_is_as_documented():
     loaded = load_json()
 
     assert list(loaded) == ["users", "workspaces"]
@@ -76,14 +76,14 @@ def test_json_form_is_as_documented():
 
 
 @pytest.mark.parametrize("verification", Verification.values)
-def test_lists_look_like_life(verification):
+def test_every_verification_has_several_connections(verification):
     load()
 
     assert StripeConnection.objects.filter(verification=verification).count() > 3
 
 
 @pytest.mark.parametrize(("person", "status"), [(0, 200), (1, 403), (2, 403), (3, 403)])
-def test_people_log_in_and_may_do_what_their_role_says(person, status):
+def test_demo_users_can_log_in_and_have_the_permissions_of_their_role(person, status):
     people = load_json()["users"]
 
     assert client_of(people[person]).update(NAME_CHANGE).status_code == status
@@ -95,7 +95,7 @@ def test_outsider_manages_the_other_workspace():
     assert outsider.update({"connectionBizId": "sc_other1"}, "ws_other").status_code == 200
 
 
-def test_staff_user_is_staff_and_nobody_else():
+def test_only_the_staff_user_is_staff():
     load()
 
     assert list(User.objects.filter(is_staff=True).values_list("username", flat=True)) == [
@@ -103,7 +103,7 @@ def test_staff_user_is_staff_and_nobody_else():
     ]
 
 
-def test_documented_example_is_there():
+def test_connection_of_the_documentation_is_created():
     load()
 
     connection = StripeConnection.objects.get(biz_id="sc_abc123")
@@ -114,13 +114,13 @@ def test_documented_example_is_there():
     assert connection.webhook_secret_hint
 
 
-def test_second_run_repeats_the_first():
+def test_second_run_prints_the_same_and_creates_nothing():
     first, rows = load_json(), counts()
 
     assert (load_json(), counts()) == (first, rows)
 
 
-def test_second_run_keeps_what_was_changed():
+def test_second_run_does_not_undo_changes():
     people = load_json()["users"]
     client_of(people[0]).update(NAME_CHANGE)
 
@@ -137,7 +137,7 @@ def test_tokens_survive_a_second_run():
     assert client.update(NAME_CHANGE).status_code == 200
 
 
-def test_printed_password_works_again_after_it_was_changed():
+def test_second_run_resets_a_changed_password():
     people = load_json()["users"]
     user = User.objects.get(username="demo-manager")
     user.set_password("another one")
@@ -156,20 +156,20 @@ def test_passwords_depend_on_the_deployment(settings):
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(0, 1), (1, 1), (3, 3), (501, 501)])
-def test_connections_are_filled_up_to_n(wanted, found):
+def test_connections_are_created_up_to_the_given_number(wanted, found):
     biz_ids = load_json(connections=wanted)["workspaces"][0]["connectionBizIds"]
 
     assert len(set(biz_ids)) == found
     assert biz_ids[0] == "sc_abc123"
 
 
-def test_fewer_connections_take_none_away():
+def test_smaller_number_deletes_no_connections():
     load(connections=5)
 
     assert len(load_json(connections=2)["workspaces"][0]["connectionBizIds"]) == 5
 
 
-def test_text_form_shows_every_person():
+def test_text_output_shows_every_user():
     people = load_json()["users"]
     text = load()
 
@@ -178,7 +178,7 @@ def test_text_form_shows_every_person():
     assert "None" not in text
 
 
-def test_refused_if_demo_people_are_not_wanted(settings):
+def test_command_is_refused_without_demo_people(settings):
     settings.DEMO_PEOPLE = False
 
     with pytest.raises(CommandError, match="DEMO_PEOPLE"):
@@ -187,7 +187,7 @@ def test_refused_if_demo_people_are_not_wanted(settings):
     assert counts() == [0, 0, 0, 0, 0]
 
 
-@pytest.mark.only_on("postgresql", reason="it decides by statistics")
+@pytest.mark.only_on("postgresql", reason="its planner needs statistics")
 def test_statistics_are_collected():
     load()
 

@@ -1,4 +1,4 @@
-"""What the database itself refuses, by whatever way a row is written, and generated ids."""
+"""The constraints of the database, and generated IDs."""
 
 import re
 
@@ -11,13 +11,13 @@ from stripe_connections.models import Status, StripeConnection
 from workspaces import business_ids
 from workspaces.models import Membership, Role, Tenant, Workspace
 
-# PostgreSQL finds a value that is too long for its varchar before it looks at the constraint.
+# PostgreSQL checks the length of a varchar before the constraints.
 REFUSALS = (IntegrityError, DataError)
 GHOST = "\N{GHOST}"
 
 
 def refused(queryset, **values):
-    """Whether the database refuses to write `values` to all rows of `queryset`."""
+    """Check that the database refuses to write `values` to the rows of `queryset`."""
     with pytest.raises(REFUSALS), transaction.atomic():
         queryset.update(**values)
 
@@ -58,7 +58,7 @@ def refused(queryset, **values):
         ("updated_at", None),
     ],
 )
-def test_connection_refuses(connection, stored, column, value):
+def test_invalid_value_of_a_connection_is_refused(connection, stored, column, value):
     before = stored(connection)
     refused(StripeConnection.objects, **{column: value})
 
@@ -88,7 +88,7 @@ def test_connection_refuses(connection, stored, column, value):
         ("version", 2**62),
     ],
 )
-def test_connection_takes(connection, stored, column, value):
+def test_valid_value_of_a_connection_is_stored(connection, stored, column, value):
     StripeConnection.objects.update(**{column: value})
 
     assert stored(connection)[column] == value
@@ -96,7 +96,7 @@ def test_connection_takes(connection, stored, column, value):
 
 @pytest.mark.parametrize("secret", ["api_key", "webhook_secret"])
 @pytest.mark.parametrize("column", ["", "_hint", "_fingerprint", "_replaced_at"])
-def test_secret_and_what_stands_beside_it_go_together(connection, stored, secret, column):
+def test_secret_needs_its_hint_fingerprint_and_date(connection, stored, secret, column):
     before = stored(connection)
     refused(StripeConnection.objects, **{f"{secret}{column}": None})
 
@@ -105,7 +105,7 @@ def test_secret_and_what_stands_beside_it_go_together(connection, stored, secret
 
 @pytest.mark.parametrize("secret", ["api_key", "webhook_secret"])
 @pytest.mark.parametrize("column", ["", "_hint", "_fingerprint", "_replaced_at"])
-def test_nothing_stands_beside_a_missing_secret(connection, secret, column):
+def test_missing_secret_has_no_hint_fingerprint_or_date(connection, secret, column):
     columns = ("", "_hint", "_fingerprint", "_replaced_at")
     value = getattr(connection, f"{secret}{column}")
     StripeConnection.objects.update(**{f"{secret}{name}": None for name in columns})
@@ -126,7 +126,7 @@ def test_nothing_stands_beside_a_missing_secret(connection, secret, column):
         "workspace_id = NULL",
     ],
 )
-def test_raw_sql_is_refused(connection, stored, assignment):
+def test_raw_sql_cannot_write_an_invalid_value(connection, stored, assignment):
     before = stored(connection)
     with pytest.raises(IntegrityError), transaction.atomic():
         execute(f"UPDATE stripe_connections_stripeconnection SET {assignment}")
@@ -166,7 +166,7 @@ def test_connection_needs_a_workspace_that_exists(workspace):
         ("name", None),
     ],
 )
-def test_tenant_and_workspace_refuse(workspace, model, column, value):
+def test_invalid_value_of_a_tenant_or_workspace_is_refused(workspace, model, column, value):
     refused(model.objects, **{column: value})
 
     assert Workspace.objects.get().biz_id == "ws_demo"
@@ -180,23 +180,23 @@ def test_ids_of_tenants_and_workspaces_are_unique(workspace, other_workspace, mo
 
 
 @pytest.mark.parametrize("values", [{"tenant_id": None}, {"is_active": None}])
-def test_workspace_needs(workspace, values):
+def test_workspace_needs_a_tenant_and_a_state(workspace, values):
     refused(Workspace.objects, **values)
 
 
 @pytest.mark.parametrize("role", ["", "owner", "MANAGER", "Manager", None])
-def test_membership_refuses_an_unknown_role(manager, role):
+def test_unknown_role_is_refused(manager, role):
     refused(Membership.objects, role=role)
 
     assert Membership.objects.get().role == Role.MANAGER
 
 
 @pytest.mark.parametrize("column", ["user_id", "workspace_id"])
-def test_membership_needs(manager, column):
+def test_membership_needs_a_user_and_a_workspace(manager, column):
     refused(Membership.objects, **{column: None})
 
 
-def test_user_is_member_of_a_workspace_once(manager, workspace):
+def test_user_has_one_membership_in_a_workspace(manager, workspace):
     with pytest.raises(IntegrityError), transaction.atomic():
         Membership.objects.create(user=User.objects.get(), workspace=workspace, role=Role.VIEWER)
 
@@ -204,7 +204,7 @@ def test_user_is_member_of_a_workspace_once(manager, workspace):
 
 
 @pytest.mark.parametrize("model", [Tenant, Workspace])
-def test_what_has_connections_is_not_deleted(connection, model):
+def test_tenant_or_workspace_with_connections_cannot_be_deleted(connection, model):
     with pytest.raises(ProtectedError):
         model.objects.all().delete()
 

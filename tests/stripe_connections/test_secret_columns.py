@@ -1,4 +1,4 @@
-"""The columns of a new secret."""
+"""`secret_columns` returns a new secret's ciphertext, hint, fingerprint and date."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What may be known of a secret without decrypting it: its hint and its fingerprint."""
+"""Hints, fingerprints and the keyring."""
 
 import re
 from base64 import urlsafe_b64encode
@@ -11,7 +11,7 @@ from stripe_connections.secrets.columns import HINT_LENGTH, hint_of
 from stripe_connections.secrets.keyring import Keyring, keyring
 from tests.conftest import plain, random_api_key
 
-# Twelve characters that are shown of no secret, and the four that are.
+# Twelve characters that a hint hides, and four that it shows.
 HIDDEN, TAIL = "abcdEFGH0123", "4242"
 
 
@@ -36,7 +36,7 @@ def test_hint_is_the_prefix_and_the_last_four(prefix):
 
 @pytest.mark.parametrize("prefix", ["sk_live_", "rk_test_", "sk_org_live_", "whsec_"])
 @pytest.mark.parametrize("rest", ["", "a", TAIL, HIDDEN, HIDDEN[1:] + TAIL])
-def test_hint_of_a_short_secret_shows_nothing_of_its_tail(prefix, rest):
+def test_hint_of_a_short_secret_is_only_its_prefix(prefix, rest):
     assert hint_of(prefix + rest) == f"{prefix}…"
 
 
@@ -50,7 +50,7 @@ def test_hint_of_a_short_secret_shows_nothing_of_its_tail(prefix, rest):
         ("abcdefghi_" + HIDDEN + TAIL, f"…{TAIL}"),
     ],
 )
-def test_hint_takes_only_a_known_beginning_for_a_prefix(secret, hint):
+def test_hint_contains_only_a_known_prefix(secret, hint):
     assert hint_of(secret) == hint
 
 
@@ -59,7 +59,7 @@ def test_longest_hint_fits_its_column():
 
 
 @pytest.mark.parametrize("value", [None, b"sk_bytes", 1])
-def test_other_than_text_has_no_hint(value):
+def test_hint_of_other_types_is_refused(value):
     with pytest.raises(TypeError):
         hint_of(value)
 
@@ -83,7 +83,7 @@ def test_fingerprint_is_keyed(settings):
     assert keyring().fingerprint(secret) != before
 
 
-def test_fingerprint_is_under_the_first_key(settings):
+def test_fingerprint_uses_the_first_key(settings):
     secret = random_api_key()
     first, second = settings.FERNET_KEYS
 
@@ -92,7 +92,9 @@ def test_fingerprint_is_under_the_first_key(settings):
 
 
 @pytest.mark.parametrize("extra", [0, 1, 2])
-def test_who_holds_a_secret_is_found_under_every_key(workspace, make_connection, settings, extra):
+def test_connection_with_a_secret_is_found_under_every_key(
+    workspace, make_connection, settings, extra
+):
     holder, _ = make_connection(workspace), make_connection(workspace)
     secret = plain(holder, "api_key")
     settings.FERNET_KEYS = [
@@ -116,14 +118,16 @@ def test_replaced_secret_gets_a_new_hint_fingerprint_and_time(connection):
     assert connection.api_key_replaced_at > before
 
 
-def test_ring_shows_none_of_its_keys(settings):
+def test_repr_of_the_keyring_shows_no_key(settings):
     shown = repr(keyring())
 
     assert shown == "Keyring()"
 
 
 @pytest.mark.parametrize("spelling", ["+/", "-_"])
-def test_spelling_of_a_key_makes_no_difference(workspace, make_connection, settings, spelling):
+def test_both_base64_alphabets_of_a_key_are_equivalent(
+    workspace, make_connection, settings, spelling
+):
     key = urlsafe_b64encode(b"\xfb\xff" * 16).decode()
     settings.FERNET_KEYS = [key]
     holder = make_connection(workspace)

@@ -1,4 +1,4 @@
-"""What the one door does for callers other than the API: create, and encrypt again."""
+"""Services: create a connection, and re-encrypt its secrets."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -25,11 +25,11 @@ def secrets_of(connection):
 
 @pytest.fixture
 def new_key(settings, connection):
-    """A new first key; `connection` was made before it."""
+    """A new first key; the secrets of `connection` are encrypted with the previous one."""
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
 
 
-def test_created_connection_holds_the_given_values(workspace):
+def test_created_connection_has_the_given_values(workspace):
     secret = random_api_key()
 
     created = services.create_connection(
@@ -85,7 +85,7 @@ def test_creation_that_cannot_be_recorded_is_undone(workspace, no_records):
     assert not StripeConnection.objects.exists()
 
 
-def test_reencryption_moves_the_secrets_under_the_first_key(workspace, connection, new_key):
+def test_reencryption_uses_the_first_key(workspace, connection, new_key):
     before = secrets_of(connection)
 
     changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
@@ -98,7 +98,9 @@ def test_reencryption_moves_the_secrets_under_the_first_key(workspace, connectio
     assert after.api_key_fingerprint == keyring().fingerprint(plain(before, "api_key"))
 
 
-def test_reencryption_changes_nothing_that_is_seen(connection, workspace, new_key, stored):
+def test_reencryption_changes_only_ciphertexts_and_fingerprints(
+    connection, workspace, new_key, stored
+):
     hidden = {"api_key", "api_key_fingerprint", "webhook_secret", "webhook_secret_fingerprint"}
     before = stored(connection)
 
@@ -118,7 +120,7 @@ def test_reencryption_is_recorded(connection, workspace, new_key):
     }
 
 
-def test_current_secrets_are_left_byte_for_byte(connection, workspace, stored):
+def test_secrets_under_the_first_key_are_not_reencrypted(connection, workspace, stored):
     before = stored(connection)
 
     changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
@@ -128,9 +130,7 @@ def test_current_secrets_are_left_byte_for_byte(connection, workspace, stored):
     assert not LogEntry.objects.exists()
 
 
-def test_only_the_secret_under_an_old_key_is_encrypted_again(
-    connection, workspace, new_key, stored
-):
+def test_only_the_secret_under_an_old_key_is_reencrypted(connection, workspace, new_key, stored):
     services.update_connection(
         workspace=workspace,
         biz_id="sc_abc123",
@@ -149,7 +149,7 @@ def test_only_the_secret_under_an_old_key_is_encrypted_again(
 @pytest.mark.parametrize(
     ("absent", "present"), [("api_key", "webhook_secret"), ("webhook_secret", "api_key")]
 )
-def test_absent_secret_stays_absent_when_the_other_is_encrypted_again(
+def test_absent_secret_stays_absent_when_the_other_is_reencrypted(
     connection, workspace, new_key, stored, absent, present
 ):
     columns = absent, f"{absent}_hint", f"{absent}_fingerprint", f"{absent}_replaced_at"
@@ -165,9 +165,7 @@ def test_absent_secret_stays_absent_when_the_other_is_encrypted_again(
     assert last_record().changes.keys() == {present}
 
 
-def test_unreadable_secret_stops_reencryption_and_keeps_both(
-    connection, workspace, new_key, stored
-):
+def test_undecryptable_secret_stops_reencryption_of_both(connection, workspace, new_key, stored):
     set_columns(connection, api_key=b"damaged")
     before = stored(connection)
 
@@ -183,7 +181,7 @@ def test_reencryption_of_an_unknown_connection_is_refused(workspace, connection)
         services.reencrypt_connection(workspace=workspace, biz_id="sc_other", actor=ACTOR)
 
 
-def test_signature_names_the_key_without_decrypting(settings, new_key):
+def test_position_of_a_key_is_found_by_the_signature(settings, new_key):
     secret, context = random_webhook_secret().encode(), b"here"
     ring = keyring()
 

@@ -1,4 +1,4 @@
-"""The one door's rules for a change, and what the audit keeps of it."""
+"""`services.update_connection`: its rules, and its audit records."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -17,7 +17,7 @@ NOBODY = Actor(None, Source.COMMAND)
 
 @pytest.fixture
 def update(workspace, connection):
-    """Change the documented connection through the door."""
+    """Return a function that updates the connection with the service."""
 
     def call(changes, *, actor=NOBODY, **kwargs):
         values = {"workspace": workspace, "biz_id": "sc_abc123"} | kwargs
@@ -28,7 +28,7 @@ def update(workspace, connection):
 
 @pytest.fixture
 def untouched(connection, stored):
-    """Assert, after the test, that nothing was written and nothing recorded."""
+    """Assert, after the test, that nothing was written or recorded."""
     before = stored(connection)
     yield
     assert stored(connection) == before
@@ -64,9 +64,7 @@ def test_given_field_is_written_and_recorded(update, connection, stored, name, v
 @pytest.mark.parametrize(
     ("name", "make"), [("api_key", random_api_key), ("webhook_secret", random_webhook_secret)]
 )
-def test_given_secret_is_encrypted_and_recorded_by_its_hints(
-    update, connection, stored, name, make
-):
+def test_given_secret_is_encrypted_and_recorded_as_hints(update, connection, stored, name, make):
     before, secret = stored(connection), make()
     update({name: secret})
 
@@ -106,7 +104,7 @@ def test_several_fields_are_one_version_and_one_record(update, connection):
     assert set(record.changes) == {"connection_name", "config_json", "webhook_secret"}
 
 
-def test_the_value_that_is_stored_already_is_a_write_too(update, connection):
+def test_unchanged_value_is_written_and_recorded_too(update, connection):
     update({"connection_name": connection.connection_name})
 
     connection.refresh_from_db()
@@ -117,7 +115,7 @@ def test_the_value_that_is_stored_already_is_a_write_too(update, connection):
 
 
 @pytest.mark.parametrize("source", list(Source))
-def test_record_says_who_when_and_what(update, connection, make_user, source):
+def test_record_has_actor_source_time_and_object(update, connection, make_user, source):
     user = make_user("somebody")
     update({"connection_name": "New"}, actor=Actor(user, source, "request-7"))
 
@@ -137,7 +135,7 @@ def test_record_says_who_when_and_what(update, connection, make_user, source):
     assert abs((record.timestamp - connection.updated_at).total_seconds()) < 60
 
 
-def test_record_without_a_person(update):
+def test_record_without_a_user(update):
     update({"connection_name": "New"})
 
     record = LogEntry.objects.get()
@@ -207,7 +205,7 @@ def test_unexpected_version_is_refused(update, expected, changes):
 
 
 @pytest.mark.parametrize("expected", [None, [1], [7, 1]])
-def test_expected_version_is_written(update, expected):
+def test_update_of_an_expected_version_is_written(update, expected):
     assert update({"connection_name": "New"}, expected_versions=expected).version == 2
 
 
