@@ -1,4 +1,4 @@
-"""Staff, each with a logged-in client of their own, and what they do on the pages."""
+"""Staff users with logged-in clients, and helpers for the admin's pages."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class StaffClient(Client):
-    """A browser without JavaScript, behind the proxy that ends TLS."""
+    """A client without JavaScript, behind a proxy that terminates TLS."""
 
     def __init__(self, user: User | None = None) -> None:
         super().__init__(headers={"X-Forwarded-Proto": "https", "X-Request-Id": "request-1"})
@@ -32,17 +32,17 @@ class StaffClient(Client):
             self.force_login(user, BACKEND)
 
     def form(self, url: str) -> dict[str, Any]:
-        """What the form at `url` would send if nobody touched it."""
+        """Return the data that the form at `url` sends if it is not changed."""
         form = self.get(url).context["adminform"].form
         values = {bound.html_name: bound.value() for bound in form}
         return {name: "" if value is None else value for name, value in values.items()}
 
     def save(self, url: str, **typed: Any) -> Any:
-        """Open the form, type, save."""
+        """Open the form, change the `typed` fields, and save."""
         return self.post(url, self.form(url) | typed)
 
     def act(self, action: str, *connections: StripeConnection, **data: Any) -> Any:
-        """Choose rows of the list and an action."""
+        """Run an action on rows of the list."""
         chosen = [connection.pk for connection in connections]
         data = {"action": action, "_selected_action": chosen, "index": 0} | data
         return self.post(LIST, data, follow=True)
@@ -57,7 +57,7 @@ def history_url(connection: StripeConnection) -> str:
 
 
 def text(response: Any) -> str:
-    """The whole answer, headers included."""
+    """Return the whole response, including the headers."""
     return f"{response.headers}\n{response.getvalue().decode()}"
 
 
@@ -85,14 +85,14 @@ def staff(make_staff: Any) -> StaffClient:
 
 @pytest.fixture
 def colleague(make_staff: Any) -> StaffClient:
-    """May change connections, and replace no secret."""
+    """A user who may change connections, but not replace secrets."""
     client: StaffClient = make_staff("colleague", *EDITING)
     return client
 
 
 @pytest.fixture
 def support(make_staff: Any) -> StaffClient:
-    """May look, and no more."""
+    """A user who may only view connections."""
     client: StaffClient = make_staff("support", "view_stripeconnection")
     return client
 
@@ -104,7 +104,7 @@ def superuser(db: None) -> StaffClient:
 
 @pytest.fixture
 def damage() -> Any:
-    """Overwrite a stored secret by something that no key opens."""
+    """Return a function that makes a stored secret undecryptable."""
 
     def overwrite(connection: StripeConnection, name: str = "api_key") -> None:
         set_columns(connection, **{name: b"damaged"})

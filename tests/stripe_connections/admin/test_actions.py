@@ -1,4 +1,4 @@
-"""What can be done to many connections at once."""
+"""Actions on several connections."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ def test_status_is_changed_through_the_service_layer(
 
 
 @pytest.mark.parametrize("action", ["activate", "deactivate"])
-def test_status_is_changed_only_after_asking(staff, connection, inactive, stored, action):
+def test_status_is_changed_only_after_confirmation(staff, connection, inactive, stored, action):
     before = stored(connection), stored(inactive)
 
     page = staff.act(action, connection, inactive)
@@ -61,7 +61,7 @@ def test_status_is_changed_only_after_asking(staff, connection, inactive, stored
     assert (stored(connection), stored(inactive)) == before
 
 
-def test_what_the_question_sends_is_what_was_listed(staff, connection, inactive, make_connection):
+def test_confirmation_applies_only_to_the_listed_rows(staff, connection, inactive, make_connection):
     page = staff.act("deactivate", connection, select_across="1")
     later = make_connection(connection.workspace)
     form = {"action": "deactivate", "confirmed": "yes", "_selected_action": []}
@@ -74,12 +74,15 @@ def test_what_the_question_sends_is_what_was_listed(staff, connection, inactive,
 
 
 @pytest.fixture
-def asks_early(monkeypatch):
+def low_threshold(monkeypatch):
+    """Ask for confirmation above one connection."""
     monkeypatch.setattr(actions, "ASK_ABOVE", 1)
 
 
 @pytest.mark.parametrize(("action", "verb"), [("reencrypt", "re-encrypt"), ("export", "export")])
-def test_action_on_many_asks_first(staff, connection, inactive, stored, asks_early, action, verb):
+def test_action_on_many_needs_confirmation(
+    staff, connection, inactive, stored, low_threshold, action, verb
+):
     before = stored(connection), stored(inactive)
 
     page = staff.act(action, connection, inactive)
@@ -89,7 +92,7 @@ def test_action_on_many_asks_first(staff, connection, inactive, stored, asks_ear
     assert not LogEntry.objects.exists()
 
 
-def test_what_was_confirmed_is_done(staff, connection, inactive, asks_early):
+def test_confirmed_action_is_applied(staff, connection, inactive, low_threshold):
     page = staff.act("reencrypt", connection, inactive)
     form = dict(re.findall(r'type="hidden" name="(\w+)" value="([\w-]+)"', text(page)))
     form["_selected_action"] = [row.pk for row in page.context["rows"]]
@@ -99,7 +102,7 @@ def test_what_was_confirmed_is_done(staff, connection, inactive, asks_early):
     assert messages(response) == ["0 done, 2 unchanged, 0 failed."]
 
 
-def test_as_many_as_a_list_has_can_be_confirmed(staff, workspace):
+def test_action_on_a_full_list_can_be_confirmed(staff, workspace):
     rows = [StripeConnection(workspace=workspace, connection_name=f"{n}") for n in range(1_000)]
     StripeConnection.objects.bulk_create(rows)
 
@@ -109,7 +112,7 @@ def test_as_many_as_a_list_has_can_be_confirmed(staff, workspace):
 
 
 @pytest.mark.parametrize("action", ["activate", "deactivate"])
-def test_button_of_the_form_asks_and_leads_back_to_it(staff, connection, action):
+def test_button_of_the_form_needs_confirmation_and_returns_to_the_form(staff, connection, action):
     button = {"action": action, "_selected_action": connection.pk, "from_form": "yes"}
 
     page = staff.post(LIST, button)
@@ -152,7 +155,7 @@ def test_reencryption_counts_done_unchanged_and_failed(
 
 
 @pytest.mark.parametrize("action", ["activate", "deactivate", "reencrypt"])
-def test_viewer_has_no_action_that_changes(support, connection, stored, action):
+def test_viewer_has_no_actions_that_write(support, connection, stored, action):
     before = stored(connection)
 
     response = support.act(action, connection, confirmed="yes")
@@ -161,7 +164,7 @@ def test_viewer_has_no_action_that_changes(support, connection, stored, action):
     assert stored(connection) == before
 
 
-def test_export_holds_what_the_list_shows_and_no_secret(exported, connection):
+def test_export_has_the_columns_and_no_secret(exported, connection):
     saved = StripeConnection.objects.defer(None).get(pk=connection.pk)
 
     response, rows = exported(connection)
@@ -185,7 +188,7 @@ def test_export_is_recorded_and_counted(staff, exported, connection, inactive):
     assert messages(staff.get(LIST)) == ["2 exported."]
 
 
-def test_export_of_everything_found_is_not_cut_to_a_page(exported, workspace, staff):
+def test_export_of_all_results_is_not_limited_to_a_page(exported, workspace, staff):
     StripeConnection.objects.bulk_create(
         StripeConnection(workspace=workspace, connection_name=f"Number {n}") for n in range(120)
     )
@@ -195,7 +198,7 @@ def test_export_of_everything_found_is_not_cut_to_a_page(exported, workspace, st
     assert len(rows) == 120
 
 
-def test_all_that_are_selected_are_as_many_as_the_list_says(staff, exported, workspace):
+def test_export_of_all_has_as_many_rows_as_the_list_says(staff, exported, workspace):
     StripeConnection.objects.bulk_create(
         StripeConnection(workspace=workspace, connection_name=f"Number {n:04}")
         for n in range(1_010)
@@ -217,7 +220,7 @@ def test_export_decrypts_nothing(exported, connection, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
-def test_formula_is_defused(exported, workspace, make_connection, name):
+def test_formula_is_escaped(exported, workspace, make_connection, name):
     connection = make_connection(workspace, connection_name=name)
 
     _, rows = exported(connection)

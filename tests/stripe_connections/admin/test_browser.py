@@ -1,4 +1,4 @@
-"""Staff at work in a real browser, on the real server."""
+"""The admin in a real browser, on a real server."""
 
 import os
 import re
@@ -22,14 +22,14 @@ user.user_permissions.set(Permission.objects.filter(codename="view_stripeconnect
 pytestmark = [
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("CI"),
-        reason="There is no chromium here: apt-get install chromium",
+        reason="chromium is not installed: apt-get install chromium",
     ),
 ]
 
 
 @pytest.fixture(scope="module")
 def site(strict_server: Demo) -> Demo:
-    """The server, with somebody who may only look."""
+    """The server, with a user who may only view connections."""
     password = strict_server.passwords["demo-support"] = uuid.uuid4().hex
     strict_server.manage("shell", "-v0", "-c", MAKE_SUPPORT.format(password=password))
     return strict_server
@@ -45,13 +45,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser said on its console: a script or a style that the policy stops."""
+    """The messages on the browser's console, for example about a blocked script."""
     return []
 
 
 @pytest.fixture
 def open_page(site: Demo, browser: Any, complaints: list[str]) -> Iterator[Any]:
-    """An empty page in a browser window of its own."""
+    """Return a function that opens an empty page in a new browser window."""
     contexts: list[BrowserContext] = []
 
     def make(storage_state: Any = None) -> Page:
@@ -69,13 +69,13 @@ def open_page(site: Demo, browser: Any, complaints: list[str]) -> Iterator[Any]:
 
 @pytest.fixture
 def log_in(site: Demo, open_page: Any) -> Any:
-    """A page of somebody who has just logged in."""
+    """Return a function that logs a user in and returns the page."""
 
     def typed(username: str) -> Page:
         page: Page = open_page()
         page.goto("/admin/")
         fill_in_login(page, site, username)
-        # The click does not wait for the next page, which a script may be run in too early.
+        # The click does not wait until the next page has loaded.
         page.get_by_role("button", name="Log out").wait_for()
         return page
 
@@ -84,13 +84,13 @@ def log_in(site: Demo, open_page: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def sessions() -> dict[str, Any]:
-    """The cookies of who has logged in."""
+    """The cookies of each user who has logged in."""
     return {}
 
 
 @pytest.fixture
 def open_as(log_in: Any, open_page: Any, sessions: dict[str, Any]) -> Any:
-    """A page of somebody whose session goes on."""
+    """Return a function that opens a page with the user's existing session."""
 
     def opened(username: str) -> Page:
         if username not in sessions:
@@ -119,7 +119,7 @@ def save(page: Page) -> None:
     page.get_by_role("button", name="Save and continue editing").click()
 
 
-def stopped_by_the_policy(complaints: list[str]) -> list[str]:
+def blocked_by_the_policy(complaints: list[str]) -> list[str]:
     return [text for text in complaints if re.search("Content.Security.Policy|Error:", text)]
 
 
@@ -140,10 +140,10 @@ def test_staff_find_change_replace_and_see_it_in_history(open_as, complaints):
     expect(row).to_contain_text("demo-staff")
     expect(row).to_contain_text("Renamed by staff")
     expect(row).to_contain_text(f"replaced sk_test_…{secret[-4:]}")
-    assert stopped_by_the_policy(complaints) == []
+    assert blocked_by_the_policy(complaints) == []
 
 
-def test_mistaken_key_is_explained_and_gone(open_as):
+def test_wrong_kind_of_key_is_explained_and_not_shown_again(open_as):
     page = open_as("demo-staff")
 
     find(page, "sc_abc123")
@@ -154,7 +154,7 @@ def test_mistaken_key_is_explained_and_gone(open_as):
     expect(page.get_by_label("New API key")).to_have_value("")
 
 
-def test_live_key_takes_a_test_keys_place_once_that_is_confirmed(open_as, complaints):
+def test_live_key_replaces_a_test_key_after_confirmation(open_as, complaints):
     secret = random_api_key()
     page = open_as("demo-staff")
     box = page.get_by_label("Live and test are swapped on purpose")
@@ -178,14 +178,14 @@ def test_live_key_takes_a_test_keys_place_once_that_is_confirmed(open_as, compla
     expect(page.get_by_text(f"sk_live_…{secret[-4:]}")).to_be_visible()
     expect(page.locator(".field-stored_outcome")).to_contain_text("verified")
     expect(box).to_have_count(0)
-    assert stopped_by_the_policy(complaints) == []
+    assert blocked_by_the_policy(complaints) == []
 
 
-def test_conflict_keeps_what_was_typed_and_what_the_other_one_saved(open_as, complaints):
+def test_conflict_keeps_what_was_typed_and_what_was_saved(open_as, complaints):
     mine, other = open_as("demo-staff"), open_as("demo-staff")
     find(mine, "sc_other1")
     find(other, "sc_other1")
-    other.get_by_label("Name:").fill("By the other one")
+    other.get_by_label("Name:").fill("By the other user")
     save(other)
     expect(other.get_by_text("was changed successfully")).to_be_visible()
 
@@ -193,17 +193,17 @@ def test_conflict_keeps_what_was_typed_and_what_the_other_one_saved(open_as, com
     save(mine)
 
     expect(mine.get_by_text("Somebody else changed this connection")).to_be_visible()
-    expect(mine.get_by_role("row").nth(1)).to_contain_text("By the other one")
+    expect(mine.get_by_role("row").nth(1)).to_contain_text("By the other user")
     expect(mine.get_by_label("Description:")).to_have_value("Typed by me")
-    expect(mine.get_by_label("Name:")).to_have_value("By the other one")
+    expect(mine.get_by_label("Name:")).to_have_value("By the other user")
     save(mine)
     expect(mine.get_by_text("was changed successfully")).to_be_visible()
     expect(mine.get_by_label("Description:")).to_have_value("Typed by me")
-    expect(mine.get_by_label("Name:")).to_have_value("By the other one")
-    assert stopped_by_the_policy(complaints) == []
+    expect(mine.get_by_label("Name:")).to_have_value("By the other user")
+    assert blocked_by_the_policy(complaints) == []
 
 
-def test_leaked_key_is_not_in_the_address(open_as):
+def test_leaked_key_is_not_in_the_url(open_as):
     page = open_as("demo-staff")
     secret = random_api_key()
 
@@ -240,7 +240,7 @@ def test_first_error_of_a_new_connection_has_the_focus(open_as):
 
 @pytest.fixture
 def phone(open_as):
-    """A page that is as wide as a phone."""
+    """A page with the width of a phone."""
     page = open_as("demo-staff")
     page.set_viewport_size({"width": 390, "height": 800})
     return page
@@ -287,7 +287,7 @@ OURS = [
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_can_be_used_by_everybody(open_as, scheme):
+def test_pages_are_accessible(open_as, scheme):
     page = open_as("demo-staff")
     page.emulate_media(color_scheme=scheme)
 
@@ -302,7 +302,7 @@ def opened(page, path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_form_can_be_used_by_everybody(open_as, scheme):
+def test_form_is_accessible(open_as, scheme):
     page = open_as("demo-staff")
     page.emulate_media(color_scheme=scheme)
     find(page, "sc_abc123")
@@ -321,7 +321,7 @@ def test_form_can_be_used_by_everybody(open_as, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_conflict_and_confirmation_can_be_used_by_everybody(open_as, scheme):
+def test_conflict_and_confirmation_are_accessible(open_as, scheme):
     page = open_as("demo-staff")
     page.emulate_media(color_scheme=scheme)
     find(page, "sc_other1")
@@ -340,7 +340,7 @@ def test_conflict_and_confirmation_can_be_used_by_everybody(open_as, scheme):
     assert (conflict, violations(other)) == ([], [])
 
 
-def test_login_can_be_used_by_everybody(site, browser):
+def test_login_is_accessible(site, browser):
     page = browser.new_page(base_url=site.url)
     page.goto("/admin/")
 
@@ -348,7 +348,7 @@ def test_login_can_be_used_by_everybody(site, browser):
     page.close()
 
 
-def test_form_is_left_only_after_asking_if_it_was_changed(open_as):
+def test_leaving_a_changed_form_needs_confirmation(open_as):
     page = open_as("demo-staff")
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
@@ -365,7 +365,7 @@ def test_form_is_left_only_after_asking_if_it_was_changed(open_as):
     assert asked == ["beforeunload"]
 
 
-def test_saving_a_changed_form_asks_nothing(open_as):
+def test_saving_a_changed_form_needs_no_confirmation(open_as):
     page = open_as("demo-staff")
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
@@ -381,7 +381,7 @@ def test_saving_a_changed_form_asks_nothing(open_as):
 
 def test_button_copies_the_id(open_as):
     page = open_as("demo-staff")
-    # The browser has a clipboard on https and on this machine's own name alone.
+    # The browser has a clipboard only with https or on localhost.
     page.add_init_script(
         "Object.defineProperty(navigator, 'clipboard',"
         " {value: {writeText: async (text) => { window.copied = text; }}})"
@@ -403,7 +403,7 @@ def test_key_is_verified_from_the_form(open_as):
     expect(page.get_by_label("New API key")).to_be_visible()
 
 
-def test_policy_stops_a_script_in_the_page(open_as, complaints):
+def test_policy_blocks_an_inline_script(open_as, complaints):
     page = open_as("demo-staff")
 
     page.evaluate(
@@ -412,10 +412,10 @@ def test_policy_stops_a_script_in_the_page(open_as, complaints):
     )
 
     assert page.evaluate("window.ran") is None
-    assert len(stopped_by_the_policy(complaints)) == 1
+    assert len(blocked_by_the_policy(complaints)) == 1
 
 
-def test_view_only_person_changes_nothing(open_as, site):
+def test_user_who_may_only_view_cannot_change_anything(open_as, site):
     page = open_as("demo-support")
 
     find(page, "sc_abc123")
@@ -437,7 +437,7 @@ def test_view_only_person_changes_nothing(open_as, site):
 
 @pytest.fixture
 def half_typed(log_in):
-    """A form with a name and a key that nobody has saved yet; its session may end."""
+    """A form with an unsaved name and key, in a session that the test may end."""
     page = log_in("demo-staff")
     find(page, "sc_abc123")
     page.get_by_label("Name:").fill("Typed before the session ended")
@@ -463,7 +463,7 @@ def test_what_was_typed_survives_a_session_that_ended(half_typed, site, complain
     save(half_typed)
     expect(half_typed.get_by_text("was changed successfully")).to_be_visible()
     expect(half_typed.get_by_text("is here again")).to_have_count(0)
-    assert stopped_by_the_policy(complaints) == []
+    assert blocked_by_the_policy(complaints) == []
 
 
 def test_what_was_typed_survives_a_login_in_another_tab(half_typed, site):
@@ -481,7 +481,7 @@ def test_what_was_typed_survives_a_login_in_another_tab(half_typed, site):
     expect_what_was_typed_but_the_key(half_typed)
 
 
-def test_form_that_was_saved_is_not_called_interrupted(half_typed):
+def test_saved_form_is_not_offered_again(half_typed):
     half_typed.get_by_role("button", name="Save", exact=True).click()
     expect(half_typed.get_by_text("was changed successfully")).to_be_visible()
 

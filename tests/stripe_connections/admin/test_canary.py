@@ -1,4 +1,4 @@
-"""No secret leaves by the admin, whatever page is asked for and whatever is done there."""
+"""No page, log line or session of the admin contains a secret."""
 
 import logging
 
@@ -23,7 +23,7 @@ from tests.stripe_connections.admin.conftest import (
 
 @pytest.fixture
 def canaries():
-    """Stored before, typed, and stored after."""
+    """The stored key and webhook secret, and the ones that are typed."""
     return [random_api_key(), random_webhook_secret(), random_api_key(), random_webhook_secret()]
 
 
@@ -56,7 +56,9 @@ def pages(planted, workspace):
     ]  # fmt: skip
 
 
-def test_canary(superuser, support, planted, workspace, pages, canaries, caplog, damage):
+def test_no_page_or_log_shows_a_secret(
+    superuser, support, planted, workspace, pages, canaries, caplog, damage
+):
     caplog.set_level(logging.DEBUG)
     stored_key, _, new_key, new_webhook = canaries
     form = superuser.form(change_url(planted))
@@ -91,7 +93,7 @@ def test_canary(superuser, support, planted, workspace, pages, canaries, caplog,
     assert [secret for secret in canaries if secret[:-4] in said] == []
 
 
-def test_canary_if_keys_are_verified(
+def test_no_page_or_log_shows_a_secret_if_keys_are_verified(
     superuser, planted, workspace, pages, canaries, caplog, stripe
 ):
     caplog.set_level(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""Two people change one connection: nobody overwrites what they have not seen."""
+"""Two users change one connection: neither overwrites a change that they have not seen."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.stripe_connections.admin.conftest import change_url, text
 
 @pytest.fixture
 def opened(staff, connection):
-    """The form as staff opened it, before the customer changed name and key over the API."""
+    """The form, opened before the customer changes name and key with the API."""
     return staff.form(change_url(connection))
 
 
@@ -24,7 +24,9 @@ def meanwhile(opened, manager):
     return answer.json()["data"]
 
 
-def test_changed_row_is_not_overwritten(staff, connection, opened, meanwhile, stored):
+def test_connection_that_changed_meanwhile_is_not_overwritten(
+    staff, connection, opened, meanwhile, stored
+):
     before = stored(connection)
 
     response = staff.post(change_url(connection), opened | {"connection_name": "By staff"})
@@ -33,7 +35,7 @@ def test_changed_row_is_not_overwritten(staff, connection, opened, meanwhile, st
     assert stored(connection) == before
 
 
-def test_page_says_who_changed_what(staff, connection, opened, meanwhile):
+def test_page_shows_who_changed_what(staff, connection, opened, meanwhile):
     page = text(staff.post(change_url(connection), opened | {"connection_name": "By staff"}))
 
     connection.refresh_from_db()
@@ -43,7 +45,7 @@ def test_page_says_who_changed_what(staff, connection, opened, meanwhile):
     assert f"replaced {connection.api_key_hint}" in page
 
 
-def test_what_was_typed_is_kept_and_never_the_secrets(staff, connection, opened, meanwhile):
+def test_typed_values_are_kept_except_secrets(staff, connection, opened, meanwhile):
     secret = random_api_key()
     typed = {"connection_name": "By staff", "connection_description": "Typed", "api_key": secret}
 
@@ -56,7 +58,7 @@ def test_what_was_typed_is_kept_and_never_the_secrets(staff, connection, opened,
     assert secret not in text(response)
 
 
-def test_what_was_left_alone_shows_the_value_of_now(staff, connection, opened, meanwhile):
+def test_unchanged_fields_show_the_current_value(staff, connection, opened, meanwhile):
     response = staff.post(change_url(connection), opened | {"connection_description": "Typed"})
 
     values = {bound.name: bound.value() for bound in response.context["adminform"].form}
@@ -64,9 +66,7 @@ def test_what_was_left_alone_shows_the_value_of_now(staff, connection, opened, m
     assert values["connection_description"] == "Typed"
 
 
-def test_saving_again_keeps_what_the_other_one_changed(
-    staff, connection, opened, meanwhile, stored
-):
+def test_saving_again_keeps_the_other_change(staff, connection, opened, meanwhile, stored):
     response = staff.post(change_url(connection), opened | {"connection_description": "Typed"})
     form = response.context["adminform"].form
     again = {bound.html_name: bound.value() or "" for bound in form}
@@ -80,7 +80,7 @@ def test_saving_again_keeps_what_the_other_one_changed(
     assert after["version"] == 3
 
 
-def test_oldest_value_decides_whether_something_was_typed(staff, connection, opened, manager):
+def test_typed_fields_are_detected_after_several_other_changes(staff, connection, opened, manager):
     for name in ("Second", "Third"):
         manager.update({"connectionBizId": "sc_abc123", "connectionName": name})
 
@@ -98,7 +98,7 @@ def test_bad_value_and_conflict_are_both_shown(staff, connection, opened, meanwh
     assert "Must be valid JSON." in page
 
 
-def test_form_posted_twice_is_saved_once_and_no_conflict(staff, connection, opened, stored):
+def test_form_posted_twice_is_saved_once_without_a_conflict(staff, connection, opened, stored):
     typed = {"connection_name": "By staff", "api_key": random_api_key(), "status": "0"}
     first = staff.post(change_url(connection), opened | typed)
     before = stored(connection)
@@ -110,7 +110,9 @@ def test_form_posted_twice_is_saved_once_and_no_conflict(staff, connection, open
     assert before["version"] == 2
 
 
-def test_another_key_is_a_conflict_also_if_the_rest_is_stored(staff, connection, opened, stored):
+def test_another_key_is_a_conflict_even_if_other_fields_are_equal(
+    staff, connection, opened, stored
+):
     staff.post(change_url(connection), opened | {"api_key": random_api_key()})
     before = stored(connection)
 
@@ -121,7 +123,7 @@ def test_another_key_is_a_conflict_also_if_the_rest_is_stored(staff, connection,
 
 
 @pytest.mark.parametrize("seen", ["", "x", "99", "9" * 30])
-def test_form_without_the_right_version_saves_nothing(staff, connection, opened, stored, seen):
+def test_form_with_a_wrong_version_saves_nothing(staff, connection, opened, stored, seen):
     before = stored(connection)
 
     response = staff.post(

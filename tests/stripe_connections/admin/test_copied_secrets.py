@@ -1,4 +1,4 @@
-"""A secret that somebody copied to another row, field or workspace is unreadable everywhere."""
+"""A secret that was copied to another row, field or workspace cannot be decrypted there."""
 
 from collections import Counter
 
@@ -19,13 +19,13 @@ BROKEN = {"swapped": ["sc_abc123", "sc_other"], "moved": ["sc_abc123"], "crossed
 
 @pytest.fixture(params=BROKEN)
 def kind(request):
-    """How secrets got into the wrong place, with hint, fingerprint and date, past the service."""
+    """How SQL put secrets in the wrong place, with their hints, fingerprints and dates."""
     return request.param
 
 
 @pytest.fixture
 def copied(kind, connection, workspace, sibling_workspace, make_connection, stored):
-    """The connections whose secrets are not theirs; another one is sound."""
+    """The connections with copied secrets; one more connection has its own secrets."""
     other = make_connection(workspace, "sc_other")
     make_connection(workspace, "sc_sound")
     row, other_row = stored(connection), stored(other)
@@ -78,13 +78,13 @@ def test_census_counts_both_secrets(copied):
     assert (result.code, result.json["secrets"]["unreadable"]) == (1, 2 * len(copied))
 
 
-def test_start_warns(copied):
+def test_check_at_the_start_warns(copied):
     ids = [message.id for message in run_checks(tags=[Tags.database], databases=["default"])]
 
     assert ids == ["stripe_connections.W003"]
 
 
-def test_rotation_leaves_them_and_fails(copied, new_key, stored, kind):
+def test_rotation_fails_and_does_not_change_them(copied, new_key, stored, kind):
     before = [stored(connection) for connection in copied]
 
     result = run("rotate_secrets", "--apply")
@@ -94,7 +94,7 @@ def test_rotation_leaves_them_and_fails(copied, new_key, stored, kind):
     assert [stored(connection) for connection in copied] == before
 
 
-def test_reencryption_by_staff_leaves_them(staff, copied, new_key, stored):
+def test_reencryption_in_the_admin_does_not_change_them(staff, copied, new_key, stored):
     before = [stored(connection) for connection in copied]
 
     (message,) = messages(staff.act("reencrypt", *copied))
@@ -103,7 +103,7 @@ def test_reencryption_by_staff_leaves_them(staff, copied, new_key, stored):
     assert [stored(connection) for connection in copied] == before
 
 
-def test_update_with_new_secrets_mends_them(copied, make_user):
+def test_update_with_new_secrets_repairs_them(copied, make_user):
     workspace = copied[0].workspace
     user = make_user("member", workspace, Role.MANAGER)
     secrets = random_api_key(), "whsec_" + "a" * 24

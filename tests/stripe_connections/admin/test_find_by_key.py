@@ -1,4 +1,4 @@
-"""Who holds a leaked key; what was typed is nowhere afterwards."""
+"""Finding the connection with a leaked key, without keeping the key anywhere."""
 
 import logging
 
@@ -16,14 +16,14 @@ def leaked(connection):
 
 
 @pytest.mark.parametrize("name", ["api_key", "webhook_secret"])
-def test_holder_is_found(staff, leaked, name):
+def test_connection_is_found(staff, leaked, name):
     page = text(staff.post(FIND, {"secret": f" {plain(leaked, name)}\n"}))
 
     assert change_url(leaked) in page
     assert "sc_abc123" in page
 
 
-def test_holder_is_found_under_an_older_key(staff, leaked, settings):
+def test_connection_is_found_under_an_older_key(staff, leaked, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
 
     assert "sc_abc123" in text(staff.post(FIND, {"secret": plain(leaked, "api_key")}))
@@ -37,7 +37,7 @@ def test_unknown_key_is_not_found(staff, leaked):
 
 
 @pytest.mark.parametrize("secret", ["", "  "])
-def test_nothing_typed_finds_nothing(staff, leaked, secret):
+def test_empty_input_is_an_error(staff, leaked, secret):
     page = text(staff.post(FIND, {"secret": secret}))
 
     assert "This field is required." in page
@@ -54,7 +54,7 @@ def test_typed_key_is_in_no_page_header_session_or_log(staff, leaked, caplog):
     assert plain(leaked, "api_key") not in str(dict(staff.session.items()))
 
 
-def test_key_in_the_address_finds_nothing(staff, leaked):
+def test_key_in_the_query_string_finds_nothing(staff, leaked):
     page = text(staff.get(FIND, {"secret": plain(leaked, "api_key")}))
 
     assert "sc_abc123" not in page

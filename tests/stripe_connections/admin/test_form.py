@@ -1,4 +1,4 @@
-"""The form: what it changes, what it keeps, and what it says, as the API would."""
+"""The form for a connection: validation, saving and what it shows."""
 
 import re
 
@@ -13,7 +13,7 @@ from stripe_connections.models import Status, StripeConnection
 from tests.conftest import plain, random_api_key, random_webhook_secret
 from tests.stripe_connections.admin.conftest import ADD, LIST, change_url, messages, text
 
-# Name in the API, name in the form, and what is wrong.
+# Name in the API, name in the form, and a bad value.
 BAD = [
     ("connectionName", "connection_name", " "),
     ("connectionName", "connection_name", "x" * 129),
@@ -48,9 +48,9 @@ def secrets_of(connection):
     return StripeConnection.objects.defer(None).get(pk=connection.pk)
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @pytest.mark.parametrize(("api_name", "name", "value"), BAD)
-def test_bad_value_is_refused_in_the_words_of_the_api(
+def test_bad_value_is_refused_with_the_message_of_the_api(
     staff, manager, connection, stored, api_name, name, value
 ):
     before = stored(connection)
@@ -118,20 +118,20 @@ def test_empty_secrets_and_untouched_fields_write_nothing(staff, connection, sto
 @pytest.mark.parametrize(
     ("button", "next_page"), [("_save", LIST), ("_continue", ""), ("_addanother", ADD)]
 )
-def test_saving_without_a_change_says_so(staff, connection, button, next_page):
+def test_saving_without_a_change_shows_a_message(staff, connection, button, next_page):
     response = staff.save(change_url(connection), **{button: "x"})
 
     assert response["Location"] == (next_page or change_url(connection))
     assert messages(staff.get(LIST)) == ["Nothing was changed in Stripe Connection (sc_abc123)."]
 
 
-def test_saving_a_change_does_not_say_that_there_was_none(staff, connection):
+def test_saving_a_change_shows_that_it_was_saved(staff, connection):
     staff.save(change_url(connection), connection_name="New")
 
     assert "was changed successfully" in messages(staff.get(LIST))[0]
 
 
-def test_line_ends_of_the_browser_are_no_change(staff, workspace, make_connection, stored):
+def test_line_endings_of_the_browser_are_not_a_change(staff, workspace, make_connection, stored):
     config = '{\n"a":\r\n1}'
     connection = make_connection(workspace, config_json=config, connection_description="a\nb")
     before = stored(connection)
@@ -155,7 +155,7 @@ def test_empty_description_stays_empty_and_does_not_become_null(
     assert stored(connection)["connection_description"] == ""
 
 
-def test_stored_value_that_rules_refuse_today_does_not_block_another_change(
+def test_invalid_stored_value_does_not_block_another_change(
     staff, workspace, make_connection, stored
 ):
     connection = make_connection(workspace, partner_endpoint="https://old.internal/")
@@ -176,7 +176,7 @@ def test_change_is_recorded_with_the_admin_as_its_source(staff, connection):
     assert record.additional_data == {"source": "admin", "username": "staff", "version": 2}
 
 
-def test_form_shows_hint_fingerprint_and_age_and_no_secret(staff, connection):
+def test_form_shows_hint_fingerprint_and_age_but_no_secret(staff, connection):
     saved = secrets_of(connection)
 
     page = text(staff.get(change_url(connection)))
@@ -194,7 +194,7 @@ def test_form_decrypts_nothing(staff, connection, monkeypatch):
     assert staff.save(change_url(connection), api_key=random_api_key()).status_code == 302
 
 
-def test_secret_that_the_page_forgets_is_asked_for_again(staff, connection, stored):
+def test_secret_must_be_typed_again_after_an_error(staff, connection, stored):
     before = stored(connection)
     typed = {"api_key": random_api_key(), "stripe_account_id": "we_123"}
 
@@ -206,7 +206,7 @@ def test_secret_that_the_page_forgets_is_asked_for_again(staff, connection, stor
     assert stored(connection) == before
 
 
-def test_page_to_add_asks_for_the_secret_again(staff, workspace):
+def test_secret_of_a_new_connection_must_be_typed_again_after_an_error(staff, workspace):
     secret = random_webhook_secret()
     typed = {"workspace": workspace.pk, "connection_name": "", "webhook_secret": secret}
 
@@ -228,7 +228,7 @@ def test_refused_secret_is_not_shown_again(staff, connection):
 @pytest.mark.parametrize(
     "name", ["biz_id", "version", "created_at", "updated_at", "workspace", "api_key_hint"]
 )
-def test_what_is_read_only_cannot_be_posted(staff, connection, other_workspace, stored, name):
+def test_read_only_field_cannot_be_posted(staff, connection, other_workspace, stored, name):
     before = stored(connection)
 
     staff.save(change_url(connection), **{name: other_workspace.pk})
@@ -236,7 +236,7 @@ def test_what_is_read_only_cannot_be_posted(staff, connection, other_workspace, 
     assert stored(connection) == before
 
 
-def test_unreadable_secret_is_marked_and_can_be_typed_again(staff, connection, damage):
+def test_unreadable_secret_is_marked_and_can_be_replaced(staff, connection, damage):
     damage(connection)
     secret = random_api_key()
     page = text(staff.get(change_url(connection)))
@@ -258,7 +258,7 @@ def test_other_fields_of_an_unreadable_connection_can_be_changed(staff, connecti
     assert stored(connection)["webhook_secret"] == b"damaged"
 
 
-def test_form_to_add_that_is_posted_twice_adds_one(staff, workspace):
+def test_form_to_add_that_is_posted_twice_adds_one_connection(staff, workspace):
     values = {"workspace": workspace.pk, "connection_name": "New", "api_key": random_api_key()}
     form = staff.form(ADD) | values
 
@@ -269,7 +269,9 @@ def test_form_to_add_that_is_posted_twice_adds_one(staff, workspace):
 
 
 @pytest.mark.parametrize("changed", [{"connection_name": "Another"}, {"form_id": "another"}])
-def test_form_to_add_that_is_posted_again_with_a_change_adds_another(staff, workspace, changed):
+def test_form_to_add_that_is_posted_again_with_a_change_adds_two_connections(
+    staff, workspace, changed
+):
     form = staff.form(ADD) | {"workspace": workspace.pk, "connection_name": "New"}
 
     staff.post(ADD, form)
@@ -279,7 +281,7 @@ def test_form_to_add_that_is_posted_again_with_a_change_adds_another(staff, work
 
 
 @pytest.mark.parametrize("name", ["workspace", "tenant"])
-def test_search_for_what_no_text_may_contain_finds_nothing(staff, workspace, name):
+def test_search_for_invalid_unicode_finds_nothing(staff, workspace, name):
     model = {"workspace": "stripeconnection", "tenant": "workspace"}[name]
     app = {"workspace": "stripe_connections", "tenant": "workspaces"}[name]
     fields = f"app_label={app}&model_name={model}&field_name={name}"
@@ -346,12 +348,12 @@ def test_workspace_is_found_by_typing(staff, workspace, other_workspace):
 
 
 @pytest.mark.parametrize("key", ["0", "x", "9" * 40, "1_1"])
-def test_connection_that_is_not_there_leads_back(staff, connection, key):
+def test_missing_connection_redirects(staff, connection, key):
     assert staff.get(f"{LIST}{key}/change/").status_code == 302
     assert staff.get(f"{LIST}{key}/history/").status_code == 302
 
 
-def test_locked_row_is_not_saved_and_the_page_says_so(staff, connection, stored):
+def test_locked_row_is_a_503_and_nothing_is_saved(staff, connection, stored):
     before = stored(connection)
     form = staff.form(change_url(connection))
 
@@ -366,7 +368,7 @@ def test_locked_row_is_not_saved_and_the_page_says_so(staff, connection, stored)
 
 
 def refuse_writing(execute, sql, params, many, context):
-    """As a lock that outlasts its time-out."""
+    """Fail as if the lock timeout had expired."""
     if re.search('UPDATE "?stripe_connections_stripeconnection', sql):
         raise OperationalError("canceling statement due to lock timeout")
     return execute(sql, params, many, context)
@@ -376,7 +378,7 @@ FORGED = ["x", "\0", "9" * 30, "-1", "1.5", "²"]
 
 
 @pytest.mark.parametrize("workspace_key", FORGED)
-def test_forged_workspace_is_an_error_of_the_form(staff, workspace, workspace_key):
+def test_invalid_workspace_is_an_error_of_the_form(staff, workspace, workspace_key):
     response = staff.post(ADD, {"workspace": workspace_key, "connection_name": "New"})
 
     assert response.status_code == 200
@@ -384,7 +386,7 @@ def test_forged_workspace_is_an_error_of_the_form(staff, workspace, workspace_ke
     assert not StripeConnection.objects.exists()
 
 
-def test_form_leads_to_tenant_workspace_and_stripe(staff, connection):
+def test_form_links_to_tenant_workspace_and_stripe(staff, connection):
     page = text(staff.get(change_url(connection)))
 
     assert f'<a href="/admin/workspaces/tenant/{connection.workspace.tenant_id}/change/">' in page
@@ -392,7 +394,7 @@ def test_form_leads_to_tenant_workspace_and_stripe(staff, connection):
     assert 'href="https://dashboard.stripe.com/acct_1234567890/dashboard"' in page
 
 
-def test_account_of_a_test_key_is_opened_in_test_mode(staff, connection):
+def test_link_for_a_test_key_opens_the_test_mode(staff, connection):
     staff.save(change_url(connection), api_key=random_api_key("sk_test_"), allow_mode_change="on")
 
     page = text(staff.get(change_url(connection)))
@@ -400,7 +402,7 @@ def test_account_of_a_test_key_is_opened_in_test_mode(staff, connection):
     assert 'href="https://dashboard.stripe.com/acct_1234567890/test/dashboard"' in page
 
 
-def test_form_without_an_account_does_not_lead_to_stripe(staff, workspace, make_connection):
+def test_form_without_an_account_does_not_link_to_stripe(staff, workspace, make_connection):
     connection = make_connection(workspace, stripe_account_id=None)
 
     assert "dashboard.stripe.com" not in text(staff.get(change_url(connection)))
@@ -426,7 +428,7 @@ def test_inactive_connection_can_be_activated(staff, workspace, make_connection)
     assert re.findall(r'name="action" value="(\w+)"', page) == ["activate"]
 
 
-def test_other_mode_is_confirmed_also_without_verification(staff, connection, stored):
+def test_change_of_mode_needs_confirmation_without_verification_too(staff, connection, stored):
     before, secret = stored(connection), random_api_key("sk_test_")
 
     refused = staff.save(change_url(connection), api_key=secret)
@@ -440,7 +442,7 @@ def test_other_mode_is_confirmed_also_without_verification(staff, connection, st
     assert plain(secrets_of(connection), "api_key") == secret
 
 
-def test_form_that_a_colleague_saved_alike_is_a_conflict(staff, colleague, connection, stored):
+def test_same_change_by_another_user_is_a_conflict(staff, colleague, connection, stored):
     form = colleague.form(change_url(connection)) | {"connection_name": "New"}
     staff.save(change_url(connection), connection_name="New")
     before = stored(connection)

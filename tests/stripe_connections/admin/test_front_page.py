@@ -1,4 +1,4 @@
-"""The first page of the admin: a search, what needs attention, and the last changes."""
+"""The front page of the admin: search, numbers of problems, and recent changes."""
 
 import re
 from datetime import timedelta
@@ -15,7 +15,7 @@ FRONT = "/admin/"
 
 
 def numbers(response):
-    """What the page counts: the part of the address after the list's, and the number."""
+    """Return the numbers on the page, by the query string of their link."""
     return {
         link: int(count)
         for link, count in re.findall(
@@ -26,7 +26,7 @@ def numbers(response):
 
 @pytest.fixture
 def troubled(workspace, make_connection, damage):
-    """A connection for each kind of trouble, and one that has none."""
+    """A connection for each problem, and one without problems."""
     verified = {"verification_at": timezone.now()}
     make_connection(workspace, "sc_fine", **verified)
     make_connection(workspace, "sc_rejected", verification="rejected", **verified)
@@ -60,7 +60,7 @@ def test_age_of_secrets_is_not_counted_by_default(staff, troubled):
     assert [*numbers(staff.get(FRONT))] == [f"problem={name}" for name in PROBLEMS]
 
 
-def test_nothing_wrong_is_counted_as_nothing(staff):
+def test_numbers_are_zero_without_problems(staff):
     assert {*numbers(staff.get(FRONT)).values()} == {0}
 
 
@@ -81,20 +81,20 @@ def test_last_changes_are_shown(staff, connection):
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page)
 
 
-def test_export_of_many_is_among_the_last_changes(staff, connection):
+def test_export_is_among_the_last_changes(staff, connection):
     staff.act("export", connection)
 
     assert "1 connections" in text(staff.get(FRONT))
 
 
-def test_page_names_the_lists(superuser):
+def test_page_links_to_the_lists(superuser):
     page = text(superuser.get(FRONT))
 
     assert ">Connections</a>" in page
     assert ">Audit</a>" in page
 
 
-def test_staff_who_may_not_view_connections_see_none(make_staff, connection, staff):
+def test_staff_without_permission_to_view_connections_see_none(make_staff, connection, staff):
     staff.save(change_url(connection), connection_name="New name")
 
     response = make_staff("keeper", "view_workspace").get(FRONT)
@@ -111,7 +111,7 @@ def test_visitor_must_log_in(client):
 
 
 @pytest.mark.parametrize("rows", [1, 1_500])
-def test_page_costs_the_same_few_queries_for_any_number_of_rows(staff, workspace, rows):
+def test_number_of_queries_does_not_depend_on_the_number_of_rows(staff, workspace, rows):
     StripeConnection.objects.bulk_create(
         StripeConnection(workspace=workspace, connection_name=f"{n}") for n in range(rows)
     )

@@ -1,4 +1,4 @@
-"""The audit as staff read it."""
+"""The pages of the audit: the history of a connection, and all records."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -12,7 +12,7 @@ from tests.stripe_connections.admin.conftest import AUDIT, change_url, history_u
 
 @pytest.fixture
 def life(staff, manager, connection, workspace):
-    """A change over the API, one in the admin, and one by a command."""
+    """A connection that was changed by the API, the admin and a command."""
     manager.update(
         {"connectionBizId": "sc_abc123", "connectionName": "Second", "apiKey": random_api_key()},
         headers={"X-Request-Id": "from-the-gateway"},
@@ -38,12 +38,12 @@ def records(client, **query):
 
 
 def test_history_shows_user_source_and_changes_newest_first(staff, life):
-    told = [
+    shown = [
         (entry.version, entry.username, entry.source, entry.request_id)
         for entry in entries(staff, life)
     ]
 
-    assert told == [
+    assert shown == [
         (4, "", "command", ""),
         (3, "staff", "admin", "request-1"),
         (2, "manager", "api", "from-the-gateway"),
@@ -51,14 +51,14 @@ def test_history_shows_user_source_and_changes_newest_first(staff, life):
 
 
 def test_history_shows_old_and_new_values(staff, life):
-    told = {
+    shown = {
         change.label: (change.old_text, change.new_text)
         for entry in entries(staff, life)
         for change in entry.changes
     }
 
     old_hint = LogEntry.objects.earliest("pk").changes["api_key"][0]
-    assert told == {
+    assert shown == {
         "Name": ("Stripe Connection", "Second"),
         "API key": (old_hint, f"replaced {life.api_key_hint}"),
         "Description": ("As it was", None),
@@ -67,25 +67,25 @@ def test_history_shows_old_and_new_values(staff, life):
     }
 
 
-def test_history_shows_it_on_the_page(staff, life):
+def test_page_shows_the_history(staff, life):
     page = text(staff.get(history_url(life)))
 
     for shown in ("from-the-gateway", "manager", "Second", f"replaced {life.api_key_hint}", "none"):
         assert shown in page
 
 
-def test_all_history_shows_changes_in_words(staff, life):
+def test_all_records_show_labels_instead_of_names(staff, life):
     page = text(staff.get(AUDIT))
 
     for shown in ("Stripe account ID", "Active", "Inactive", f"replaced {life.api_key_hint}"):
         assert f">{shown}<" in page
 
 
-def test_history_of_another_connection_is_not_in_it(staff, life, workspace, make_connection):
+def test_history_has_only_the_records_of_the_connection(staff, life, workspace, make_connection):
     assert entries(staff, make_connection(workspace)) == []
 
 
-def test_long_history_has_pages(staff, connection, workspace):
+def test_long_history_is_paginated(staff, connection, workspace):
     for number in range(51):
         services.update_connection(
             workspace=workspace,
@@ -108,7 +108,7 @@ def test_name_of_a_deleted_user_is_still_shown(staff, life):
     assert records(staff, user="manager") == [2]
 
 
-def test_markup_in_values_is_text(staff, connection):
+def test_markup_in_values_is_escaped(staff, connection):
     staff.save(change_url(connection), connection_name="<script>alert(1)</script>")
 
     for url in (history_url(connection), AUDIT, change_url(connection)):
@@ -132,20 +132,20 @@ def test_markup_in_values_is_text(staff, connection):
         ({"day": "9999-12-31"}, [4, 3, 2]),
     ],
 )
-def test_all_history_is_filtered(staff, life, query, expected):
+def test_all_records_can_be_filtered(staff, life, query, expected):
     assert records(staff, **query) == expected
 
 
-def test_all_history_is_filtered_by_the_day_of_the_change(staff, life):
+def test_all_records_can_be_filtered_by_day(staff, life):
     day = LogEntry.objects.earliest("pk").timestamp.date().isoformat()
 
     assert records(staff, day=day) == [4, 3, 2]
 
 
 @pytest.mark.parametrize("lookup", ["changes__icontains", "additional_data", "object_repr"])
-def test_all_history_is_filtered_by_nothing_else(staff, life, lookup):
+def test_all_records_cannot_be_filtered_by_other_lookups(staff, life, lookup):
     assert staff.get(AUDIT, {lookup: "x"}).status_code == 400
 
 
-def test_all_history_leads_to_the_connection(staff, life):
+def test_all_records_link_to_the_connection(staff, life):
     assert f'<a href="{change_url(life)}">sc_abc123</a>' in text(staff.get(AUDIT))

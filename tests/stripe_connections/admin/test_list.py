@@ -1,4 +1,4 @@
-"""The list of connections: what it shows, finds and filters, and what it costs."""
+"""The list of connections: columns, search, filters and the number of queries."""
 
 import re
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ def many(workspace, connection):
     )
 
 
-def test_list_shows_what_staff_ask_for(staff, connection):
+def test_list_shows_the_values_of_a_connection(staff, connection):
     page = staff.get(LIST).getvalue().decode()
 
     for shown in (
@@ -59,7 +59,7 @@ def test_list_shows_what_staff_ask_for(staff, connection):
         ("/admin/auth/user/", "Users"),
     ],
 )
-def test_list_is_called_what_it_lists(superuser, connection, url, title):
+def test_title_of_a_list_is_what_it_lists(superuser, connection, url, title):
     page = superuser.get(url).getvalue().decode()
 
     assert f"<title>{title} | Stripe Connections</title>" in page
@@ -101,7 +101,7 @@ def test_list_has_every_column_and_the_replacement_date(staff, connection):
 @pytest.mark.parametrize(
     "query", ["sc_abc123", "STRIPE conn", "acct_1234567890", "partner.example", "ws_demo", "tn_xyz"]
 )
-def test_search_finds(staff, connection, other_workspace, make_connection, query):
+def test_search_finds_the_connection(staff, connection, other_workspace, make_connection, query):
     make_connection(
         other_workspace, "sc_other1", connection_name="Other", stripe_account_id="acct_9",
         partner_endpoint="https://other.example.com/",
@@ -124,7 +124,7 @@ def test_search_finds(staff, connection, other_workspace, make_connection, query
         ({"status__exact": "1", "mode": "test"}, ["sc_b"]),
     ],
 )
-def test_filters(staff, workspace, make_connection, query, expected):
+def test_list_can_be_filtered(staff, workspace, make_connection, query, expected):
     make_connection(workspace, "sc_a")
     test_mode = make_connection(workspace, "sc_b")
     services.update_connection(
@@ -148,7 +148,7 @@ def test_filters(staff, workspace, make_connection, query, expected):
         "workspace__tenant__biz_id",
     ],
 )  # fmt: skip
-def test_list_is_not_filtered_by_anything_else(staff, connection, lookup):
+def test_list_cannot_be_filtered_by_other_lookups(staff, connection, lookup):
     assert staff.get(LIST, {lookup: "1"}).status_code == 400
 
 
@@ -160,7 +160,7 @@ def test_list_cannot_be_ordered_by_secrets(staff, connection):
     assert page.get_ordering_field("key_hint") is None
 
 
-def test_secret_in_the_search_box_is_sent_to_its_own_page(staff, connection):
+def test_secret_in_the_search_box_redirects_to_find_by_key(staff, connection):
     secret = random_api_key()
 
     response = staff.get(LIST, {"q": f" {secret}"}, follow=True)
@@ -170,7 +170,7 @@ def test_secret_in_the_search_box_is_sent_to_its_own_page(staff, connection):
 
 
 @pytest.mark.parametrize("rows", [1, 40])
-def test_list_costs_the_same_few_queries_for_any_number_of_rows(
+def test_number_of_queries_does_not_depend_on_the_number_of_rows(
     staff, workspace, make_connection, rows
 ):
     for _ in range(rows):
@@ -182,13 +182,12 @@ def test_list_costs_the_same_few_queries_for_any_number_of_rows(
     ) as queries:
         staff.get(LIST)
 
-    # The session and its new expiry, the person and the permissions (2), the bounded count and
-    # the page; on PostgreSQL no more.
+    # The session, the user, the permissions (2), the bounded count and the page.
     reading = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
     assert len(reading) <= 6
 
 
-def test_list_counts_no_more_than_it_lists(staff, many):
+def test_list_has_at_most_1000_rows_and_does_not_count_more(staff, many):
     with CaptureQueriesContext(database) as queries:
         page = staff.get(LIST)
 
@@ -197,7 +196,7 @@ def test_list_counts_no_more_than_it_lists(staff, many):
     assert "Only the first 1000 are listed" in page.getvalue().decode()
 
 
-def test_history_list_counts_no_more_than_it_lists(staff, connection):
+def test_list_of_records_does_not_count_them(staff, connection):
     with CaptureQueriesContext(database) as queries:
         staff.get(AUDIT)
 
@@ -223,7 +222,7 @@ def test_damaged_secret_is_marked_and_the_others_are_listed(
     assert response.getvalue().decode().count("badge unreadable") == 1
 
 
-def test_secrets_of_a_key_that_is_gone_are_marked(staff, connection, settings):
+def test_secrets_whose_key_was_removed_are_marked(staff, connection, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
 
     assert staff.get(LIST).getvalue().decode().count("badge unreadable") == 2
@@ -235,7 +234,7 @@ def test_secrets_of_an_older_key_are_not_marked(staff, connection, settings):
     assert "badge unreadable" not in staff.get(LIST).getvalue().decode()
 
 
-def test_viewing_writes_no_record(staff, connection):
+def test_viewing_the_list_writes_no_record(staff, connection):
     staff.get(LIST)
 
     assert not LogEntry.objects.exists()

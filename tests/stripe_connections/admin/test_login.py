@@ -1,4 +1,4 @@
-"""The way in: guessing, sessions, and what every page tells the browser."""
+"""The login of the admin: guessing, sessions, codes, and the headers of its pages."""
 
 import importlib
 from datetime import timedelta
@@ -43,11 +43,11 @@ def guess():
     return try_often
 
 
-def test_right_password_opens(person):
+def test_correct_password_logs_in(person):
     assert log_in(**person).headers["Location"] == LIST
 
 
-def test_guessing_closes_the_login_of_that_name_everywhere(person, guess):
+def test_guessing_locks_the_username_for_all_addresses(person, guess):
     answers = guess(LIMIT)
 
     closed = log_in(**person, address="192.0.2.99")
@@ -58,7 +58,7 @@ def test_guessing_closes_the_login_of_that_name_everywhere(person, guess):
     assert "Django" not in text(closed)
 
 
-def test_guessing_closes_the_login_of_that_address_for_every_name(person, make_staff, guess):
+def test_guessing_locks_the_address_for_all_usernames(person, make_staff, guess):
     make_staff("other")
     guess(LIMIT, username="somebody")
 
@@ -66,7 +66,7 @@ def test_guessing_closes_the_login_of_that_address_for_every_name(person, make_s
     assert log_in(**person, address="192.0.2.99").status_code == 302
 
 
-def test_login_opens_again_after_a_while(person, guess, monkeypatch):
+def test_lock_expires(person, guess, monkeypatch):
     guess(LIMIT)
     later = timezone.now() + timedelta(minutes=16)
     monkeypatch.setattr("axes.handlers.proxy.now", lambda: later)
@@ -75,13 +75,13 @@ def test_login_opens_again_after_a_while(person, guess, monkeypatch):
     assert log_in(**person).status_code == 302
 
 
-def test_unknown_and_known_names_get_the_same_page(person):
+def test_unknown_and_known_usernames_get_the_same_page(person):
     wrong, unknown = log_in(), log_in(username="nobody")
 
     assert wrong.context["errors"] == unknown.context["errors"]
 
 
-def test_address_is_the_one_before_our_proxy(person, guess, settings):
+def test_lock_uses_the_clients_address_from_the_proxy(person, guess, settings):
     settings.REST_FRAMEWORK = project.REST_FRAMEWORK | {"NUM_PROXIES": 1}
     for number in range(LIMIT):
         StaffClient().post(
@@ -107,7 +107,7 @@ def test_address_is_the_one_before_our_proxy(person, guess, settings):
         ("", "127.0.0.1"),
     ],
 )
-def test_attempt_is_counted_for_the_address_without_its_port(person, settings, forwarded, address):
+def test_attempt_is_stored_with_the_address_without_its_port(person, settings, forwarded, address):
     settings.REST_FRAMEWORK = project.REST_FRAMEWORK | {"NUM_PROXIES": 1}
 
     answer = StaffClient().post(
@@ -118,7 +118,7 @@ def test_attempt_is_counted_for_the_address_without_its_port(person, settings, f
     assert AccessAttempt.objects.get().ip_address == address
 
 
-def test_attempts_over_the_api_are_counted_there_and_not_here(person):
+def test_failed_logins_of_the_api_do_not_lock_the_admin(person):
     for _ in range(LIMIT):
         ApiClient().post(
             "/web/v1/auth/token",
@@ -129,13 +129,13 @@ def test_attempts_over_the_api_are_counted_there_and_not_here(person):
     assert log_in(**person).status_code == 302
 
 
-def test_customer_without_staff_status_stays_outside(make_user):
+def test_user_who_is_not_staff_cannot_log_in(make_user):
     make_user("customer")
 
     assert log_in(username="customer", password="password of customer").status_code == 200
 
 
-def test_session_cookie_is_secure_and_short(person):
+def test_session_cookie_is_secure_and_expires_soon(person):
     cookie = log_in(**person).cookies["sessionid"]
 
     session = Session.objects.get(pk=cookie.value)
@@ -146,7 +146,7 @@ def test_session_cookie_is_secure_and_short(person):
     assert session.expire_date < timezone.now() + timedelta(minutes=31)
 
 
-def test_deactivated_person_is_out_at_once(person):
+def test_deactivated_user_is_logged_out_at_once(person):
     client = StaffClient()
     client.post(LOGIN, person)
     User.objects.filter(username="person").update(is_active=False)
@@ -155,7 +155,7 @@ def test_deactivated_person_is_out_at_once(person):
 
 
 @pytest.mark.parametrize("url", ["/admin/", LIST, FIND, AUDIT, LOGIN, "/admin/password_change/"])
-def test_page_is_not_cached_and_runs_no_inline_script(superuser, url):
+def test_page_is_not_cached_and_has_no_inline_script(superuser, url):
     response = superuser.get(url)
 
     policy = response.headers["Content-Security-Policy"]
@@ -178,7 +178,7 @@ def test_style_sheets_are_served(superuser, path):
     assert b"{" in response.getvalue()
 
 
-def test_posting_without_the_forms_token_is_refused(person):
+def test_post_without_the_csrf_token_is_refused(person):
     client = StaffClient()
     client.handler.enforce_csrf_checks = True
 
@@ -190,7 +190,7 @@ def test_posting_without_the_forms_token_is_refused(person):
 
 @pytest.mark.parametrize("table", ["", "django_session"])
 @pytest.mark.parametrize("error", [OperationalError, read_only])
-def test_database_away_is_a_503_that_says_so(superuser, table, error):
+def test_unavailable_database_is_a_503_page(superuser, table, error):
     def refuse(execute, sql, *args):
         if table in sql:
             raise error("no such host: do not show")
@@ -209,7 +209,7 @@ def test_database_away_is_a_503_that_says_so(superuser, table, error):
 
 @pytest.fixture
 def second_factor(settings):
-    """The site as it starts with STAFF_SECOND_FACTOR."""
+    """The admin with STAFF_SECOND_FACTOR."""
     settings.STAFF_SECOND_FACTOR = True
     importlib.reload(config.urls)
     yield
@@ -219,7 +219,7 @@ def second_factor(settings):
 
 @pytest.fixture
 def code(person):
-    """The code that the authenticator app of `person` shows."""
+    """The current code of the authenticator app of `person`."""
     device = TOTPDevice.objects.create(user=User.objects.get(username="person"), name="Telephone")
     return f"{TOTP(device.bin_key).token():06}"
 
@@ -228,12 +228,12 @@ def log_in_with(code, **person):
     return StaffClient().post(LOGIN, {**person, "otp_token": code, "next": LIST})
 
 
-def test_password_and_code_open(person, second_factor, code):
+def test_password_and_code_log_in(person, second_factor, code):
     assert log_in_with(code, **person).headers["Location"] == LIST
 
 
 @pytest.mark.parametrize("given", ["", "000000x"])
-def test_password_without_the_code_does_not_open(person, second_factor, code, given):
+def test_password_without_the_code_does_not_log_in(person, second_factor, code, given):
     response = log_in_with(given, **person)
 
     assert response.status_code == 200
@@ -247,7 +247,7 @@ def test_page_after_a_wrong_code_does_not_show_the_password(person, second_facto
     assert person["password"] not in page
 
 
-def test_person_with_two_devices_can_choose(person, second_factor, code):
+def test_user_with_two_devices_can_choose_one(person, second_factor, code):
     second = TOTPDevice.objects.create(user=User.objects.get(username="person"), name="Tablet")
     choice = {"otp_device": second.persistent_id}
 
@@ -256,31 +256,31 @@ def test_person_with_two_devices_can_choose(person, second_factor, code):
     assert opened.headers["Location"] == LIST
 
 
-def test_person_without_a_device_does_not_get_in(person, second_factor):
+def test_user_without_a_device_cannot_log_in(person, second_factor):
     assert log_in_with("123456", **person).status_code == 200
 
 
 @pytest.mark.parametrize("device", ["x", "\0", "auth.user/1", "otp_totp.totpdevice/x"])
-def test_device_that_does_not_exist_is_not_an_error(person, second_factor, device):
+def test_unknown_device_is_not_a_server_error(person, second_factor, device):
     assert log_in_with("123456", **person, otp_device=device).status_code == 200
 
 
 @pytest.mark.parametrize("device", ["x", "auth.user/1", "otp_totp.totpdevice/987654321"])
-def test_code_is_of_the_first_device_without_a_valid_choice(person, second_factor, code, device):
+def test_first_device_is_used_without_a_valid_choice(person, second_factor, code, device):
     assert log_in_with(code, **person, otp_device=device).headers["Location"] == LIST
 
 
-def test_code_without_the_password_does_not_open(person, second_factor, code):
+def test_code_without_the_password_does_not_log_in(person, second_factor, code):
     assert log_in_with(code, **person | {"password": "wrong"}).status_code == 200
 
 
-def test_code_opens_once(person, second_factor, code):
+def test_code_cannot_be_used_twice(person, second_factor, code):
     log_in_with(code, **person)
 
     assert log_in_with(code, **person).status_code == 200
 
 
-def test_page_without_permission_says_so(support):
+def test_page_for_a_missing_permission_explains_it(support):
     response = support.get("/admin/otp_totp/totpdevice/")
 
     assert response.status_code == 403
@@ -288,16 +288,16 @@ def test_page_without_permission_says_so(support):
     assert "Django" not in text(response)
 
 
-def test_session_without_the_code_ends(support, second_factor):
+def test_session_without_a_code_must_log_in_again(support, second_factor):
     assert support.get(LIST).headers["Location"].startswith(LOGIN)
 
 
-def test_no_code_is_asked_for_by_default(person):
+def test_login_needs_no_code_by_default(person):
     assert 'name="otp_token"' not in text(StaffClient().get(LOGIN))
 
 
 @pytest.mark.parametrize(("length", "status"), [(14, 200), (15, 302)])
-def test_new_password_has_fifteen_characters(superuser, length, status):
+def test_new_password_needs_fifteen_characters(superuser, length, status):
     password = "Qx7-vR2.kLm9!Zp4w"[:length]
     form = {"username": "new", "usable_password": "true"}
     form |= {"password1": password, "password2": password}

@@ -1,4 +1,4 @@
-"""What no page sends. It is never an error of the service (500), on either database."""
+"""Malformed requests to the admin never cause a 500, on either database."""
 
 import pytest
 
@@ -25,14 +25,14 @@ REFUSED = {200, 302, 400, 404}
         SUGGESTIONS.format("stripe_connections", "replacedsecret", "connection"),
     ],
 )
-def test_nul_in_an_address(admin_client, connection, url):
+def test_nul_in_a_url_is_not_a_server_error(admin_client, connection, url):
     assert admin_client.get(url, secure=True).status_code in REFUSED
 
 
 @pytest.mark.parametrize("more", [{}, {"from_form": "yes"}, {"select_across": "1"}])
 @pytest.mark.parametrize("key", ["", "x", "\0", "-1", "²", "9" * 30, "9" * 5_000, "987654321"])
 @pytest.mark.parametrize("url", [LIST, "/admin/auth/user/"])
-def test_selected_row_that_does_not_exist(admin_client, connection, url, key, more):
+def test_action_on_a_missing_row_is_not_a_server_error(admin_client, connection, url, key, more):
     action = {LIST: "deactivate"}.get(url, "delete_selected")
     data = {"action": action, "_selected_action": key}
 
@@ -40,7 +40,7 @@ def test_selected_row_that_does_not_exist(admin_client, connection, url, key, mo
 
 
 @pytest.mark.parametrize("seen", ["", "x", "-2", "²", "1", "9" * 5_000])
-def test_other_version_restores_nothing(staff, replaced, seen):
+def test_restore_with_a_wrong_version_changes_nothing(staff, replaced, seen):
     connection, _, new = replaced
 
     assert staff.post(restore_url(connection), {"seen_version": seen}).status_code in REFUSED

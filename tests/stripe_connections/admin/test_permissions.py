@@ -1,4 +1,4 @@
-"""Who may do what in the admin."""
+"""What each kind of user may do in the admin."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -21,7 +21,6 @@ pytestmark = pytest.mark.only_on("sqlite", reason="permissions are the same")
 
 @pytest.fixture
 def people(staff, colleague, support, superuser, make_staff, make_user):
-    """Everybody by name."""
     return {
         "staff": staff,
         "colleague": colleague,
@@ -59,7 +58,7 @@ def urls(connection):
         ("nobody", [302, 302, 302, 302, 302, 302, 302]),
     ],
 )
-def test_pages(people, urls, person, expected):
+def test_pages_that_each_user_may_open(people, urls, person, expected):
     assert [people[person].get(url).status_code for url in urls.values()] == expected
 
 
@@ -67,7 +66,7 @@ def test_pages(people, urls, person, expected):
     ("person", "expected"),
     [("staff", 302), ("colleague", 302), ("superuser", 302), ("support", 403), ("newcomer", 403)],
 )
-def test_changing(people, connection, stored, staff, person, expected):
+def test_users_who_may_change_a_connection(people, connection, stored, staff, person, expected):
     before = stored(connection)
     form = staff.form(change_url(connection))
 
@@ -97,18 +96,18 @@ def test_posting_a_secret_without_the_permission_is_refused(
 
 
 @pytest.mark.parametrize("person", ["colleague", "support"])
-def test_inputs_of_secrets_are_not_there_without_the_permission(people, connection, person):
+def test_form_has_no_inputs_for_secrets_without_the_permission(people, connection, person):
     page = text(people[person].get(change_url(connection)))
 
     assert connection.api_key_hint in page
     assert 'type="password"' not in page
 
 
-def test_viewer_sees_nothing_of_the_form(support, connection):
+def test_viewer_gets_no_hidden_fields(support, connection):
     assert "seen_version" not in text(support.get(change_url(connection)))
 
 
-def test_inputs_of_secrets_are_there_with_it(staff, connection):
+def test_form_has_inputs_for_secrets_with_the_permission(staff, connection):
     assert text(staff.get(change_url(connection))).count('type="password"') == 2
 
 
@@ -125,7 +124,7 @@ def test_permission_to_replace_secrets_does_not_include_change(make_staff, conne
 
 
 @pytest.mark.parametrize("person", ["staff", "superuser"])
-def test_nobody_deletes_a_connection(people, connection, stored, person):
+def test_connection_cannot_be_deleted(people, connection, stored, person):
     client = people[person]
     before = stored(connection)
 
@@ -148,7 +147,7 @@ def test_nobody_deletes_a_connection(people, connection, stored, person):
         ("get", "{pk}/history/"),
     ],
 )
-def test_nobody_edits_history(superuser, staff, connection, method, path):
+def test_audit_record_cannot_be_changed(superuser, staff, connection, method, path):
     staff.save(change_url(connection), connection_name="New")
     record = LogEntry.objects.get()
 
@@ -159,11 +158,11 @@ def test_nobody_edits_history(superuser, staff, connection, method, path):
     assert LogEntry.objects.get().changes == record.changes
 
 
-def test_history_of_a_connection_takes_no_post(superuser, connection):
+def test_history_does_not_allow_post(superuser, connection):
     assert superuser.post(history_url(connection)).status_code == 405
 
 
-def test_history_has_no_actions(superuser, staff, connection):
+def test_list_of_records_has_no_actions(superuser, staff, connection):
     staff.save(change_url(connection), connection_name="New")
 
     assert 'name="action"' not in text(superuser.get(AUDIT))
@@ -174,7 +173,7 @@ def test_refresh_tokens_have_no_page(superuser, model):
     assert superuser.get(f"/admin/token_blacklist/{model}/").status_code == 404
 
 
-def test_users_are_the_superusers_affair(superuser, staff):
+def test_only_a_superuser_may_view_users(superuser, staff):
     url = reverse("admin:auth_user_changelist")
 
     assert superuser.get(url).status_code == 200

@@ -21,13 +21,13 @@ def confirm(client, connection, seen=2, **which):
     return client.post(restore_url(connection, **which), data, follow=True)
 
 
-def test_history_offers_a_button_for_a_replaced_secret(staff, replaced):
+def test_history_has_a_button_for_a_replaced_secret(staff, replaced):
     connection, *_ = replaced
 
     assert restore_url(connection) in text(staff.get(history_url(connection)))
 
 
-def test_history_offers_no_secret_that_is_in_use_again(staff, replaced):
+def test_history_has_no_button_for_a_secret_that_is_in_use_again(staff, replaced):
     connection, *_ = replaced
     restore(connection)
     page = text(staff.get(history_url(connection)))
@@ -37,7 +37,7 @@ def test_history_offers_no_secret_that_is_in_use_again(staff, replaced):
 
 
 @pytest.mark.parametrize("who", ["colleague", "support"])
-def test_who_may_not_replace_secrets_gets_no_button_and_no_page(request, who, replaced):
+def test_user_without_permission_gets_no_button_and_no_page(request, who, replaced):
     client, (connection, _, new) = request.getfixturevalue(who), replaced
 
     assert restore_url(connection) not in text(client.get(history_url(connection)))
@@ -46,7 +46,7 @@ def test_who_may_not_replace_secrets_gets_no_button_and_no_page(request, who, re
     assert current() == new
 
 
-def test_page_asks_for_confirmation_and_writes_nothing(staff, replaced):
+def test_page_for_confirmation_writes_nothing(staff, replaced):
     connection, old, new = replaced
     page = text(staff.get(restore_url(connection)))
 
@@ -67,7 +67,7 @@ def test_confirmed_secret_is_restored(staff, replaced):
     assert entry.changes[0].new == f"restored sk_live_…{old[-4:]}"
 
 
-def test_older_secret_is_restored_by_its_entry(staff, replaced):
+def test_older_secret_is_restored_from_its_entry(staff, replaced):
     connection, old, _ = replaced
     replace(connection, api_key=random_api_key())
     confirm(staff, connection, seen=3, version=2)

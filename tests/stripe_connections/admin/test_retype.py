@@ -1,4 +1,4 @@
-"""A secret that was typed before an error is not lost unnoticed: no page shows it again."""
+"""After an error, a typed secret must be typed again, because no page shows it."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def errors(response):
 
 
 def again(response, **typed):
-    """What the page would send if somebody typed this into it; it shows no secret."""
+    """Return the data that the page sends after `typed` was entered; secrets are empty."""
     form = response.context["adminform"].form
     values = {bound.html_name: bound.value() or "" for bound in form}
     return values | {"api_key": "", "webhook_secret": "", "partner_endpoint": ""} | typed
@@ -64,7 +64,7 @@ def test_stored_secret_can_be_kept(staff, connection, stored, name, make):
 
 
 @SECRETS
-def test_box_is_only_there_if_it_is_needed(staff, connection, name, make):
+def test_box_is_shown_only_after_an_error_with_a_typed_secret(staff, connection, name, make):
     page = text(staff.get(change_url(connection)))
     refused = text(staff.save(change_url(connection), **{name: make()}, **BAD))
     other = text(staff.save(change_url(connection), **BAD))
@@ -74,7 +74,7 @@ def test_box_is_only_there_if_it_is_needed(staff, connection, name, make):
     assert box not in page + other
 
 
-def test_conflict_does_not_lose_the_key(staff, manager, connection, stored):
+def test_key_must_be_typed_again_after_a_conflict(staff, manager, connection, stored):
     opened = staff.form(change_url(connection))
     manager.update({"connectionBizId": "sc_abc123", "connectionName": "By the customer"})
     before = stored(connection)
@@ -87,7 +87,7 @@ def test_conflict_does_not_lose_the_key(staff, manager, connection, stored):
     assert stored(connection) == before
 
 
-def test_new_connection_does_not_lose_the_key(staff, workspace):
+def test_key_of_a_new_connection_must_be_typed_again(staff, workspace):
     form = staff.form(ADD) | {"workspace": workspace.pk, "connection_name": "New"}
 
     first = staff.post(ADD, form | BAD | {"api_key": random_api_key()})

@@ -1,4 +1,4 @@
-"""Finding a connection by what a customer says on the telephone, with an index."""
+"""The search for connections: what it finds, and that it uses indexes."""
 
 import re
 import sqlite3
@@ -17,13 +17,13 @@ from workspaces.models import Membership
 
 POSTGRESQL = pytest.mark.only_on("postgresql", reason="SQLite has no index on domains")
 ROWS = 100_000
-# A row of the numbers from 1 to ROWS.
+# A table with the numbers from 1 to ROWS.
 NUMBERS = {
     "postgresql": f"(SELECT generate_series AS n FROM generate_series(1, {ROWS}))",
     "sqlite": f"""(WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series
         WHERE n < {ROWS}) SELECT n FROM series)""",
 }
-# Each statement inserts a row for each number, or for each tenth.
+# Each statement inserts a row for each number, or for every tenth number.
 CROWD = (
     """INSERT INTO workspaces_tenant (biz_id, name)
     SELECT 'tn_crowd' || n, 'Tenant ' || n FROM {numbers} AS numbers WHERE n % 10 = 0""",
@@ -52,7 +52,7 @@ CROWD = (
 
 @pytest.fixture
 def crowd(db):
-    """Enough rows that reading all of them is the worse plan."""
+    """So many rows that the planner prefers an index to a scan."""
     fill = {
         "numbers": NUMBERS[database.vendor],
         "workspaces": ROWS // 10,
@@ -69,7 +69,7 @@ def found(text):
 
 @pytest.fixture
 def customer(workspace):
-    """A member of the documented workspace."""
+    """A member of the workspace."""
     user = User.objects.create_user("ann.smith", "Ann@Customer.example")
     return Membership.objects.create(user=user, workspace=workspace)
 
@@ -84,7 +84,7 @@ def customer(workspace):
         "ann.smith", "Ann", "ann@customer.example",
     ],
 )  # fmt: skip
-def test_what_a_customer_says_finds_the_connection(connection, customer, text):
+def test_text_finds_the_connection(connection, customer, text):
     assert found(text) == {"sc_abc123"}
 
 
@@ -95,7 +95,7 @@ def test_what_a_customer_says_finds_the_connection(connection, customer, text):
         "x.example.com", "ws_other", "ws", "Ltd", "smith", "customer.example", "%", "_", "\\", ".",
     ],
 )  # fmt: skip
-def test_other_text_does_not_find_it(connection, customer, text):
+def test_other_text_does_not_find_the_connection(connection, customer, text):
     assert found(text) - {"sc_abc123" if text == "partner.example.co" else ""} == set()
 
 
@@ -129,18 +129,18 @@ def live(workspace, make_connection):
         "…4aB2", "...4aB2",
     ],
 )  # fmt: skip
-def test_end_of_the_key_finds_the_connection(staff, live, connection, text):
+def test_last_characters_of_the_key_find_the_connection(staff, live, connection, text):
     response = staff.get(LIST, {"q": text})
 
     assert [row.biz_id for row in response.context["cl"].result_list] == ["sc_live"]
 
 
 @pytest.mark.parametrize("text", ["aB2", "x4aB2", "sk_test_…4aB2", "rk_live_…4aB2", "sk_live_…"])
-def test_another_hint_does_not_find_it(staff, live, text):
+def test_another_hint_does_not_find_the_connection(staff, live, text):
     assert staff.get(LIST, {"q": text}).context is None or found(text) == set()
 
 
-def test_case_of_other_letters_than_ascii_is_the_databases_affair(workspace, make_connection):
+def test_search_ignores_the_case_of_ascii_letters(workspace, make_connection):
     make_connection(workspace, "sc_lumiere", connection_name="Café LUMIÈRE")
 
     assert found("café lumi") == {"sc_lumiere"}
@@ -152,18 +152,18 @@ SAID = (
     "nothing is called this",
 )  # fmt: skip
 DOMAINS = ("hooks.h42000.exam", "h42000.example.com", "mail42000@customer.example")
-# No plan reads a whole table.
+# A plan must not read a whole table.
 SCANS = r"Seq Scan on|SCAN \w+"
 
 
 @pytest.mark.parametrize("said", [SAID, pytest.param(DOMAINS, marks=POSTGRESQL)])
-def test_search_reads_indexes_alone(crowd, explained, said):
+def test_search_uses_only_indexes(crowd, explained, said):
     plans = {text: explained(text) for text in said}
 
     assert {text: plan for text, plan in plans.items() if re.search(SCANS, plan)} == {}
 
 
-@pytest.mark.only_on("sqlite", reason="PostgreSQL has all functions itself")
+@pytest.mark.only_on("sqlite", reason="only SQLite could need functions of the service")
 def test_other_programs_can_restore_the_tables_of_sqlite(db):
     with database.cursor() as cursor:
         cursor.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
@@ -175,7 +175,7 @@ def test_other_programs_can_restore_the_tables_of_sqlite(db):
 
 @pytest.fixture
 def explained(staff):
-    """The plans of all queries of a search in the list."""
+    """Return a function that explains all queries of a search in the list."""
 
     def explain(text):
         with CaptureQueriesContext(database) as queries:

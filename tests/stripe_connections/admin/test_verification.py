@@ -1,4 +1,4 @@
-"""Staff see what Stripe said of a key, and it is asked before a form is saved."""
+"""Verification in the admin: its result is shown, and a form's new key is verified."""
 
 from datetime import UTC, datetime
 
@@ -33,7 +33,7 @@ OUTCOMES = ["verified", "restricted", "rejected", "unverified"]
 
 
 def say(connection, verification, **columns):
-    """As if Stripe had said so of the key that is stored."""
+    """Store the result of a verification."""
     StripeConnection.objects.filter(pk=connection.pk).update(
         verification=verification,
         verification_at=ASKED_AT,
@@ -42,7 +42,7 @@ def say(connection, verification, **columns):
 
 
 def errors(response):
-    """What the form says, by field; a page, and no crash."""
+    """Return the errors of the form, by field."""
     assert response.status_code == 200
     return response.context["adminform"].form.errors
 
@@ -53,7 +53,7 @@ def listed(client, **query):
 
 @pytest.fixture
 def one_of_each(workspace, make_connection):
-    """Connections called by their outcome."""
+    """Connections with the name of their verification result."""
     columns = {
         "verified": {"verification_account_id": STORED},
         "restricted": {"missing_permission": PERMISSION},
@@ -64,7 +64,7 @@ def one_of_each(workspace, make_connection):
 
 @pytest.fixture
 def limit(settings, stripe):
-    """Stripe may be asked once a day."""
+    """Allow one verification per day."""
     settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
         "DEFAULT_THROTTLE_RATES": {"stripe": "1/day"}
     }
@@ -72,7 +72,7 @@ def limit(settings, stripe):
 
 @pytest.fixture
 def adding(workspace):
-    """What the form for a new connection sends."""
+    """Return a function that builds the data of the form to add a connection."""
 
     def form(**values):
         return {"workspace": workspace.pk, "connection_name": "New", "status": "1"} | values
@@ -102,7 +102,7 @@ class TestList:
         ) in page
 
     @pytest.mark.parametrize("outcome", OUTCOMES)
-    def test_outcome_is_filtered_by(self, staff, one_of_each, outcome):
+    def test_list_can_be_filtered_by_outcome(self, staff, one_of_each, outcome):
         assert listed(staff, verification__exact=outcome) == [f"sc_{outcome}"]
 
     def test_connection_is_unverified_before_its_first_verification(self, staff, connection):
@@ -113,12 +113,12 @@ class TestList:
         assert listed(staff, verification__exact="x") == []
 
     @pytest.mark.parametrize("lookup", ["verification__startswith", "verification_fingerprint"])
-    def test_what_else_is_kept_is_not_filtered_by(self, staff, connection, lookup):
+    def test_list_cannot_be_filtered_by_other_lookups(self, staff, connection, lookup):
         assert staff.get(LIST, {lookup: "v"}).status_code == 400
 
 
 class TestShownInForm:
-    def test_outcome_is_shown_in_full(self, support, connection):
+    def test_outcome_is_shown_with_its_details(self, support, connection):
         columns = {"verification_account_id": STORED, "missing_permission": PERMISSION}
         say(connection, "restricted", **columns)
 
@@ -128,7 +128,7 @@ class TestShownInForm:
             assert shown in page
 
     @pytest.mark.parametrize(
-        ("columns", "told"),
+        ("columns", "reason"),
         [
             (
                 {"verification_account_id": OTHER, "verification_cause": "mismatch"},
@@ -137,10 +137,10 @@ class TestShownInForm:
             ({"verification_cause": "expired"}, "The key has expired"),
         ],
     )
-    def test_rejected_key_is_explained(self, staff, connection, columns, told):
+    def test_rejected_key_is_explained(self, staff, connection, columns, reason):
         say(connection, "rejected", **columns)
 
-        assert told in text(staff.get(change_url(connection)))
+        assert reason in text(staff.get(change_url(connection)))
 
     def test_key_without_a_verification_has_no_date(self, staff, connection):
         page = text(staff.get(change_url(connection)))
@@ -203,7 +203,7 @@ class TestChange:
 
         assert stripe.requests == []
 
-    def test_refused_key_is_an_error_at_its_input(self, staff, connection, stripe, stored):
+    def test_rejected_key_is_an_error_of_its_field(self, staff, connection, stripe, stored):
         stripe.rejects()
         before, key = stored(connection), random_api_key()
 
@@ -232,7 +232,7 @@ class TestChange:
         assert stored(connection) == before
 
     @pytest.mark.parametrize("person", ["staff", "colleague"])
-    def test_stored_key_that_is_refused_is_an_error_at_the_account(
+    def test_rejected_stored_key_is_an_error_of_the_account_field(
         self, request, connection, stripe, stored, person
     ):
         stripe.rejects()
@@ -246,7 +246,7 @@ class TestChange:
         assert len(errors(response)) == 1
         assert stored(connection) == before
 
-    def test_key_without_a_reply_is_saved_as_unverified_and_the_page_says_so(
+    def test_key_without_a_reply_is_saved_as_unverified_with_a_message(
         self, staff, connection, stripe
     ):
         stripe.fails(503)
@@ -324,7 +324,7 @@ class TestChange:
         assert stripe.requests == []
         assert stored(connection) == before
 
-    def test_other_site_cannot_ask(self, staff, connection, stripe, stored):
+    def test_form_without_the_csrf_token_is_not_verified(self, staff, connection, stripe, stored):
         before = stored(connection)
         form = staff.form(change_url(connection)) | {"api_key": random_api_key()}
         browser = Client(enforce_csrf_checks=True, headers={"X-Forwarded-Proto": "https"})
@@ -387,7 +387,7 @@ class TestChange:
 
 
 class TestSwappedMode:
-    def test_swap_is_refused_and_can_be_confirmed(self, staff, connection, stripe, stored):
+    def test_swap_is_refused_without_confirmation(self, staff, connection, stripe, stored):
         before, key = stored(connection), random_api_key("sk_test_")
 
         response = staff.save(change_url(connection), api_key=key)
@@ -418,15 +418,15 @@ class TestSwappedMode:
 
         assert list(errors(response)) == ["api_key"]
         assert stored(connection) == before
-        # It is not sent again unseen.
+        # It must be confirmed again.
         assert 'type="checkbox" name="allow_mode_change"' in text(response)
 
-    def test_box_is_not_there_before_it_is_needed(self, staff, connection, stripe):
+    def test_box_is_not_shown_before_an_error(self, staff, connection, stripe):
         page = text(staff.get(change_url(connection)))
 
         assert 'type="checkbox" name="allow_mode_change"' not in page
 
-    def test_box_is_not_there_for_another_mistake(self, staff, connection, stripe):
+    def test_box_is_not_shown_for_another_error(self, staff, connection, stripe):
         page = text(staff.save(change_url(connection), api_key="nonsense"))
 
         assert 'type="checkbox" name="allow_mode_change"' not in page
@@ -478,7 +478,7 @@ class TestAdd:
 
 class TestAction:
     @pytest.mark.parametrize(
-        ("how", "told", "outcome"),
+        ("how", "message", "outcome"),
         [
             (("knows", STORED), "1 verified, 0 restricted, 0 rejected, 0 failed.", "verified"),
             (
@@ -501,17 +501,17 @@ class TestAction:
             ),
         ],
     )
-    def test_outcome_is_stored_and_shown(self, staff, connection, stripe, how, told, outcome):
+    def test_outcome_is_stored_and_shown(self, staff, connection, stripe, how, message, outcome):
         name, *arguments = how
         getattr(stripe, name)(*arguments)
 
         response = staff.act("verify", connection)
 
-        assert messages(response) == [told]
+        assert messages(response) == [message]
         assert outcome_of(connection).verification == outcome
         assert StripeConnection.objects.get().version == 1
 
-    def test_connection_without_a_key_is_named(self, staff, connection, workspace, stripe):
+    def test_connection_without_a_key_is_reported(self, staff, connection, workspace, stripe):
         empty = StripeConnection.objects.create(
             workspace=workspace, biz_id="sc_empty", connection_name="Empty"
         )
@@ -542,11 +542,11 @@ class TestAction:
         assert messages(response) == ["At most 1 connections at once; none was verified."]
         assert stripe.requests == []
 
-    def test_verification_ends_before_the_proxy_stops_waiting(
+    def test_verification_ends_before_the_timeout_of_the_proxy(
         self, staff, connection, stripe, monkeypatch
     ):
-        moments = iter([0, actions.VERIFYING_SECONDS + 1])
-        monkeypatch.setattr(actions, "monotonic", lambda: next(moments))
+        times = iter([0, actions.VERIFYING_SECONDS + 1])
+        monkeypatch.setattr(actions, "monotonic", lambda: next(times))
 
         response = staff.act("verify", connection)
 
@@ -571,7 +571,7 @@ class TestAction:
 class TestTransaction:
     @pytest.fixture
     def open_transactions(self, stripe, monkeypatch):
-        """Whether one was open, for each time that Stripe was asked."""
+        """A list that records, for each verification, whether a transaction was open."""
         verify, found = verification.verify, []
 
         def look_and_verify(*arguments, **options):
@@ -596,7 +596,7 @@ class TestTransaction:
 
         assert open_transactions == [False]
 
-    def test_none_is_open_in_the_action(self, open_transactions, staff, connection):
+    def test_no_transaction_is_open_during_the_action(self, open_transactions, staff, connection):
         staff.act("verify", connection)
 
         assert open_transactions == [False]
