@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -74,10 +74,10 @@ def update_connection(
     # Called only if needed: a query that is not executed would be a twelfth of an update's CPU.
     stored = partial(_stored, workspace, biz_id)
     if not changes:
-        return _checked(stored().only(*READ_FIELDS).first(), workspace, expected_versions)
+        return _checked(stored().only(*READ_FIELDS).first(), expected_versions)
     is_verified = settings.STRIPE_VERIFY and not VERIFIED_FIELDS.isdisjoint(changes)
     if is_verified and reply is None:
-        before = _checked(stored().first(), workspace, expected_versions)
+        before = _checked(stored().first(), expected_versions)
         request = verification.request_of(before, changes, allow_mode_change=allow_mode_change)
         reply = verification.verify(request)
     row = (workspace.pk, biz_id)
@@ -92,7 +92,7 @@ def update_connection(
     is_alone = database.vendor == "postgresql" and not database.in_atomic_block and not is_verified
     with statements.backoff(row), nullcontext() if is_alone else transaction.atomic():
         if is_verified and reply:
-            before = _checked(stored().for_update(timeout).first(), workspace, expected_versions)
+            before = _checked(stored().for_update(timeout).first(), expected_versions)
             outcome = verification.judged(
                 reply, before, changes, allow_mode_change=allow_mode_change
             )
@@ -107,7 +107,7 @@ def update_connection(
     if connection is None:
         if expected_versions is None and not digests:
             raise ConnectionNotFoundError
-        _checked(stored().first(), workspace, expected_versions)
+        _checked(stored().first(), expected_versions)
         leaks.refuse_leaked(changes)
         raise VersionConflictError
     connection.workspace = workspace
@@ -117,8 +117,8 @@ def update_connection(
 
 
 def _stored(workspace: Workspace, biz_id: str) -> StripeConnectionQuerySet:
-    connections: StripeConnectionQuerySet = StripeConnection.objects.all()
-    return connections.filter(workspace=workspace, biz_id=biz_id)
+    # Its connection has this workspace, which the caller has loaded with its tenant.
+    return cast("StripeConnectionQuerySet", workspace.connections.filter(biz_id=biz_id))
 
 
 def _columns(
@@ -158,7 +158,7 @@ def restore_secret(
     the other mode is restored, too. Raises a RestoreError if there is no such secret, and a
     VersionConflictError also if the connection is changed meanwhile.
     """
-    before = _checked(_stored(workspace, biz_id).first(), workspace, expected_versions)
+    before = _checked(_stored(workspace, biz_id).first(), expected_versions)
     restored = update_connection(
         workspace=workspace,
         biz_id=biz_id,
@@ -263,12 +263,13 @@ def verify_connection(
     read, TooManyAttemptsError, and VerificationUnavailableError if Stripe did not say whether the
     key works, or the key was replaced meanwhile; nothing is written then.
     """
-    before = _checked(_stored(workspace, biz_id).first(), workspace)
+    before = _checked(_stored(workspace, biz_id).first())
     reply = verification.verify(verification.stored_request(before), deadline=deadline)
     connection = record_reply(before.pk, reply, actor)
     if connection is None:
         raise verification.VerificationUnavailableError(reply.explanation)
-    return _checked(connection, workspace)
+    connection.workspace = workspace
+    return connection
 
 
 def record_reply(pk: int, reply: Reply, actor: Actor) -> StripeConnection | None:
@@ -314,7 +315,7 @@ def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> 
     """
     with transaction.atomic():
         stored = _stored(workspace, biz_id).with_secrets()
-        connection = _checked(stored.for_update(statements.lock_timeout()).first(), workspace)
+        connection = _checked(stored.for_update(statements.lock_timeout()).first())
         stale = {
             name: secret.reveal(connection)
             for name in SECRET_FIELDS
@@ -340,14 +341,11 @@ def _refuse_unknown(values: Mapping[str, Any]) -> None:
 
 
 def _checked(
-    connection: StripeConnection | None,
-    workspace: Workspace,
-    expected_versions: Collection[int] | None = None,
+    connection: StripeConnection | None, expected_versions: Collection[int] | None = None
 ) -> StripeConnection:
-    """`connection`, with the workspace that the caller has loaded; raises if it cannot be used."""
+    """`connection`; raises if there is none, or it is at another version."""
     if connection is None:
         raise ConnectionNotFoundError
     if expected_versions is not None and connection.version not in expected_versions:
         raise VersionConflictError
-    connection.workspace = workspace
     return connection
