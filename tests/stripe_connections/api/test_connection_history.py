@@ -1,4 +1,4 @@
-"""What became of a connection, as its managers read it."""
+"""The history call: the audit of a connection, for managers."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -32,7 +32,7 @@ def page(response):
     return [item["number"] for item in data["items"]], data["nextBefore"]
 
 
-def test_connection_nobody_changed_has_no_history(manager, connection):
+def test_unchanged_connection_has_no_history(manager, connection):
     assert history(manager).json()["data"] == {"items": [], "nextBefore": None}
 
 
@@ -43,7 +43,7 @@ def test_update_is_shown(manager, connection):
 
     record = LogEntry.objects.get()
     assert list(entry) == NAMES
-    # PostgreSQL keeps a JSON object in an order of its own.
+    # PostgreSQL does not keep the order of a JSON object.
     entry["changes"].sort(key=lambda change: change["field"])
     assert entry == {
         "number": 1,
@@ -60,7 +60,7 @@ def test_update_is_shown(manager, connection):
     }
 
 
-def test_what_is_sent_back_as_it_was_is_not_a_change(manager, connection):
+def test_equal_value_is_not_shown_as_a_change(manager, connection):
     shown = manager.read("/sc_abc123").json()["data"]
     manager.update(shown | {"connectionName": "New"})
 
@@ -71,7 +71,7 @@ def test_what_is_sent_back_as_it_was_is_not_a_change(manager, connection):
     ]
 
 
-def test_same_secret_again_is_reported(manager, connection):
+def test_same_secret_again_is_shown_as_a_change(manager, connection):
     key = random_api_key()
     update(manager, apiKey=key)
     update(manager, apiKey=key)
@@ -108,7 +108,7 @@ def test_creation_is_shown(manager):
 
 
 @pytest.mark.parametrize("source", Source)
-def test_what_others_did_is_shown_too(manager, connection, source):
+def test_changes_from_every_source_are_shown(manager, connection, source):
     services.update_connection(
         workspace=connection.workspace,
         biz_id="sc_abc123",
@@ -122,7 +122,7 @@ def test_what_others_did_is_shown_too(manager, connection, source):
     assert entry["changes"] == [{"field": "status", "old": 1, "new": 0}]
 
 
-def test_name_of_a_user_who_is_gone_stays(manager, connection, workspace, make_user):
+def test_name_of_a_deleted_user_is_shown(manager, connection, workspace, make_user):
     leaver = make_user("leaver", workspace)
     update(ApiClient(leaver), connectionName="New")
     leaver.delete()
@@ -139,7 +139,7 @@ def test_history_of_another_connection_is_not_shown(
     assert page(history(manager, biz_id="sc_sister")) == ([], None)
 
 
-def test_numbers_are_of_the_connection_alone(manager, connection, workspace, make_connection):
+def test_each_connection_has_its_own_numbers(manager, connection, workspace, make_connection):
     make_connection(workspace, "sc_sister")
     update(manager, connectionName="a")
     manager.update({"connectionBizId": "sc_sister", "connectionName": "b"})
@@ -168,11 +168,11 @@ def five(manager, connection):
         ({"limit": "2", "before": "1000000000000000000"}, ([5, 4], 4)),
     ],
 )
-def test_pages_go_from_the_newest_to_the_oldest(manager, five, query, found):
+def test_pages_are_sorted_from_the_newest_to_the_oldest(manager, five, query, found):
     assert page(history(manager, query)) == found
 
 
-def test_versions_fall_with_the_numbers(manager, five):
+def test_versions_are_sorted_like_the_numbers(manager, five):
     items = history(manager).json()["data"]["items"]
 
     assert [item["version"] for item in items] == [6, 5, 4, 3, 2]
@@ -204,9 +204,7 @@ def test_bad_query_is_refused(manager, assert_refused, query, error):
 
 
 @pytest.mark.parametrize("biz_id", ["sc_nothere", "sc_other", "%00", "x" * 300])
-def test_connection_that_is_not_there_is_not_found(
-    manager, make_connection, other_workspace, biz_id
-):
+def test_missing_connection_is_404(manager, make_connection, other_workspace, biz_id):
     make_connection(other_workspace, "sc_other")
 
     response = history(manager, biz_id=biz_id)
@@ -226,7 +224,7 @@ def test_other_methods_are_refused(manager, assert_refused, method):
 
 
 def test_reencryption_of_a_batch_is_not_shown(manager, connection, settings):
-    """It changed nothing that anybody sees."""
+    """It changes nothing that the API shows."""
     settings.FERNET_KEYS = settings.FERNET_KEYS[::-1]
     run("rotate_secrets", "--apply")
 
@@ -234,7 +232,7 @@ def test_reencryption_of_a_batch_is_not_shown(manager, connection, settings):
     assert page(history(manager)) == ([], None)
 
 
-def test_secrets_that_are_gone_do_not_matter(manager, connection):
+def test_undecryptable_secret_does_not_matter(manager, connection):
     update(manager, connectionName="New")
     set_columns(connection, api_key=b"garbage")
 
@@ -242,7 +240,7 @@ def test_secrets_that_are_gone_do_not_matter(manager, connection):
 
 
 class TestPaging(TestCase):
-    """Whatever is changed between two pages."""
+    """Pages are complete if the connection is changed between two requests."""
 
     @classmethod
     def setUpTestData(cls):

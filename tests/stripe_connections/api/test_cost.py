@@ -1,4 +1,4 @@
-"""What one update costs: statements, columns and cryptography."""
+"""What a call costs: statements, columns and cryptography."""
 
 import re
 
@@ -26,12 +26,12 @@ PLAIN = NAME | {
     "configJson": "{}",
 }
 ALWAYS = {"version", "updated_at"}
-TRACES = ("", "_hint", "_fingerprint", "_replaced_at")
+SUFFIXES = ("", "_hint", "_fingerprint", "_replaced_at")
 API_KEY, WEBHOOK_SECRET = (
-    {f"{secret}{trace}" for trace in TRACES} for secret in ("api_key", "webhook_secret")
+    {f"{secret}{suffix}" for suffix in SUFFIXES} for secret in ("api_key", "webhook_secret")
 )
-# The row before Stripe is asked and the row under the lock; on PostgreSQL BEGIN and COMMIT.
-ASKING = 2 if database.vendor == "sqlite" else 4
+# The row before the verification and the locked row; on PostgreSQL also BEGIN and COMMIT.
+VERIFYING = 2 if database.vendor == "sqlite" else 4
 PLAIN_COLUMNS = {
     "connection_name",
     "connection_description",
@@ -43,10 +43,10 @@ PLAIN_COLUMNS = {
 
 @pytest.fixture
 def statements(transactional_db, manager, connection):
-    """The SQL of a call with the given changes, in order; BEGIN and COMMIT are the call's own."""
+    """Return a function that makes an update and returns its SQL, with BEGIN and COMMIT."""
 
     def run(changes, body=None, **kwargs):
-        # What a process looks up once.
+        # A process looks this up only once.
         ContentType.objects.get_for_model(StripeConnection)
         with CaptureQueriesContext(database) as captured:
             response = manager.update(body or {"connectionBizId": "sc_abc123"} | changes, **kwargs)
@@ -58,9 +58,9 @@ def statements(transactional_db, manager, connection):
 
 @pytest.fixture
 def fernet_calls(monkeypatch):
-    """Each operation, "encrypt" or "decrypt", in order, whoever asks for it.
+    """A list of all Fernet operations, "encrypt" or "decrypt", in order.
 
-    Every way through Fernet and MultiFernet ends in one of these two.
+    Every method of Fernet and MultiFernet calls one of the two patched methods.
     """
     calls = []
     for name in ("_encrypt_from_parts", "_decrypt_data"):
@@ -75,7 +75,7 @@ def fernet_calls(monkeypatch):
 
 
 def kinds(statements):
-    """The verb and the table of each statement, also of those inside another one."""
+    """Return the verb and the table of each statement, including nested ones."""
     found = re.findall(
         r"(BEGIN|COMMIT|SAVEPOINT|RELEASE)\b|"
         r'(?:(SELECT)\b(?:(?!SELECT).)*? FROM|(UPDATE)|(INSERT) INTO) "?(\w+_\w+)',
@@ -85,7 +85,7 @@ def kinds(statements):
 
 
 def written(statements):
-    """The columns that the one UPDATE names."""
+    """Return the columns that the UPDATE sets."""
     (update,) = [sql for sql in statements if "UPDATE stripe_connections" in sql]
     assignments = re.split(r"\b(?:FROM old|WHERE id)\b", update.split("SET ")[1])[0]
     return set(re.findall(r"(\w+) = ", assignments))
@@ -121,18 +121,20 @@ def test_update_of_a_name_touches_no_other_table(statements):
     [
         (NAME, 0),
         ({"webhookSecret": random_webhook_secret()}, 0),
-        ({"apiKey": random_api_key()}, ASKING),
+        ({"apiKey": random_api_key()}, VERIFYING),
     ],
     ids=["name", "webhook secret", "api key"],
 )
-def test_asking_stripe_costs_only_those_who_ask(statements, stripe, settings, changes, more):
-    asking = statements(changes)
+def test_only_a_new_key_costs_statements_for_verification(
+    statements, stripe, settings, changes, more
+):
+    with_verification = statements(changes)
     settings.STRIPE_VERIFY = False
 
-    assert len(asking) == len(statements(changes)) + more
+    assert len(with_verification) == len(statements(changes)) + more
 
 
-def test_precondition_costs_nothing_more(statements):
+def test_precondition_costs_no_statement(statements):
     assert len(statements(NAME, headers={"If-Match": '"1"'})) == len(statements(NAME))
 
 
@@ -143,7 +145,7 @@ def test_call_without_a_change_reads_once_and_writes_nothing(statements):
     ]
 
 
-def test_caller_membership_workspace_and_tenant_are_one_query(statements):
+def test_user_membership_workspace_and_tenant_are_one_query(statements):
     first = statements(NAME)[0]
 
     assert set(re.findall(r"JOIN (\w+)", first)) == {
@@ -173,14 +175,14 @@ def test_only_the_given_columns_are_written(statements, changes, columns):
 
 
 @pytest.mark.parametrize("changes", [NAME, PLAIN, {}], ids=["name", "plain", "nothing"])
-def test_secrets_are_not_even_read(statements, changes):
+def test_secrets_are_not_read(statements, changes):
     run = " ".join(statements(changes))
 
     assert not re.findall(r"\b(?:api_key|webhook_secret)\b", run)
 
 
 @pytest.mark.parametrize("changes", [NAME, {}], ids=["name", "nothing"])
-def test_reply_of_stripe_is_not_even_read(statements, changes):
+def test_verification_is_not_read(statements, changes):
     assert [name for name in VERIFICATION_FIELDS if name in " ".join(statements(changes))] == []
 
 
@@ -205,13 +207,13 @@ def test_each_given_secret_is_encrypted_once_and_none_decrypted(
     assert fernet_calls == ["encrypt"] * operations
 
 
-def test_counting_notices_a_decryption(connection, fernet_calls):
+def test_decryption_is_counted(connection, fernet_calls):
     assert plain(connection, "api_key")
 
     assert fernet_calls == ["decrypt"]
 
 
-def test_body_that_is_refused_costs_no_cryptography(manager, connection, fernet_calls):
+def test_refused_body_costs_no_cryptography(manager, connection, fernet_calls):
     body = {"connectionBizId": "sc_abc123", "apiKey": random_api_key(), "nonsense": 1}
 
     assert manager.update(body).status_code == 400
@@ -235,7 +237,7 @@ def test_long_paths_do_not_fill_the_memory(workspace_id, known):
 
 MEMBERSHIP = ("SELECT", "workspaces_membership")
 FOUND = ("SELECT", "stripe_connections_stripeconnection")
-# A connection with the end of its overlap, in one statement.
+# Reads a connection and the end of its overlap in one statement.
 SHOWN = ("SELECT", "stripe_connections_replacedsecret")
 INSERTED = ("INSERT", "stripe_connections_stripeconnection")
 RECORDED = ("INSERT", "auditlog_logentry")
@@ -260,7 +262,7 @@ READ = {
 
 @pytest.fixture
 def sent(transactional_db, manager, connection):
-    """The statements of a call that succeeds, BEGIN and COMMIT left out."""
+    """Return a function that makes a call and returns its SQL, without BEGIN and COMMIT."""
 
     def run(call, *args, **kwargs):
         ContentType.objects.get_for_model(StripeConnection)
@@ -275,7 +277,7 @@ def sent(transactional_db, manager, connection):
 
 @pytest.mark.parametrize(("path", "query", "expected"), READ.values(), ids=READ)
 @pytest.mark.parametrize("more", [1, 5])
-def test_reading_costs_the_same_however_much_there_is(
+def test_reading_costs_the_same_for_any_number_of_rows(
     sent, manager, workspace, make_connection, fernet_calls, path, query, expected, more
 ):
     for _ in range(more):
@@ -306,10 +308,10 @@ def test_creation_reads_once_and_writes_twice(sent, manager):
     assert kinds(sent(create, manager)) == [MEMBERSHIP, INSERTED, RECORDED]
 
 
-def test_creation_with_a_key_looks_for_it_and_keeps_it(sent, manager):
+def test_creation_with_an_idempotency_key_reads_and_stores_it(sent, manager):
     run = sent(create, manager, **{"Idempotency-Key": "a"})
 
-    # Its own key, if that is over.
+    # Deletes the key if it has expired.
     deleted = [sql for sql in run if sql.startswith("DELETE")]
     time_out = [sql for sql in run if sql.startswith("SELECT set_config")]
     rest = [sql for sql in run if sql not in deleted + time_out]

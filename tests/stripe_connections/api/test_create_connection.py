@@ -1,4 +1,4 @@
-"""A new connection, and what an `Idempotency-Key` does for it."""
+"""The create call, and its `Idempotency-Key`."""
 
 import json
 from collections import Counter
@@ -66,7 +66,7 @@ def test_every_field_is_stored(manager):
     assert stored.workspace.biz_id == "ws_demo"
 
 
-def test_answer_is_what_the_detail_call_shows(manager):
+def test_response_is_that_of_the_detail_call(manager):
     response = create(manager, NAME | {"apiKey": random_api_key()})
 
     shown = manager.read(f"/{biz_id(response)}")
@@ -76,7 +76,7 @@ def test_answer_is_what_the_detail_call_shows(manager):
     assert "Idempotent-Replayed" not in response
 
 
-def test_a_name_is_enough(manager):
+def test_only_the_name_is_required(manager):
     data = create(manager).json()["data"]
 
     assert data["connectionName"] == "New"
@@ -101,12 +101,12 @@ def test_creation_is_in_the_audit(manager):
     }
 
 
-def test_without_a_key_each_call_creates_one(manager):
+def test_without_a_key_each_call_creates_a_connection(manager):
     assert biz_id(create(manager)) != biz_id(create(manager))
     assert counts() == (2, 2, 0)
 
 
-def test_what_another_connection_showed_can_be_sent(manager, connection):
+def test_data_of_another_connection_can_be_sent(manager, connection):
     shown = manager.read("/sc_abc123").json()["data"]
 
     data = create(manager, shown | {"connectionName": "Copy"}).json()["data"]
@@ -157,7 +157,7 @@ def test_invalid_key_is_refused(manager, key):
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, '"quoted"', "with a space", "~!@#$%^&*()"])
-def test_a_second_call_creates_nothing(manager, key):
+def test_second_call_with_the_same_key_creates_nothing(manager, key):
     first = create(manager, NAME, key)
     second = create(manager, NAME, key)
 
@@ -167,7 +167,7 @@ def test_a_second_call_creates_nothing(manager, key):
     assert counts() == (1, 1, 1)
 
 
-def test_stripe_is_not_asked_again(manager, stripe):
+def test_replay_is_not_verified_again(manager, stripe):
     body = NAME | {"apiKey": random_api_key()}
 
     created = [biz_id(create(manager, body, KEY)) for _ in range(2)]
@@ -176,7 +176,7 @@ def test_stripe_is_not_asked_again(manager, stripe):
     assert stripe.keys == [body["apiKey"]]
 
 
-def test_key_that_stripe_refuses_is_not_spent(manager, stripe):
+def test_idempotency_key_can_be_used_again_after_a_rejected_api_key(manager, stripe):
     body = NAME | {"apiKey": random_api_key()}
     stripe.rejects()
     refused = create(manager, body, KEY)
@@ -189,17 +189,17 @@ def test_key_that_stripe_refuses_is_not_spent(manager, stripe):
 
 
 def test_order_of_the_fields_does_not_matter(workspace):
-    """Neither that of a body nor that of the version of the service that validated it."""
+    """Another version of the service may validate the fields in another order."""
     one, other = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}
 
     assert IdempotencyRecord.of(workspace, KEY, one) == IdempotencyRecord.of(workspace, KEY, other)
 
 
-def test_another_key_creates_another(manager):
+def test_another_key_creates_another_connection(manager):
     assert biz_id(create(manager, NAME, "a")) != biz_id(create(manager, NAME, "A"))
 
 
-def test_a_replay_shows_the_connection_as_it_is_now(manager):
+def test_replay_shows_the_current_connection(manager):
     created = biz_id(create(manager, NAME, KEY))
     manager.update({"connectionBizId": created, "connectionName": "Changed"})
 
@@ -209,7 +209,7 @@ def test_a_replay_shows_the_connection_as_it_is_now(manager):
     assert replay.json()["data"]["connectionName"] == "Changed"
 
 
-def test_body_in_other_words_is_the_same_body(manager):
+def test_body_with_another_spelling_is_the_same_body(manager):
     key = random_api_key()
     first = create(manager, NAME | {"apiKey": key, "connectionDescription": "d"}, KEY)
 
@@ -280,7 +280,7 @@ def test_key_is_kept_for_a_day(manager, hours, is_replayed):
     assert IdempotencyKey.objects.count() == 1
 
 
-def test_key_that_is_over_takes_another_body(manager):
+def test_expired_key_can_be_used_with_another_body(manager):
     create(manager, NAME, KEY)
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
@@ -315,7 +315,7 @@ def test_creations_delete_old_keys_every_ten_minutes(
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_rotation_of_the_encryption_key_forgets_nothing(manager, settings, kept):
+def test_rotation_of_the_encryption_key_keeps_idempotency_keys(manager, settings, kept):
     first = create(manager, NAME, KEY)
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS[:kept]]
 
@@ -331,7 +331,7 @@ def test_deleted_connection_is_created_again(manager):
 
 
 @pytest.mark.parametrize("table", ["auditlog_logentry", "stripe_connections_idempotencykey"])
-def test_creation_that_fails_leaves_nothing(manager, transactional_db, table):
+def test_failed_creation_stores_nothing(manager, transactional_db, table):
     def refuse(execute, sql, *args):
         if f'INTO "{table}"' in sql:
             raise RuntimeError("refused")
@@ -345,7 +345,7 @@ def test_creation_that_fails_leaves_nothing(manager, transactional_db, table):
     assert "Idempotent-Replayed" not in create(manager, NAME, KEY)
 
 
-def test_neither_key_nor_body_is_kept(manager):
+def test_neither_key_nor_body_is_stored(manager):
     secret = random_api_key()
 
     create(manager, NAME | {"apiKey": secret}, secret)
@@ -357,7 +357,7 @@ def test_neither_key_nor_body_is_kept(manager):
 
 @pytest.fixture
 def at_once(transactional_db, database_file, manager):
-    """Send creations at the same time, each from a caller of its own; returns the answers."""
+    """Return a function that sends creations at the same time and returns the responses."""
     user = User.objects.get(username="manager")
 
     def call(requests):
@@ -377,7 +377,7 @@ def at_once(transactional_db, database_file, manager):
     return call
 
 
-def test_twins_create_one(at_once):
+def test_concurrent_calls_with_one_key_create_one_connection(at_once):
     answers = at_once([(NAME, KEY)] * 8)
 
     assert Counter(answer.status_code for answer in answers) == {200: 8}
@@ -386,14 +386,14 @@ def test_twins_create_one(at_once):
     assert counts() == (1, 1, 1)
 
 
-def test_twins_with_other_bodies_create_one(at_once):
+def test_concurrent_calls_with_one_key_and_different_bodies_create_one_connection(at_once):
     answers = at_once([({"connectionName": f"Name {number}"}, KEY) for number in range(8)])
 
     assert Counter(answer.status_code for answer in answers) == {200: 1, 422: 7}
     assert counts() == (1, 1, 1)
 
 
-def test_twins_of_a_key_that_is_over_create_one(at_once, manager):
+def test_concurrent_calls_with_an_expired_key_create_one_connection(at_once, manager):
     create(manager, NAME, KEY)
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
@@ -403,7 +403,7 @@ def test_twins_of_a_key_that_is_over_create_one(at_once, manager):
     assert counts() == (2, 2, 1)
 
 
-def test_creations_with_keys_of_their_own_all_succeed_while_old_keys_are_swept(
+def test_concurrent_calls_with_different_keys_succeed_while_old_keys_are_deleted(
     at_once, manager, workspace, ten_minutes_later
 ):
     for number in range(8):
@@ -419,15 +419,15 @@ def test_creations_with_keys_of_their_own_all_succeed_while_old_keys_are_swept(
 
 @pytest.fixture
 def other_session(transactional_db, database_file):
-    """A database session of somebody else."""
+    """Another database session."""
     other = connections.create_connection("default")
     yield other
     other.rollback()
     other.close()
 
 
-@pytest.mark.only_on("postgresql", reason="SQLite's wait is set for a connection")
-def test_twin_that_hangs_is_not_waited_for_longer_than_for_a_lock(
+@pytest.mark.only_on("postgresql", reason="SQLite has one timeout for each connection")
+def test_wait_for_a_hanging_call_with_the_same_key_is_limited(
     manager, connection, other_session, settings
 ):
     settings.LOCK_TIMEOUT_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""One connection, as a settings page shows it."""
+"""The detail call."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_members_see_the_connection(request, connection, who):
     assert response["ETag"] == '"1"'
 
 
-def test_the_eleven_keys_are_those_of_the_update_call(manager, connection):
+def test_response_has_the_eleven_keys_of_the_update_call(manager, connection):
     shown = manager.read("/sc_abc123").json()["data"]
     del shown["extra"]
 
@@ -55,7 +55,7 @@ def test_etag_and_version_are_those_of_the_last_update(manager, connection):
         ("sk_", None),
     ],
 )
-def test_mode_is_that_of_the_prefix(manager, connection, prefix, mode):
+def test_mode_follows_from_the_prefix(manager, connection, prefix, mode):
     key = random_api_key(prefix)
     manager.update({"connectionBizId": "sc_abc123", "apiKey": key})
 
@@ -64,7 +64,7 @@ def test_mode_is_that_of_the_prefix(manager, connection, prefix, mode):
     assert (shown["mode"], shown["apiKeyHint"]) == (mode, f"{prefix}…{key[-4:]}")
 
 
-def test_hints_are_those_that_are_stored(manager, connection):
+def test_stored_hints_are_shown(manager, connection):
     shown = extra(manager.read("/sc_abc123"))
 
     assert shown["apiKeyHint"] == connection.api_key_hint
@@ -73,7 +73,7 @@ def test_hints_are_those_that_are_stored(manager, connection):
 
 
 def test_missing_secrets_are_null(manager, connection):
-    names = [f"{n}{t}" for n in ("api_key", "webhook_secret") for t in TRACES]
+    names = [f"{n}{suffix}" for n in ("api_key", "webhook_secret") for suffix in SUFFIXES]
     set_columns(connection, **dict.fromkeys(names))
 
     shown = extra(manager.read("/sc_abc123"))
@@ -82,7 +82,7 @@ def test_missing_secrets_are_null(manager, connection):
     assert shown["hasWebhookSecret"] is False
 
 
-TRACES = ("", "_hint", "_fingerprint", "_replaced_at")
+SUFFIXES = ("", "_hint", "_fingerprint", "_replaced_at")
 UNVERIFIED = {
     "outcome": "unverified",
     "at": None,
@@ -92,13 +92,13 @@ UNVERIFIED = {
 }
 
 
-def test_connection_nobody_asked_about_is_unverified(manager, connection):
+def test_connection_without_a_verification_is_unverified(manager, connection):
     assert extra(manager.read("/sc_abc123"))["verification"] == UNVERIFIED
 
 
 @pytest.fixture
-def asked(connection):
-    """What Stripe said of the key that is stored."""
+def restricted(connection):
+    """A connection whose key is restricted."""
     connection.verification = Verification.RESTRICTED
     connection.verification_at = timezone.now().replace(microsecond=0)
     connection.missing_permission = "rak_accounts_kyc_basic_read"
@@ -106,17 +106,17 @@ def asked(connection):
     return connection
 
 
-def test_reply_of_stripe_is_shown(manager, asked):
+def test_verification_is_shown(manager, restricted):
     assert extra(manager.read("/sc_abc123"))["verification"] == {
         "outcome": "restricted",
-        "at": f"{asked.verification_at:%Y-%m-%dT%H:%M:%SZ}",
+        "at": f"{restricted.verification_at:%Y-%m-%dT%H:%M:%SZ}",
         "accountId": None,
         "missingPermission": "rak_accounts_kyc_basic_read",
         "cause": None,
     }
 
 
-def test_of_another_key_it_says_nothing(manager, asked):
+def test_new_key_is_unverified(manager, restricted):
     manager.update({"connectionBizId": "sc_abc123", "apiKey": random_api_key()})
 
     assert extra(manager.read("/sc_abc123"))["verification"] == UNVERIFIED
@@ -152,7 +152,7 @@ def test_reading_changes_nothing(manager, connection, stored):
         "sc_abc123%0A",
     ],
 )
-def test_connection_that_is_not_there_is_not_found(manager, connection, biz_id):
+def test_missing_connection_is_404(manager, connection, biz_id):
     response = manager.read(f"/{biz_id}")
 
     assert (response.status_code, response.json()["code"]) == (404, "4040")
@@ -162,7 +162,7 @@ def test_connection_that_is_not_there_is_not_found(manager, connection, biz_id):
 @pytest.mark.parametrize(
     "query", ["format=xml", "a=1&a=2", "%00=%FF", "x" * 3_000, "&".join("a" * 2_000)]
 )
-def test_a_query_means_nothing(manager, connection, query):
+def test_query_string_is_ignored(manager, connection, query):
     response = manager.get(f"{PATH}?{query}", headers={"Accept": "application/json, text/plain"})
 
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""Who reaches what: by the workspace in the path, and by the connection in the body."""
+"""A caller reaches only the workspaces of their memberships, and only their connections."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ MALFORMED = [
     "ws_demo%0A", "%20ws_demo", "ws_demo%20", "ws_%EF%BD%84emo", "ws_" + "x" * 62, "x" * 5_000,
     "..", "ws_demo;x", "ws_demo'--", "%25", "%FF",
 ]  # fmt: skip
-# Whom a workspace of each kind lets in.
+# The business ID of a workspace of each kind.
 WORKSPACES = {
     "own": "ws_demo",
     "sibling": "ws_sibling",
@@ -43,6 +43,7 @@ WORKSPACES = {
     "unknown": "ws_unknown",
     "in another case": "ws_Demo",
 } | {f"malformed {index}": biz_id for index, biz_id in enumerate(MALFORMED)}
+# The roles that may write in a workspace of each kind.
 ALLOWED = {
     ("manager", "own"),
     ("outsider", "other tenant"),
@@ -53,16 +54,16 @@ ALLOWED = {
 
 
 @pytest.fixture(scope="module")
-def standing(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The transaction around all tests of this module, each of which is rolled back for itself."""
+def outer_transaction(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A transaction around all tests of this module; each test also has its own."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
 @pytest.fixture(scope="module")
-def world(standing: None) -> dict[str, Workspace]:
-    """A workspace of each kind that exists."""
+def world(outer_transaction: None) -> dict[str, Workspace]:
+    """The existing workspaces, by kind."""
     tenant = Tenant.objects.create(biz_id="tn_xyz789", name="Example Ltd")
     other = Tenant.objects.create(biz_id="tn_other", name="Somebody Else Ltd")
     create = Workspace.objects.create
@@ -76,12 +77,12 @@ def world(standing: None) -> dict[str, Workspace]:
 
 @pytest.fixture(scope="module")
 def connections(world: dict[str, Workspace]) -> dict[str, StripeConnection]:
-    """A connection in each workspace, whose API key was replaced."""
+    """A connection with a replaced API key in each workspace."""
     made = {
         kind: create_connection(place, f"sc_{place.biz_id[3:]}") for kind, place in world.items()
     }
     for connection in made.values():
-        # Without an audit record, which would be there in every test of this module.
+        # Not with the service, because all tests of this module would see the audit record.
         keep(connection, 1)
         connection.replace_secret("api_key", random_api_key())
         connection.save()
@@ -89,8 +90,8 @@ def connections(world: dict[str, Workspace]) -> dict[str, StripeConnection]:
 
 
 @pytest.fixture(scope="module")
-def cast(world: dict[str, Workspace]) -> dict[str, ApiClient]:
-    """Everybody, two of them also as managers of the inactive workspace."""
+def clients(world: dict[str, Workspace]) -> dict[str, ApiClient]:
+    """A client for each role; two of the users also manage the inactive workspace."""
     users = {
         "manager": create_user("manager", world["own"], Role.MANAGER),
         "viewer": create_user("viewer", world["own"], Role.VIEWER),
@@ -116,23 +117,23 @@ def workspace(world: dict[str, Workspace], db: None) -> Workspace:
 
 
 @pytest.fixture
-def manager(cast: dict[str, ApiClient], db: None) -> ApiClient:
-    return cast["manager"]
+def manager(clients: dict[str, ApiClient], db: None) -> ApiClient:
+    return clients["manager"]
 
 
 @pytest.fixture
-def viewer(cast: dict[str, ApiClient], db: None) -> ApiClient:
-    return cast["viewer"]
+def viewer(clients: dict[str, ApiClient], db: None) -> ApiClient:
+    return clients["viewer"]
 
 
 @pytest.fixture
-def outsider(cast: dict[str, ApiClient], db: None) -> ApiClient:
-    return cast["outsider"]
+def outsider(clients: dict[str, ApiClient], db: None) -> ApiClient:
+    return clients["outsider"]
 
 
 @pytest.fixture
 def everything(connections: dict[str, StripeConnection], stored: Any, db: None) -> Any:
-    """All rows of connections and the number of audit records."""
+    """Return a function that reads all connections and counts the audit records."""
 
     def read() -> Any:
         rows = {kind: stored(connection) for kind, connection in connections.items()}
@@ -149,7 +150,7 @@ def headers(response: Any) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name != "X-Request-Id"}
 
 
-# Whom a call that changes nothing lets in besides.
+# The roles that may read.
 READERS = ALLOWED | {("viewer", "own"), ("manager and viewer", "sibling")}
 MORE_MALFORMED = [kind for kind in WORKSPACES if kind.startswith("malformed")][1:]
 OPEN = dict.fromkeys(CALLS, ALLOWED) | {"list": READERS, "detail": READERS}
@@ -166,16 +167,16 @@ ROLES = [
         for call, open_to in OPEN.items()
         for role in ROLES
         for kind in WORKSPACES
-        # One that is not well-formed is as good as another; the update call gets all of them.
+        # Only the update call is tested with every malformed ID.
         if (role, kind) not in open_to and (call == "update" or kind not in MORE_MALFORMED)
     ],
 )
-def test_workspace_of_the_path_is_closed(call, role, kind, cast, connections, everything):
+def test_caller_without_permission_gets_403(call, role, kind, clients, connections, everything):
     before = everything()
-    # The connection is really there, where the workspace is.
+    # If the workspace exists, the connection does, too.
     target = connections.get(kind, connections["own"])
 
-    response = cast[role].call(call, target.biz_id, WORKSPACES[kind])
+    response = clients[role].call(call, target.biz_id, WORKSPACES[kind])
 
     assert response.status_code == 403
     assert without_time(response) == FORBIDDEN
@@ -186,8 +187,8 @@ def test_workspace_of_the_path_is_closed(call, role, kind, cast, connections, ev
     ("call", "role", "kind"),
     [(call, *pair) for call, open_to in OPEN.items() for pair in sorted(open_to)],
 )
-def test_workspace_of_the_path_is_open(call, role, kind, cast, connections, stripe, db):
-    response = cast[role].call(call, connections[kind].biz_id, WORKSPACES[kind])
+def test_caller_with_permission_succeeds(call, role, kind, clients, connections, stripe, db):
+    response = clients[role].call(call, connections[kind].biz_id, WORKSPACES[kind])
 
     assert response.status_code == 200
 
@@ -209,7 +210,7 @@ def test_calls_find_no_connection_of_another_workspace(
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", ["own", "sibling", "inactive"])
-def test_calls_cost_a_closed_workspace_the_queries_of_an_unknown_one(
+def test_calls_need_as_many_queries_for_a_forbidden_workspace_as_for_an_unknown_one(
     call, kind, outsider, connections
 ):
     with CaptureQueriesContext(database) as reference:
@@ -221,15 +222,15 @@ def test_calls_cost_a_closed_workspace_the_queries_of_an_unknown_one(
     assert len(queries) == len(reference)
 
 
-def test_list_of_a_workspace_has_its_connections_alone(manager, connections):
+def test_list_has_only_the_connections_of_the_workspace(manager, connections):
     items = manager.call("list").json()["data"]["items"]
 
     assert [item["bizId"] for item in items] == ["sc_demo"]
 
 
 @pytest.mark.parametrize("biz_id", ["sc_sibling", "sc_other", "sc_inactive", "sc_unknown"])
-def test_page_follows_no_connection_of_another_workspace(manager, connections, biz_id):
-    """All of them are the same refusal."""
+def test_page_cannot_start_after_a_connection_of_another_workspace(manager, connections, biz_id):
+    """The response is the same as for an unknown connection."""
     reference = manager.read(query={"after": "sc_nothere"})
 
     response = manager.read(query={"after": biz_id})
@@ -238,7 +239,7 @@ def test_page_follows_no_connection_of_another_workspace(manager, connections, b
     assert without_time(response) == without_time(reference)
 
 
-def test_created_connection_is_of_the_workspace_of_the_path(manager, connections, world):
+def test_created_connection_belongs_to_the_workspace_in_the_path(manager, connections, world):
     body = {"connectionName": "Here", "tenantBizId": "tn_other", "bizId": "sc_other"}
 
     response = manager.post(f"{connections_path()}/create", body, content_type="application/json")
@@ -289,7 +290,9 @@ def test_deleted_connection_is_not_found(manager, connections):
     ],
     ids=["nothing", "name", "bad fields", "unknown field"],
 )
-def test_viewer_learns_nothing_by_the_body(body, biz_id, viewer, connections, everything):
+def test_response_to_a_viewer_does_not_depend_on_the_body(
+    body, biz_id, viewer, connections, everything
+):
     before = everything()
 
     response = viewer.update({"connectionBizId": biz_id} | body)
@@ -300,7 +303,7 @@ def test_viewer_learns_nothing_by_the_body(body, biz_id, viewer, connections, ev
 
 @pytest.mark.parametrize("kind", [kind for kind in WORKSPACES if kind != "other tenant"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", {"connectionBizId": "sc_demo"}], ids=repr)
-def test_closed_workspaces_cannot_be_distinguished(kind, body, outsider, connections):
+def test_forbidden_workspaces_cannot_be_distinguished(kind, body, outsider, connections):
     reference = outsider.update(body, "ws_unknown")
 
     response = outsider.update(body, WORKSPACES[kind])
@@ -310,7 +313,9 @@ def test_closed_workspaces_cannot_be_distinguished(kind, body, outsider, connect
 
 
 @pytest.mark.parametrize("kind", ["own", "sibling", "inactive"])
-def test_closed_workspace_costs_the_queries_of_an_unknown_one(kind, outsider, connections):
+def test_update_needs_as_many_queries_for_a_forbidden_workspace_as_for_an_unknown_one(
+    kind, outsider, connections
+):
     with CaptureQueriesContext(database) as reference:
         outsider.update({"connectionBizId": "sc_demo"}, "ws_unknown")
 
@@ -328,8 +333,7 @@ def test_if_match_reveals_nothing_of_another_workspace(manager, connections):
     assert without_time(response) == NOT_FOUND
 
 
-def test_connection_stays_where_it_is(manager, connections, world):
-    """The body cannot name another workspace or tenant."""
+def test_body_cannot_move_a_connection_to_another_workspace(manager, connections, world):
     response = manager.update(
         {
             "connectionBizId": "sc_demo",
@@ -353,10 +357,10 @@ def test_connection_stays_where_it_is(manager, connections, world):
     ],
 )
 @pytest.mark.parametrize("change", [b'"connectionName": "New"', b'"status": 0'])
-def test_connection_that_an_ignored_field_names_is_not_meant(
+def test_connection_named_in_an_ignored_field_is_not_changed(
     manager, connection, workspace, make_connection, stored, body, change
 ):
-    """The connection is looked for before the body is read, and may be another one."""
+    """The service reads the connection before it parses the body, and may find the wrong one."""
     sister = make_connection(workspace, "sc_sister")
     before = stored(sister)
 
@@ -366,7 +370,7 @@ def test_connection_that_an_ignored_field_names_is_not_meant(
     assert stored(sister) == before
 
 
-def test_version_of_a_connection_that_an_ignored_field_names_does_not_count(
+def test_version_of_a_connection_named_in_an_ignored_field_does_not_match(
     manager, connection, workspace, make_connection, assert_refused
 ):
     sister = make_connection(workspace, "sc_sister")

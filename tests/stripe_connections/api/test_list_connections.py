@@ -1,4 +1,4 @@
-"""The connections of a workspace, a page at a time."""
+"""The list call: pages, filters, orders and totals."""
 
 import re
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def following(response):
 
 @pytest.fixture
 def three(workspace, make_connection):
-    """The oldest first."""
+    """Three connections, oldest first."""
     names = ["Éclair Paris", "shop 100%", "Shop_two"]
     return [
         make_connection(workspace, f"sc_{number}", connection_name=name)
@@ -44,7 +44,7 @@ def test_members_see_the_connections_newest_first(request, three, who):
     assert (ids(response), following(response)) == (["sc_2", "sc_1", "sc_0"], None)
 
 
-def test_an_item_is_what_the_detail_call_shows(manager, connection):
+def test_item_is_that_of_the_detail_call(manager, connection):
     [item] = manager.read().json()["data"]["items"]
 
     assert item == manager.read("/sc_abc123").json()["data"]
@@ -71,13 +71,13 @@ def test_pages_follow_each_other(manager, three):
     assert (ids(second), following(second)) == (["sc_0"], None)
 
 
-def test_page_that_is_just_full_is_the_last(manager, three):
+def test_full_page_without_more_connections_is_the_last(manager, three):
     response = manager.read(query={"limit": "3"})
 
     assert (len(ids(response)), following(response)) == (3, None)
 
 
-def test_fifty_are_a_page_where_nobody_says(manager, workspace):
+def test_page_has_fifty_connections_by_default(manager, workspace):
     StripeConnection.objects.bulk_create(
         StripeConnection(workspace=workspace, connection_name=str(number)) for number in range(51)
     )
@@ -119,7 +119,7 @@ def test_search_finds_a_part_of_the_name(manager, three, search, found):
     assert ids(manager.read(query={"search": search})) == found
 
 
-def test_filters_hold_on_every_page(manager, three):
+def test_filters_apply_to_every_page(manager, three):
     query = {"search": "shop", "limit": "1", "status": "ACTIVE"}
     first = manager.read(query=query)
     second = manager.read(query=query | {"after": following(first)})
@@ -195,7 +195,6 @@ def test_every_bad_value_is_listed(manager, assert_refused):
 
 
 def test_query_may_be_raw_utf8(manager, three):
-    """As a careless client sends it."""
     response = manager.generic(
         "GET", connections_path(), QUERY_STRING="search=Écl".encode().decode("latin-1")
     )
@@ -219,7 +218,7 @@ def test_query_may_be_raw_utf8(manager, three):
         ({"mode": "live", "hasWebhookSecret": "true", "search": "shop"}, ["sc_1"]),
     ],
 )
-def test_filters(manager, three, query, found):
+def test_list_can_be_filtered(manager, three, query, found):
     none = dict.fromkeys(column_names("webhook_secret"))
     set_columns(three[0], **none)
     set_columns(three[1], verification="rejected", verification_cause="expired")
@@ -230,11 +229,11 @@ def test_filters(manager, three, query, found):
 
 @pytest.fixture
 def shuffled(workspace, make_connection):
-    """Names and times of the last update in other orders than the creation, with equal ones."""
+    """Connections whose names and update times are sorted differently and contain duplicates."""
     rows = [("beta", 3), ("Alpha", 1), ("éclair", 2), ("alpha", 1), ("Zulu", 5)]
     for number, (name, day) in enumerate(rows):
         connection = make_connection(workspace, f"sc_{number}", connection_name=name)
-        # As Django writes it, because SQLite compares the text.
+        # In Django's format, because SQLite compares times as text.
         time = datetime(2026, 3, day, tzinfo=UTC)
         StripeConnection.objects.filter(pk=connection.pk).update(updated_at=time)
 
@@ -251,7 +250,7 @@ SORTED = {
 
 @pytest.mark.parametrize(("sort", "order"), SORTED.items())
 @pytest.mark.parametrize("limit", ["1", "2", "5"])
-def test_every_order_is_paged(manager, shuffled, sort, order, limit):
+def test_every_order_can_be_paged(manager, shuffled, sort, order, limit):
     seen, query = [], {"sort": sort, "limit": limit}
     while query:
         page = manager.read(query=query)
@@ -263,7 +262,7 @@ def test_every_order_is_paged(manager, shuffled, sort, order, limit):
 
 @pytest.mark.parametrize(("sort", "order"), SORTED.items())
 def test_row_that_moves_between_pages_hides_no_other(manager, shuffled, sort, order):
-    """The last connection of the page is renamed, or updated."""
+    """The last connection of the first page is renamed."""
     first = manager.read(query={"sort": sort, "limit": "2"})
     manager.update({"connectionBizId": f"sc_{order[1]}", "connectionName": "zzz"})
 
@@ -275,7 +274,7 @@ def test_row_that_moves_between_pages_hides_no_other(manager, shuffled, sort, or
 
 
 def test_longest_name_can_be_a_position(manager, workspace, make_connection):
-    """In lower case it is longer."""
+    """This name becomes longer in lower case."""
     for number in range(2):
         make_connection(workspace, f"sc_{number}{'x' * 60}", connection_name="\u0130" * 128)
     first = manager.read(query={"sort": "name", "limit": "1"})
@@ -314,7 +313,7 @@ def test_total_is_bounded(manager, workspace, count, total):
 
 
 class TestPaging(TestCase):
-    """Whatever is created and deleted between two pages."""
+    """Pages are complete if connections are created between two requests."""
 
     @classmethod
     def setUpTestData(cls):
@@ -346,7 +345,7 @@ class TestPaging(TestCase):
         assert seen == created
 
 
-# Only the time of the last update is sorted: an index on it would slow down every update.
+# The order by update time has no index, because an index would slow down every update.
 PLANS = {
     "-created": ("connection_of_workspace", False),
     "created": ("connection_of_workspace", False),
@@ -358,8 +357,8 @@ PLANS = {
 
 @pytest.mark.parametrize(("sort", "plan"), PLANS.items())
 @pytest.mark.parametrize("page", ["first", "later"])
-def test_a_page_is_read_along_an_index(manager, workspace, other_workspace, sort, plan, page):
-    """Connections of other workspaces are not read, and those of this one seldom sorted."""
+def test_page_is_read_with_an_index(manager, workspace, other_workspace, sort, plan, page):
+    """Connections of other workspaces are not read, and most orders need no sorting."""
     for place, count in ((workspace, 30), (other_workspace, 2_000)):
         StripeConnection.objects.bulk_create(
             StripeConnection(workspace=place, connection_name=str(n)) for n in range(count)
@@ -378,7 +377,7 @@ def test_a_page_is_read_along_an_index(manager, workspace, other_workspace, sort
         found = " ".join(str(value) for row in cursor.fetchall() for value in row)
 
     index, is_sorted = plan
-    # What follows is about the replaced secrets of each connection.
+    # The rest of the plan is for the replaced secrets of each connection.
     found = found.partition("SubPlan")[0]
     assert index in found
     assert "Seq Scan" not in found

@@ -1,6 +1,6 @@
-"""Who gets in, in this order: portal, token, permission, method and body, connection, If-Match.
+"""The order of checks: portal, token, permission, method and body, connection, If-Match.
 
-A request has every fault of the list from one place on; the first of them decides.
+Each request passes the first checks and fails all others. The first one that fails decides.
 """
 
 import json
@@ -64,7 +64,7 @@ def anonymous(db):
     ],
     ids=range(23),
 )
-def test_the_first_fault_decides(
+def test_first_failed_check_decides(
     request, assert_refused, who, method, content_type, body, headers, status, code
 ):
     client = request.getfixturevalue(who)
@@ -74,14 +74,14 @@ def test_the_first_fault_decides(
     assert_refused(response, status, code)
 
 
-def test_without_any_fault_it_is_done(manager, connection):
+def test_request_that_passes_all_checks_succeeds(manager, connection):
     response = manager.update(GOOD, headers=CODE | {"If-Match": '"1"'})
 
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("who", ["anonymous", "viewer", "manager"])
-def test_a_body_too_large_may_be_refused_first_of_all(request, assert_refused, who):
+def test_too_large_body_is_refused_before_other_checks(request, assert_refused, who):
     client = request.getfixturevalue(who)
 
     response = client.update("x" * 70_000, headers=CODE)
@@ -90,7 +90,7 @@ def test_a_body_too_large_may_be_refused_first_of_all(request, assert_refused, w
 
 
 @pytest.mark.parametrize("who", ["manager", "anonymous"])
-def test_portal_is_asked_before_the_host(request, assert_refused, who):
+def test_portal_code_is_checked_before_the_host(request, assert_refused, who):
     client = request.getfixturevalue(who)
 
     response = client.update(GOOD, headers={"Host": "evil.example"})
@@ -101,15 +101,14 @@ def test_portal_is_asked_before_the_host(request, assert_refused, who):
 @pytest.mark.parametrize(
     "body", [GOOD, NOT_FOUND, BAD_FIELD, "{", ""], ids=["good", "404", "field", "json", "empty"]
 )
-def test_a_viewer_learns_nothing_from_the_body(viewer, assert_refused, body):
+def test_response_to_a_viewer_does_not_depend_on_the_body(viewer, assert_refused, body):
     response = viewer.update(body, headers=CODE)
 
     refusal = assert_refused(response, 403, "4030")
     assert (refusal["message"], "errors" in refusal) == ("Forbidden", False)
 
 
-# What a call gets with every fault from one place on: who, method, path, content type, body,
-# headers, and what it is answered.
+# Client, method, path, content type, body, headers, and the expected status and code.
 OTHERS = {
     "list": [
         ("manager", "POST", "?limit=0", "text/plain", "{", {}, 403, "4030"),
@@ -154,7 +153,7 @@ OTHERS = {
     [case for cases in OTHERS.values() for case in cases],
     ids=[f"{call} {number}" for call, cases in OTHERS.items() for number in range(len(cases))],
 )
-def test_the_first_fault_decides_in_other_calls(
+def test_first_failed_check_decides_in_other_calls(
     request, assert_refused, who, method, path, content_type, body, headers, status, code
 ):
     client = request.getfixturevalue(who)
@@ -168,8 +167,8 @@ def test_the_first_fault_decides_in_other_calls(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_calls_of_a_method_are_405_with_another(manager, assert_refused, call):
-    """GET with the path of a POST call, and the other way round."""
+def test_wrong_method_is_405(manager, assert_refused, call):
+    """GET for a call that needs POST, and POST for a call that needs GET."""
     method, path, _ = CALLS[call]
     other = {"GET": "POST", "POST": "GET"}[method]
 

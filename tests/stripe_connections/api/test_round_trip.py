@@ -1,4 +1,4 @@
-"""An object of list or detail, with one field changed, can be sent to update as it is."""
+"""The update call accepts the data of list, detail and update with one changed field."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -7,9 +7,9 @@ from stripe_connections.models import Status
 from tests.conftest import random_api_key, set_columns
 
 SECRETS = {
-    f"{secret}{trace}"
+    f"{secret}{suffix}"
     for secret in ("api_key", "webhook_secret")
-    for trace in ("", "_hint", "_fingerprint", "_replaced_at")
+    for suffix in ("", "_hint", "_fingerprint", "_replaced_at")
 }
 SENT = {
     "connectionName": ("connection_name", "New"),
@@ -22,7 +22,7 @@ SENT = {
 
 @pytest.fixture(params=["list", "detail", "update", "detail by another name"])
 def shown(request, viewer, manager, connection):
-    """What the call shows, as somebody who edits it gets it."""
+    """The data that the call returns."""
     detail = viewer.read("/sc_abc123").json()["data"]
     return {
         "list": viewer.read().json()["data"]["items"][0],
@@ -34,7 +34,7 @@ def shown(request, viewer, manager, connection):
 
 
 @pytest.mark.parametrize(("field", "sent"), SENT.items(), ids=SENT)
-def test_one_changed_field_is_changed_and_no_other(manager, connection, stored, shown, field, sent):
+def test_only_the_changed_field_is_written(manager, connection, stored, shown, field, sent):
     column, value = sent
     before = stored(connection)
 
@@ -64,7 +64,7 @@ def test_nulls_stay_null(manager, viewer, connection, stored):
     }  # fmt: skip
 
 
-def test_a_new_key_may_be_sent_with_it(manager, connection, stored, shown):
+def test_new_key_can_be_added(manager, connection, stored, shown):
     before = stored(connection)
 
     response = manager.update(shown | {"apiKey": random_api_key()})
@@ -75,7 +75,7 @@ def test_a_new_key_may_be_sent_with_it(manager, connection, stored, shown):
     assert after["webhook_secret"] == before["webhook_secret"]
 
 
-def test_etag_of_detail_is_the_precondition(manager, viewer, connection, stored):
+def test_etag_of_detail_is_valid_for_if_match(manager, viewer, connection, stored):
     response = viewer.read("/sc_abc123")
     body = response.json()["data"] | {"connectionName": "New"}
     tag = {"If-Match": response["ETag"]}
@@ -120,14 +120,14 @@ def test_status_that_is_sent_back_is_ignored(manager, connection, shown):
         ({"bizId": "sc_abc123", "extras": {}, "extra": {}}, "extras", "unknown"),
     ],
 )  # fmt: skip
-def test_id_is_asked_for_where_it_names_nothing(manager, assert_refused, body, field, code):
+def test_missing_or_malformed_id_is_refused(manager, assert_refused, body, field, code):
     response = manager.update(body | {"connectionName": "New"})
 
     [error] = assert_refused(response, 400, "4000")["errors"]
     assert (error["field"], error["code"]) == (field, code)
 
 
-def test_connection_biz_id_goes_before_biz_id(
+def test_connection_biz_id_has_priority_over_biz_id(
     manager, connection, workspace, make_connection, stored
 ):
     sister = make_connection(workspace, "sc_sister")
@@ -141,7 +141,7 @@ def test_connection_biz_id_goes_before_biz_id(
     assert stored(sister) == before
 
 
-def test_object_of_another_workspace_is_not_found(
+def test_data_of_a_connection_in_another_workspace_is_404(
     manager, connection, other_workspace, make_connection, stored
 ):
     other = make_connection(other_workspace, "sc_other")

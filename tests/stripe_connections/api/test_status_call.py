@@ -22,7 +22,7 @@ def set_status(client, body=OFF, **kwargs):
         (Status.ACTIVE, "ACTIVE", 1),
     ],
 )
-def test_status_is_set_and_answered(manager, connection, before, name, after):
+def test_status_is_stored_and_returned(manager, connection, before, name, after):
     set_columns(connection, status=before)
 
     response = set_status(manager, OFF | {"status": name})
@@ -44,7 +44,7 @@ def test_nothing_else_changes(manager, connection, stored):
     assert changed == {"status", "version", "updated_at"}
 
 
-def test_answer_is_that_of_the_update_call(manager, connection):
+def test_response_is_that_of_the_update_call(manager, connection):
     shown = manager.update({"connectionBizId": "sc_abc123"}).json()["data"]
 
     assert list(set_status(manager).json()["data"]) == list(shown)
@@ -63,7 +63,7 @@ def test_stale_version_is_412(manager, connection, assert_refused):
     assert_refused(set_status(manager, headers={"If-Match": '"7"'}), 412, "4120")
 
 
-def test_current_version_matches(manager, connection):
+def test_current_version_is_accepted(manager, connection):
     assert set_status(manager, headers={"If-Match": '"1"'}).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What the update call takes for a body, before it looks at any field."""
+"""The body of the update call: media type, length, JSON syntax and field names."""
 
 import json
 from io import BytesIO
@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import random_api_key
 from tests.wsgi import call, call_chunked
 
-pytestmark = pytest.mark.only_on("sqlite", reason="what is read of a body is the same")
+pytestmark = pytest.mark.only_on("sqlite", reason="parsing does not depend on the database")
 
 LIMIT = 64 * 1024
 GOOD = b'{"connectionBizId": "sc_abc123", "connectionName": "New"}'
@@ -16,7 +16,7 @@ NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
 
 
 def padded(size):
-    """A good body of so many bytes."""
+    """Return a good body of `size` bytes."""
     return GOOD + b" " * (size - len(GOOD))
 
 
@@ -74,7 +74,7 @@ def test_other_content_type_is_415(manager, assert_refused, content_type, body):
     assert_refused(response, 415, "4150")
 
 
-# RFC 2231 parameters, which Django parses before any middleware is asked.
+# RFC 2231 parameters, which Django parses before any middleware.
 @pytest.mark.parametrize(
     "charset",
     [
@@ -141,7 +141,7 @@ def test_long_content_type_is_415(manager, assert_refused, body):
     ],
     ids=range(34),
 )
-def test_what_is_not_a_json_object_is_refused_as_a_whole(manager, assert_refused, body):
+def test_body_that_is_not_a_json_object_is_refused(manager, assert_refused, body):
     response = call(manager, body, CONTENT_LENGTH=str(len(body)))
 
     field, code = only_error(assert_refused(response, 400, "4000"))
@@ -160,19 +160,19 @@ def test_what_is_not_a_json_object_is_refused_as_a_whole(manager, assert_refused
     ],
     ids=["same", "different", "escaped", "nested", "deep"],
 )
-def test_a_key_twice_is_refused_at_any_depth(manager, assert_refused, body):
+def test_duplicate_key_is_refused_at_any_depth(manager, assert_refused, body):
     response = manager.update(body.encode())
 
     assert only_error(assert_refused(response, 400, "4000")) == (None, "not_json")
 
 
 def nested(levels, opening, closing):
-    """A JSON value of so many levels."""
+    """Return a JSON value with `levels` levels."""
     return (opening * levels + "1" + closing * levels).encode()
 
 
 def with_value(value, name=b"status"):
-    """A good body, one level deeper than `value`, which it holds under a name that is ignored."""
+    """Return a good body with `value` in a field, by default in an ignored one."""
     return b'{"connectionBizId": "sc_abc123", "' + name + b'": ' + value + b"}"
 
 
@@ -185,7 +185,7 @@ def test_body_of_100_levels_is_read(manager, connection, opening, closing, level
     assert response.status_code == 200
 
 
-def test_brackets_in_text_and_beside_each_other_are_not_depth(manager, connection):
+def test_brackets_in_text_and_siblings_are_not_depth(manager, connection):
     response = manager.update(with_value(b'["' + b"[" * 200 + b'"' + b",[{}]" * 200 + b"]"))
 
     assert response.status_code == 200
@@ -225,7 +225,7 @@ def test_longer_body_is_413(manager, assert_refused, size):
 
 
 @pytest.mark.parametrize("length", [str(LIMIT + 1), str(10**12), "0" + "9" * 99])
-def test_declared_length_decides_without_the_body(manager, assert_refused, length):
+def test_too_large_content_length_is_413(manager, assert_refused, length):
     response = call(manager, GOOD, CONTENT_LENGTH=length)
 
     assert_refused(response, 413, "4130")
@@ -249,7 +249,7 @@ def test_body_without_length_is_empty(manager, assert_refused, length):
 
 
 @pytest.mark.parametrize("body", [GOOD, padded(LIMIT)], ids=["short", "limit"])
-def test_chunked_body_is_a_body(manager, connection, body):
+def test_chunked_body_is_read(manager, connection, body):
     response = call_chunked(manager, body)
 
     assert response.status_code == 200
@@ -263,7 +263,7 @@ def test_longer_chunked_body_is_413(manager, assert_refused, size):
     assert_refused(response, 413, "4130")
 
 
-def test_chunked_body_is_read_no_further_than_the_limit(manager, assert_refused):
+def test_chunked_body_is_not_read_beyond_the_limit(manager, assert_refused):
     stream = BytesIO(padded(5 * LIMIT))
 
     call_chunked(manager, b"", **{"wsgi.input": stream})
@@ -307,7 +307,7 @@ def test_chunked_body_without_content_type_is_415(manager, assert_refused):
         ("Status", "status"),
     ],
 )
-def test_unknown_name_is_refused_with_the_likely_one(manager, assert_refused, name, likely):
+def test_unknown_name_is_refused_with_a_suggestion(manager, assert_refused, name, likely):
     response = manager.update(NAMED | {name: "x"})
 
     assert assert_refused(response, 400, "4000")["errors"] == [
@@ -316,7 +316,7 @@ def test_unknown_name_is_refused_with_the_likely_one(manager, assert_refused, na
 
 
 @pytest.mark.parametrize("name", ["workspaceId", "x", "_", "zzzz", "a" * 40])
-def test_unknown_name_like_no_other_is_refused(manager, assert_refused, name):
+def test_unknown_name_without_a_similar_one_is_refused(manager, assert_refused, name):
     response = manager.update(NAMED | {name: None})
 
     error = only_error(assert_refused(response, 400, "4000"))
@@ -360,7 +360,7 @@ def test_name_that_may_be_a_secret_is_not_repeated(manager, assert_refused, name
     assert "withheld" in error["message"]
 
 
-def test_key_in_place_of_a_name_is_not_repeated(manager, assert_refused):
+def test_api_key_as_a_name_is_not_repeated(manager, assert_refused):
     api_key = random_api_key()
 
     response = manager.update(NAMED | {api_key: "apiKey"})
@@ -370,7 +370,7 @@ def test_key_in_place_of_a_name_is_not_repeated(manager, assert_refused):
 
 
 @pytest.mark.parametrize("name", ["connectionname", "CONNECTIONNAME", "ConnectionName"])
-def test_names_are_distinguished_by_case(manager, assert_refused, name):
+def test_names_are_case_sensitive(manager, assert_refused, name):
     response = manager.update({"connectionBizId": "sc_abc123", name: "New"})
 
     assert only_error(assert_refused(response, 400, "4000")) == (name, "unknown")
@@ -392,7 +392,7 @@ def test_read_only_name_is_ignored(manager, connection, name, value):
 @pytest.mark.parametrize(
     "value", ["\0", "\ud800", ["\0"], {"a": {"\ud800": 1}}], ids=["nul", "surrogate", "in", "name"]
 )
-def test_nul_and_lone_surrogates_are_refused_also_where_ignored(manager, assert_refused, value):
+def test_nul_and_lone_surrogates_are_refused_in_ignored_fields_too(manager, assert_refused, value):
     response = manager.update(NAMED | {"status": value})
 
     assert only_error(assert_refused(response, 400, "4000")) == ("status", "invalid_characters")
@@ -413,7 +413,7 @@ def test_nul_and_lone_surrogates_are_refused_also_where_ignored(manager, assert_
     ids=range(8),
 )
 @pytest.mark.parametrize("charset", ["", ";charset=utf-8", ";charset=UTF8"])
-def test_query_changes_nothing(manager, connection, query, charset):
+def test_query_string_is_ignored(manager, connection, query, charset):
     response = call(
         manager,
         GOOD,
@@ -428,7 +428,7 @@ def test_query_changes_nothing(manager, connection, query, charset):
 
 
 @pytest.mark.parametrize("header", ["GET", "DELETE", "PUT"])
-def test_method_override_changes_nothing(manager, connection, header):
+def test_method_override_is_ignored(manager, connection, header):
     response = manager.update(GOOD, headers={"X-HTTP-Method-Override": header})
 
     assert response.status_code == 200
@@ -443,7 +443,7 @@ def test_method_override_changes_nothing(manager, connection, header):
     ],
     ids=["short", "alike", "unrepeatable"],
 )
-def test_every_unknown_name_of_many_is_listed(manager, assert_refused, names):
+def test_all_of_many_unknown_names_are_listed(manager, assert_refused, names):
     body = json.dumps(dict.fromkeys(names, 1), separators=(",", ":"))[:-1]
 
     response = manager.update(f'{body},"connectionBizId":"sc_abc123"}}'.encode())
@@ -453,8 +453,8 @@ def test_every_unknown_name_of_many_is_listed(manager, assert_refused, names):
     assert {error["code"] for error in errors} == {"unknown"}
 
 
-# A comparison is slow, and a body has room for thousands of names.
-def test_only_the_first_unknown_names_are_compared(manager, assert_refused):
+# A comparison is slow, and a body can contain thousands of names.
+def test_only_the_first_unknown_names_get_suggestions(manager, assert_refused):
     response = manager.update(NAMED | {f"connectionNo{number:x}": 1 for number in range(99)})
 
     errors = assert_refused(response, 400, "4000")["errors"]

@@ -1,4 +1,4 @@
-"""The documented call, as documented: what is omitted, null and given are three intents."""
+"""The update call: omitted fields keep their values, null clears, and values are written."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ UPDATE = {
     "partnerEndpoint": "https://new.example.com/",
     "configJson": '{"new": true}',
 }
-# What a write always changes, and what stands beside each secret.
+# Every write changes these columns.
 ALWAYS = {"version", "updated_at"}
 COLUMNS = {
     "connectionName": {"connection_name"},
@@ -78,9 +78,7 @@ def test_update_is_written(manager, connection):
 
 
 @pytest.mark.parametrize("field", UPDATE)
-def test_omitted_fields_keep_their_values_and_secrets_their_bytes(
-    manager, connection, stored, field
-):
+def test_omitted_field_keeps_its_value(manager, connection, stored, field):
     before = stored(connection)
 
     response = manager.update(body(**{field: UPDATE[field]}))
@@ -98,7 +96,7 @@ def test_all_fields_change_together(manager, connection, stored):
 
 
 @pytest.mark.parametrize("field", NULLABLE)
-def test_null_clears(manager, connection, stored, field):
+def test_null_clears_the_field(manager, connection, stored, field):
     manager.update(body(**UPDATE))
     before = stored(connection)
 
@@ -110,7 +108,7 @@ def test_null_clears(manager, connection, stored, field):
     assert changed(before, stored(connection)) == {column} | ALWAYS
 
 
-def test_empty_description_is_kept_apart_from_null(manager, connection, stored):
+def test_empty_description_is_not_null(manager, connection, stored):
     response = manager.update(body(connectionDescription=""))
 
     assert response.json()["data"]["connectionDescription"] == ""
@@ -119,7 +117,7 @@ def test_empty_description_is_kept_apart_from_null(manager, connection, stored):
 
 @pytest.mark.parametrize("field", ["apiKey", "webhookSecret"])
 @pytest.mark.parametrize("value", [None, "", "••••"])
-def test_a_secret_cannot_be_wiped(manager, assert_refused, field, value):
+def test_secret_cannot_be_cleared(manager, assert_refused, field, value):
     response = manager.update(body(**{field: value}))
 
     assert_refused(response, 400, "4000")
@@ -146,7 +144,7 @@ def test_without_an_updatable_field_an_unknown_connection_is_404(manager, connec
 
 
 @pytest.mark.parametrize("field", ["connectionName", "apiKey", "webhookSecret", "configJson"])
-def test_the_same_value_still_raises_the_etag(manager, connection, field):
+def test_equal_value_increments_the_version(manager, connection, field):
     first = manager.update(body(**{field: UPDATE[field]}))
     second = manager.update(body(**{field: UPDATE[field]}))
 
@@ -155,7 +153,7 @@ def test_the_same_value_still_raises_the_etag(manager, connection, field):
 
 
 def test_updated_at_is_now_and_created_at_stays(manager, connection, stored):
-    """PostgreSQL's own clock decides, once the row is locked."""
+    """On PostgreSQL, the time is that of the database when the row is locked."""
     created_at = stored(connection)["created_at"]
     before = timezone.now().replace(microsecond=0)
 
@@ -166,8 +164,8 @@ def test_updated_at_is_now_and_created_at_stays(manager, connection, stored):
 
 
 def test_created_at_is_shown_in_utc(manager, make_connection, workspace):
-    moment = LATER + timedelta(hours=1)
-    make_connection(workspace, "sc_later", created_at=moment, updated_at=moment)
+    time = LATER + timedelta(hours=1)
+    make_connection(workspace, "sc_later", created_at=time, updated_at=time)
 
     data = manager.update({"connectionBizId": "sc_later"}).json()["data"]
 
@@ -175,7 +173,7 @@ def test_created_at_is_shown_in_utc(manager, make_connection, workspace):
 
 
 @pytest.mark.parametrize(("status", "name"), [(1, "ACTIVE"), (0, "INACTIVE")])
-def test_status_is_shown_and_a_connection_out_of_use_can_be_updated(
+def test_status_is_shown_and_an_inactive_connection_can_be_updated(
     manager, make_connection, workspace, status, name
 ):
     make_connection(workspace, "sc_this", status=status)
@@ -185,7 +183,7 @@ def test_status_is_shown_and_a_connection_out_of_use_can_be_updated(
     assert (data["status"], data["statusName"], data["connectionName"]) == (status, name, "New")
 
 
-def test_an_answer_can_be_sent_back_with_one_field_changed(manager, connection, stored):
+def test_response_can_be_sent_back_with_one_changed_field(manager, connection, stored):
     shown = manager.update(body(**UPDATE))
     before = stored(connection)
 
@@ -198,7 +196,7 @@ def test_an_answer_can_be_sent_back_with_one_field_changed(manager, connection, 
     assert changed(before, stored(connection)) == {"connection_name"} | ALWAYS
 
 
-def test_new_secrets_can_be_decrypted_and_old_ones_are_gone(manager, connection):
+def test_new_secrets_replace_the_old_ones(manager, connection):
     api_key, webhook_secret = random_api_key("rk_live_"), random_webhook_secret()
 
     manager.update(body(apiKey=api_key, webhookSecret=webhook_secret))
@@ -210,7 +208,7 @@ def test_new_secrets_can_be_decrypted_and_old_ones_are_gone(manager, connection)
     )
 
 
-def test_a_missing_secret_can_be_set(manager, workspace):
+def test_missing_secret_can_be_set(manager, workspace):
     StripeConnection.objects.create(workspace=workspace, biz_id="sc_bare", connection_name="Bare")
 
     response = manager.update({"connectionBizId": "sc_bare", "apiKey": UPDATE["apiKey"]})
@@ -223,7 +221,7 @@ def test_a_missing_secret_can_be_set(manager, workspace):
     )
 
 
-def test_other_connections_stay_as_they_are(manager, connection, make_connection, stored):
+def test_other_connections_are_not_changed(manager, connection, make_connection, stored):
     other = make_connection(connection.workspace, "sc_other")
     before = stored(other)
 

@@ -1,4 +1,4 @@
-"""What each field of the update call accepts, and how it says no."""
+"""The values that each field of the update call accepts and refuses."""
 
 import json
 
@@ -33,7 +33,7 @@ SECRETS = {"apiKey": "api_key", "webhookSecret": "webhook_secret"}
 
 
 def labelled(*cases):
-    """Cases with ids that are short and the same in every process."""
+    """Give the cases short IDs that are the same in every process."""
     return [pytest.param(*case, id=f"{number}-{case[0]}") for number, case in enumerate(cases)]
 
 
@@ -124,7 +124,7 @@ def test_secret_is_accepted_and_encrypted(manager, connection, stored, field, se
     assert plain(StripeConnection.objects.get(), SECRETS[field]) == kept
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @pytest.mark.parametrize(
     ("field", "sent", "code"),
     labelled(
@@ -261,10 +261,10 @@ def test_value_is_refused(manager, assert_refused, field, sent, code):
     assert [(error["field"], error["code"]) for error in errors] == [(field, code)]
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @pytest.mark.parametrize("sent", [0, 1, 2.5, True, False, [], ["a"], {}, {"a": "b"}], ids=repr)
 @pytest.mark.parametrize("field", VALID)
-def test_only_a_string_is_a_string(manager, assert_refused, field, sent):
+def test_other_types_than_strings_are_refused(manager, assert_refused, field, sent):
     response = manager.update(VALID | {field: sent})
 
     assert assert_refused(response, 400, "4000")["errors"] == [
@@ -281,7 +281,7 @@ def test_nul_and_lone_surrogates_are_refused(manager, assert_refused, field, bad
     assert [(error["field"], error["code"]) for error in errors] == [(field, "invalid_characters")]
 
 
-def test_a_pair_of_surrogates_is_one_character(manager, connection):
+def test_surrogate_pair_is_one_character(manager, connection):
     body = '{"connectionBizId": "sc_abc123", "connectionName": "\\ud83c\\udf89"}'
 
     response = manager.update(body.encode())
@@ -300,7 +300,7 @@ def test_a_pair_of_surrogates_is_one_character(manager, connection):
         ("webhookSecret", "rk_" + "live_" + KEY_BODY, "a restricted key"),
     ),
 )
-def test_wrong_family_is_called_by_its_name(manager, assert_refused, field, sent, named):
+def test_message_names_the_wrong_kind_of_secret(manager, assert_refused, field, sent, named):
     response = manager.update(one_field(field, sent))
 
     [error] = assert_refused(response, 400, "4000")["errors"]
@@ -317,7 +317,7 @@ def test_wrong_family_is_called_by_its_name(manager, assert_refused, field, sent
         ("configJson", CONFIG_LIMIT),
     ],
 )
-def test_limit_stands_beside_the_message(manager, assert_refused, field, limit):
+def test_error_for_a_long_value_contains_the_limit(manager, assert_refused, field, limit):
     response = manager.update(VALID | {field: "x" * (limit + 1)})
 
     [error] = assert_refused(response, 400, "4000")["errors"]
@@ -333,7 +333,7 @@ def test_every_bad_field_is_listed_once_in_the_order_of_the_contract(manager, as
 
 
 @pytest.mark.parametrize("bad", VALID)
-def test_one_bad_field_stops_all_the_others(manager, assert_refused, bad):
+def test_nothing_is_written_if_one_field_is_bad(manager, assert_refused, bad):
     response = manager.update(VALID | {bad: 1})
 
     assert_refused(response, 400, "4000")
@@ -354,7 +354,7 @@ def test_connection_id_is_trimmed(manager, connection):
 
 
 @pytest.mark.parametrize("unknown", ["x", "sc_abc12", "SC_ABC123", "sc_" + "a" * 61, "1", "sc_é"])
-def test_well_formed_or_not_an_unknown_connection_is_404(manager, assert_refused, unknown):
+def test_unknown_or_malformed_connection_id_is_404(manager, assert_refused, unknown):
     response = manager.update({"connectionBizId": unknown, "connectionName": "New"})
 
     body = assert_refused(response, 404, "4040")
@@ -395,7 +395,7 @@ def test_both_secrets_change_together(manager, connection):
         ("webhookSecret", "we_" + KEY_BODY, ["whsec_"]),
     ],
 )
-def test_prefixes_in_the_message_are_listed_beside_it(manager, connection, name, value, prefixes):
+def test_error_contains_the_prefixes_of_the_message(manager, connection, name, value, prefixes):
     [error] = manager.update({"connectionBizId": "sc_abc123", name: value}).json()["errors"]
 
     assert error["prefixes"] == prefixes

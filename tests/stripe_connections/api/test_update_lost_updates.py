@@ -1,4 +1,4 @@
-"""`ETag` and `If-Match`: nobody overwrites what they have not seen, if they ask for it."""
+"""`ETag` and `If-Match` prevent lost updates."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -18,13 +18,13 @@ def at_version_3(manager, connection):
     manager.update(NAMED)
 
 
-def test_etag_is_the_version_and_rises_with_every_write(manager, connection):
+def test_etag_is_the_version_and_increases_with_every_write(manager, connection):
     etags = [manager.update(NAMED)["ETag"] for _ in range(3)]
 
     assert etags == ['"2"', '"3"', '"4"']
 
 
-def test_etag_of_one_answer_admits_the_next_write(manager, connection):
+def test_etag_of_a_response_is_valid_for_the_next_update(manager, connection):
     etag = manager.update(NAMED)["ETag"]
 
     response = manager.update(NAMED, headers={"If-Match": etag})
@@ -33,7 +33,7 @@ def test_etag_of_one_answer_admits_the_next_write(manager, connection):
     assert response["ETag"] == '"3"'
 
 
-def test_second_writer_with_the_same_etag_is_refused(manager, connection):
+def test_second_update_with_the_same_etag_is_refused(manager, connection):
     etag = manager.update(NAMED)["ETag"]
 
     first = manager.update(NAMED | {"connectionName": "First"}, headers={"If-Match": etag})
@@ -61,7 +61,7 @@ def test_second_writer_with_the_same_etag_is_refused(manager, connection):
         '"18446744073709551616", "3"',
     ],
 )
-def test_matching_if_match_admits(manager, at_version_3, if_match):
+def test_update_with_a_matching_if_match_succeeds(manager, at_version_3, if_match):
     response = manager.update(NAMED, headers={"If-Match": if_match})
 
     assert response.status_code == 200
@@ -107,7 +107,7 @@ def test_matching_if_match_admits(manager, at_version_3, if_match):
     ],
     ids=range(33),
 )
-def test_any_other_if_match_is_refused(manager, connection, stored, if_match):
+def test_update_with_another_if_match_is_refused(manager, connection, stored, if_match):
     manager.update(NAMED)
     manager.update(NAMED)
     before = stored(connection)
@@ -123,7 +123,7 @@ def test_any_other_if_match_is_refused(manager, connection, stored, if_match):
 
 
 @pytest.mark.parametrize(("if_match", "status"), [('"3"', 200), ("*", 200), ('"2"', 412)])
-def test_if_match_is_honoured_where_nothing_is_written(manager, at_version_3, if_match, status):
+def test_if_match_is_checked_if_nothing_is_written(manager, at_version_3, if_match, status):
     response = manager.update({"connectionBizId": "sc_abc123"}, headers={"If-Match": if_match})
 
     assert response.status_code == status
@@ -142,13 +142,13 @@ def test_without_if_match_the_last_write_wins_field_by_field(manager, connection
 @pytest.mark.parametrize(
     "header", ["If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"]
 )
-def test_no_other_condition_is_known(manager, connection, header):
+def test_other_conditional_headers_are_ignored(manager, connection, header):
     response = manager.update(NAMED, headers={header: '"1"'})
 
     assert response.status_code == 200
 
 
-def test_a_refusal_has_no_etag(manager, connection):
+def test_error_response_has_no_etag(manager, connection):
     response = manager.post(update_path(), {}, content_type="application/json")
 
     assert "ETag" not in response
@@ -156,7 +156,7 @@ def test_a_refusal_has_no_etag(manager, connection):
 
 @pytest.fixture
 def meanwhile(connection):
-    """Another change of the description, between the call's first statement and its second."""
+    """Change the description between the first and the second statement of the call."""
     pending, found_caller = [{"connection_description": "Theirs"}], []
 
     def change(execute, sql, *arguments):
@@ -177,7 +177,7 @@ def meanwhile(connection):
 
 
 @pytest.mark.usefixtures("meanwhile")
-def test_change_between_reading_and_writing_survives(manager, connection):
+def test_change_before_the_write_is_recorded_as_the_old_value(manager, connection):
     response = manager.update(NAMED | {"connectionDescription": "Mine"})
 
     record = LogEntry.objects.get(additional_data__version=3)
@@ -187,7 +187,7 @@ def test_change_between_reading_and_writing_survives(manager, connection):
 
 
 @pytest.mark.usefixtures("meanwhile")
-def test_field_that_another_changed_between_reading_and_writing_is_shown(manager, connection):
+def test_change_of_another_field_before_the_write_is_kept_and_shown(manager, connection):
     data = manager.update(NAMED).json()["data"]
 
     assert (data["connectionName"], data["connectionDescription"]) == ("New", "Theirs")
@@ -196,7 +196,7 @@ def test_field_that_another_changed_between_reading_and_writing_is_shown(manager
 
 
 @pytest.mark.usefixtures("meanwhile")
-def test_change_between_reading_and_writing_fails_the_precondition(manager, connection):
+def test_change_before_the_write_fails_the_precondition(manager, connection):
     response = manager.update(NAMED, headers={"If-Match": '"1"'})
 
     connection.refresh_from_db()

@@ -1,4 +1,4 @@
-"""No answer repeats what was sent: a key can be pasted into any field, name, header or path."""
+"""No response repeats the request, because any part of it may contain a secret."""
 
 import json
 
@@ -6,9 +6,9 @@ import pytest
 
 from tests.conftest import update_path
 
-pytestmark = pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+pytestmark = pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 
-# The end of every planted value; long enough not to come up by chance.
+# Part of every planted value; long enough not to occur by chance.
 CANARY = "C4n4ry" * 4
 KEY = "sk_" + "live_" + CANARY
 WEBHOOK_SECRET = "whsec_" + CANARY
@@ -59,7 +59,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=range(len(PLANTED)))
-def test_a_refused_field_is_not_repeated(manager, connection, planted):
+def test_refused_field_is_not_repeated(manager, connection, planted):
     response = manager.update({"connectionBizId": "sc_abc123"} | planted)
 
     assert response.status_code in {400, 404}
@@ -80,7 +80,7 @@ def test_a_refused_field_is_not_repeated(manager, connection, planted):
     ],
     ids=range(8),
 )
-def test_a_refused_body_is_not_repeated(manager, connection, body):
+def test_refused_body_is_not_repeated(manager, connection, body):
     response = manager.update(body.encode())
 
     assert response.status_code == 400
@@ -101,7 +101,7 @@ def test_a_refused_body_is_not_repeated(manager, connection, body):
     ],
     ids=range(8),
 )
-def test_a_refused_header_is_not_repeated(manager, connection, headers, status):
+def test_header_is_not_repeated(manager, connection, headers, status):
     response = manager.generic("POST", update_path(), BODY, "application/json", headers=headers)
 
     assert response.status_code == status
@@ -111,14 +111,14 @@ def test_a_refused_header_is_not_repeated(manager, connection, headers, status):
 @pytest.mark.parametrize(
     "path", [update_path(CANARY), f"/web/{CANARY}", f"{update_path()}{CANARY}"]
 )
-def test_a_path_is_not_repeated(manager, connection, path):
+def test_path_is_not_repeated(manager, connection, path):
     response = manager.post(path, {}, content_type="application/json")
 
     assert response.status_code in {403, 404, 405}
     assert CANARY not in response.serialize().decode()
 
 
-def test_a_stored_secret_is_not_in_the_answer(manager, connection):
+def test_stored_secret_is_not_in_the_response(manager, connection):
     response = manager.update(
         {"connectionBizId": "sc_abc123", "apiKey": KEY, "webhookSecret": WEBHOOK_SECRET}
     )

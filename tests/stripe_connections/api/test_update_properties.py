@@ -1,4 +1,4 @@
-"""For any input at all, exactly what was sent is written, or nothing; and the answer is sound."""
+"""For random input, the update writes exactly what was sent or nothing, and always responds."""
 
 import json
 import string
@@ -13,8 +13,8 @@ from tests.conftest import plain_secrets
 from tests.stripe_connections.api.test_update_connection import ALWAYS, COLUMNS, changed
 from tests.stripe_connections.api.test_update_fields import VALID
 
-# The same examples in every run. The row need not be fresh for each: an example looks at what it
-# changes.
+# The same examples in every run. All examples of a test share a row, because each example compares
+# the row before and after.
 bounded = settings(
     derandomize=True,
     database=None,
@@ -32,7 +32,7 @@ def text(alphabet, longest, *, shortest=1):
     return st.text(alphabet, min_size=shortest, max_size=longest)
 
 
-# What a database and JSON can hold, without control characters.
+# Characters that a database and JSON can store, without control characters.
 printable = st.characters(exclude_categories=["Cs", "Cc"])
 names = text(printable, 128).filter(lambda name: name == name.strip())
 descriptions = st.none() | text(printable | st.sampled_from("\t\r\n"), 1_000, shortest=0)
@@ -94,7 +94,7 @@ def test_exactly_the_sent_columns_change(manager, connection, stored, updates):
 
 
 def sound(response):
-    """Whether it is a 200, 400 or 404 in the envelope, and which."""
+    """Check that the response is a 200, 400 or 404 in the envelope; return whether it is a 200."""
     body = json.loads(response.content)
     assert response.status_code in STATUS_CODES
     assert list(body)[:5] == ENVELOPE
@@ -103,10 +103,10 @@ def sound(response):
     return body["success"]
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @bounded
 @given(sent=json_values)
-def test_any_json_is_answered_in_the_envelope(manager, connection, stored, sent):
+def test_response_to_any_json_has_the_envelope(manager, connection, stored, sent):
     before = stored(connection)
 
     response = manager.update(json.dumps(sent).encode())
@@ -115,10 +115,10 @@ def test_any_json_is_answered_in_the_envelope(manager, connection, stored, sent)
     assert stored(connection) == before
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @bounded
 @given(sent=st.binary(max_size=300))
-def test_any_bytes_are_answered_in_the_envelope(manager, connection, stored, sent):
+def test_response_to_any_bytes_has_the_envelope(manager, connection, stored, sent):
     before = stored(connection)
 
     response = manager.update(b"{" + sent)
@@ -138,7 +138,7 @@ almost = st.fixed_dictionaries(
 
 @bounded
 @given(sent=almost)
-def test_a_refused_body_changes_nothing(manager, connection, stored, sent):
+def test_refused_body_changes_nothing(manager, connection, stored, sent):
     before, records = stored(connection), LogEntry.objects.count()
 
     response = manager.update(json.dumps(sent).encode())
@@ -157,10 +157,10 @@ urls = st.builds(
 )
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @bounded
 @given(url=urls)
-def test_any_endpoint_is_judged(manager, connection, url):
+def test_any_endpoint_is_stored_or_refused(manager, connection, url):
     response = manager.update(
         json.dumps({"connectionBizId": "sc_abc123", "partnerEndpoint": url}).encode()
     )
@@ -170,11 +170,11 @@ def test_any_endpoint_is_judged(manager, connection, url):
     assert sound(response) is ("data" in shown)
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @pytest.mark.parametrize("field", VALID)
 @bounded
 @given(value=json_values.filter(lambda value: not isinstance(value, str)))
-def test_what_is_not_a_string_is_never_coerced(manager, connection, stored, field, value):
+def test_other_types_are_never_converted_to_strings(manager, connection, stored, field, value):
     before = stored(connection)
 
     response = manager.update(json.dumps(VALID | {field: value}).encode())

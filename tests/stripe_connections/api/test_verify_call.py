@@ -1,4 +1,4 @@
-"""The verify call asks Stripe now, and changes nothing but what is known of the key."""
+"""The verify call verifies the stored key and writes only the result."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -25,14 +25,14 @@ def verify(client, body=NAMED, workspace_id="ws_demo", **kwargs):
 
 
 def shown(response):
-    """What the answer tells of the outcome; the connection is in it too."""
+    """Return the verification in the response."""
     assert response.status_code == 200
     return response.json()["data"]["extra"]["verification"]
 
 
 @pytest.fixture
 def changed(connection, stored):
-    """Which columns have changed since."""
+    """Return a function that returns the columns that have changed since."""
     before = stored(connection)
     return lambda: {name for name, value in stored(connection).items() if value != before[name]}
 
@@ -46,9 +46,7 @@ def changed(connection, stored):
         (("fails", 403, "'rak_balance_read'"), ("restricted", None, "rak_balance_read")),
     ],
 )
-def test_answer_tells_and_keeps_what_stripe_says(
-    manager, connection, stripe, changed, answer, outcome
-):
+def test_result_is_returned_and_stored(manager, connection, stripe, changed, answer, outcome):
     name, *arguments = answer
     getattr(stripe, name)(*arguments)
 
@@ -62,7 +60,7 @@ def test_answer_tells_and_keeps_what_stripe_says(
     assert response.json()["data"] == manager.read("/sc_abc123").json()["data"]
 
 
-def test_stripe_is_asked_whatever_is_known(manager, connection, stripe):
+def test_verified_key_is_verified_again(manager, connection, stripe):
     key = plain(StripeConnection.objects.defer(None).get(), "api_key")
 
     assert [shown(verify(manager))["outcome"] for _ in range(2)] == ["verified"] * 2
@@ -76,7 +74,7 @@ def test_etag_from_before_still_matches(manager, connection, stripe):
     assert manager.update(body, headers={"If-Match": '"1"'}).status_code == 200
 
 
-def test_connection_without_an_account_is_verified_by_any(manager, connection, stripe):
+def test_connection_without_an_account_accepts_any_account(manager, connection, stripe):
     set_columns(connection, stripe_account_id=None)
     stripe.knows(OTHER)
 
@@ -109,7 +107,7 @@ def test_key_that_could_not_be_checked_is_503_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("known", [("knows", STORED), ("rejects",)])
-def test_missing_reply_changes_nothing_that_is_known(manager, connection, stripe, stored, known):
+def test_failed_verification_keeps_the_stored_result(manager, connection, stripe, stored, known):
     name, *arguments = known
     getattr(stripe, name)(*arguments)
     verify(manager)
@@ -120,7 +118,7 @@ def test_missing_reply_changes_nothing_that_is_known(manager, connection, stripe
     assert stored(connection) == before
 
 
-def test_key_that_is_replaced_meanwhile_keeps_its_own_outcome(
+def test_result_is_not_stored_for_a_key_that_was_replaced_meanwhile(
     manager, connection, stripe, monkeypatch
 ):
     send = verification.verify
@@ -164,7 +162,7 @@ def test_key_that_is_replaced_meanwhile_keeps_its_own_outcome(
     ],
     ids=["no key", "unreadable", "text"],
 )
-def test_connection_that_has_nothing_to_ask_with_is_400(
+def test_connection_without_a_readable_key_is_400(
     manager, connection, stripe, stored, columns, field, code
 ):
     set_columns(connection, **columns)
@@ -178,7 +176,7 @@ def test_connection_that_has_nothing_to_ask_with_is_400(
     assert stripe.requests == []
 
 
-def test_key_of_an_organisation_needs_an_account(manager, connection, stripe):
+def test_key_of_an_organization_needs_an_account(manager, connection, stripe):
     key = random_api_key("sk_org_live_")
     assert manager.update(NAMED | {"apiKey": key}).status_code == 200
     assert shown(verify(manager))["outcome"] == "verified"
@@ -191,7 +189,7 @@ def test_key_of_an_organisation_needs_an_account(manager, connection, stripe):
     assert error["code"] == "required"
 
 
-def test_call_is_404_where_asking_is_switched_off(manager, fake_stripe, assert_refused):
+def test_call_is_404_if_verification_is_off(manager, fake_stripe, assert_refused):
     body = assert_refused(verify(manager), 404, "4040")
 
     assert body["message"] == "Verification is switched off"
@@ -266,7 +264,7 @@ def test_other_method_is_405(manager, connection, stripe, method):
     assert (response.status_code, response["Allow"]) == (405, "POST")
 
 
-def test_questions_are_limited_with_those_of_updates(manager, connection, stripe, settings, stored):
+def test_verify_and_update_calls_share_a_rate_limit(manager, connection, stripe, settings, stored):
     settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
         "DEFAULT_THROTTLE_RATES": {"stripe": "2/day"}
     }
@@ -283,21 +281,21 @@ def test_questions_are_limited_with_those_of_updates(manager, connection, stripe
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, transactions):
+def test_no_transaction_is_open_during_the_verification(manager, connection, transactions):
     assert verify(manager).status_code == 200
     assert transactions == [False]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_call_costs_so_many_statements(manager, connection, stripe):
+def test_number_of_statements(manager, connection, stripe):
     ContentType.objects.get_for_model(StripeConnection)
     with CaptureQueriesContext(database) as first:
         verify(manager)
     with CaptureQueriesContext(database) as second:
         verify(manager)
 
-    # The caller with the workspace, the row, the key; begin, the row again, the outcome, the
-    # record of a change, commit.
+    # The caller, the row, the key; BEGIN, the row again, the outcome, the record of a change,
+    # COMMIT.
     assert (len(first), len(second)) == (8, 7)
     columns = [query["sql"].partition(" SET ")[2] for query in first if "UPDATE" in query["sql"]]
     assert [name for name in ("version", "updated_at", 'api_key"') if name in columns[-1]] == []

@@ -1,4 +1,4 @@
-"""Run a command as an operator would, and look at what it says and leaves."""
+"""Helpers to run the bulk commands and read their results."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from stripe_connections.models import StripeConnection
 
 @dataclass
 class Result:
-    """Exit code, both outputs, and the JSON where that was asked for."""
+    """The exit code, the output, and the parsed JSON if the format is JSON."""
 
     code: int
     out: str
@@ -27,7 +27,7 @@ class Result:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Changed, unchanged, skipped, failed."""
+        """The numbers of changed, unchanged, skipped and failed rows."""
         return tuple(self.json[name] for name in ("changed", "unchanged", "skipped", "failed"))
 
     @property
@@ -36,7 +36,7 @@ class Result:
 
 
 def run(*arguments: str, stdin: str | bytes = "") -> Result:
-    """`manage.py` with these arguments; without `--format` it is asked for JSON."""
+    """Run `manage.py` with these arguments, and with `--format json` by default."""
     arguments = (*arguments, *(() if "--format" in arguments else ("--format", "json")))
     out, err = io.StringIO(), io.StringIO()
     data = stdin.encode() if isinstance(stdin, str) else stdin
@@ -53,7 +53,7 @@ def run(*arguments: str, stdin: str | bytes = "") -> Result:
 
 
 class Holder:
-    """Somebody who has a row locked, on a connection of their own."""
+    """Locks a row in another thread and database session."""
 
     def __init__(self, connection):
         self._pk = connection.pk
@@ -81,7 +81,7 @@ class Holder:
 
 @pytest.fixture
 def new_key(settings):
-    """A new key in front of the ring, as at the start of a rotation."""
+    """A new first key, like at the start of a rotation."""
     key = Fernet.generate_key().decode()
     settings.FERNET_KEYS = [key, *settings.FERNET_KEYS]
     return key

@@ -1,13 +1,13 @@
-"""A database of its own with connections, and a client that keeps updating them.
+"""A program that creates connections, updates them with the API, and checks the result.
 
 Run it with `python -m tests.stripe_connections.bulk.scene`:
 
-    seed N      create N connections under the keys of FERNET_KEYS
-    update N    make N updates over the API
-    verify      print what is wrong; nothing if all is well
+    seed N      create N connections with the first key of FERNET_KEYS
+    update N    make N updates with the API
+    verify      print every mistake that is found
 
-`seed` and `update` append a line for each secret written to the file SCENE_LOG: business ID, field,
-digest of the secret.
+`seed` and `update` append a line for each written secret to the file in SCENE_LOG: business ID,
+field, and digest of the secret.
 """
 
 # Django is set up when the program runs, and it prints.
@@ -100,14 +100,14 @@ def verify():
         for column in SECRET_FIELDS:
             secret = plain(connection, column)
             if digest(secret) != last[connection.biz_id, column]:
-                print(f"{connection.biz_id} {column} is not what was written last")
+                print(f"{connection.biz_id} {column} is not the last written secret")
             if getattr(connection, column).position(connection) != 0:
                 print(f"{connection.biz_id} {column} is not under the first key")
             if getattr(connection, f"{column}_fingerprint") != keyring().fingerprint(secret):
-                print(f"{connection.biz_id} {column} has another fingerprint")
+                print(f"{connection.biz_id} {column} has a wrong fingerprint")
         written = sum(line[0] == connection.biz_id for line in lines[2 * len(connections) :])
         if updated[connection.biz_id] != written or connection.version != written + 1:
-            print(f"{connection.biz_id} has not one record and version for each update")
+            print(f"{connection.biz_id} does not have one record and version for each update")
         if connection.pk not in rotated and not written:
             print(f"{connection.biz_id} was rotated without a record")
 
