@@ -1,4 +1,4 @@
-"""What all commands on many connections have in common."""
+"""What all bulk commands have in common: selection, batches, output and failures."""
 
 import errno
 import io
@@ -34,7 +34,7 @@ RENAME = ("update_connections", "--set", "connectionName=New")
 
 @pytest.fixture
 def rows(workspace, sibling_workspace, other_workspace, make_connection):
-    """Four connections that differ in all that rows can be picked by."""
+    """Four connections that differ in every value that can be filtered."""
     make_connection(workspace, "sc_one", stripe_account_id="acct_1")
     make_connection(sibling_workspace, "sc_two", stripe_account_id="acct_2", status=0)
     make_connection(other_workspace, "sc_three", partner_endpoint="https://bücher.example:8443/a")
@@ -66,21 +66,21 @@ def picked(*arguments, stdin=""):
         (("--endpoint-host", "artner.example"), set()),
     ],
 )
-def test_rows_are_picked(rows, arguments, expected):
+def test_rows_are_filtered(rows, arguments, expected):
     assert picked(*arguments) == expected
 
 
-def test_ids_come_from_standard_input(rows):
+def test_ids_are_read_from_standard_input(rows):
     assert picked("--ids", "-", stdin="sc_one\n\n sc_two \nsc_one\n") == {"sc_one", "sc_two"}
 
 
-def test_ids_come_from_a_file(rows, tmp_path):
+def test_ids_are_read_from_a_file(rows, tmp_path):
     (tmp_path / "ids").write_bytes(b"\xef\xbb\xbfsc_three\r\n")
 
     assert picked("--ids", str(tmp_path / "ids")) == {"sc_three"}
 
 
-def test_unknown_id_fails_and_unpicked_id_is_skipped(rows):
+def test_unknown_id_fails_and_filtered_id_is_skipped(rows):
     result = run(*RENAME, "--ids", "-", "--status", "ACTIVE", stdin="sc_one\nsc_two\nsc_none")
 
     assert result.counts == (1, 0, 1, 1)
@@ -139,7 +139,7 @@ def test_json_is_one_object_on_one_line(connection):
     ]
 
 
-def test_log_has_plain_lines(rows):
+def test_progress_is_written_in_plain_lines(rows):
     result = run(*RENAME, "--batch-size", "2", "--format", "text")
 
     assert result.err == "2 of 4\n4 of 4\n"
@@ -149,7 +149,9 @@ def test_log_has_plain_lines(rows):
 @pytest.mark.parametrize(
     ("verbosity", "lines"), [("0", 0), ("1", 21), ("2", 30)], ids=["quiet", "usual", "all"]
 )
-def test_people_see_the_first_rows_and_the_counts(workspace, make_connection, verbosity, lines):
+def test_text_output_has_the_first_rows_and_the_counts(
+    workspace, make_connection, verbosity, lines
+):
     StripeConnection.objects.bulk_create(
         StripeConnection(workspace=workspace, connection_name="Old") for _ in range(30)
     )
@@ -167,7 +169,7 @@ def test_every_failure_is_reported(rows):
 
 
 class ClosedOut(io.StringIO):
-    """A reader that goes away after the first line, as `head -1` does."""
+    """An output that is closed after the first line, like by `head -1`."""
 
     def write(self, text):
         if self.getvalue():
@@ -175,7 +177,7 @@ class ClosedOut(io.StringIO):
         return super().write(text)
 
 
-def test_closed_output_stops_between_batches(rows):
+def test_command_stops_after_the_batch_if_the_output_is_closed(rows):
     err = io.StringIO()
 
     with pytest.raises(CommandError, match="Broken pipe") as error:
@@ -186,7 +188,7 @@ def test_closed_output_stops_between_batches(rows):
     assert StripeConnection.objects.filter(version=2).count() == 2
 
 
-def test_import_into_a_closed_output_leaves_nothing(workspace, monkeypatch):
+def test_import_writes_nothing_if_the_output_is_closed(workspace, monkeypatch):
     lines = [json.dumps({"workspaceId": "ws_demo", "connectionName": f"New {n}"}) for n in range(4)]
     err = io.StringIO()
 
@@ -199,7 +201,7 @@ def test_import_into_a_closed_output_leaves_nothing(workspace, monkeypatch):
     assert not StripeConnection.objects.exists()
 
 
-def test_export_into_a_closed_output_ends_silently(rows):
+def test_export_ends_silently_if_the_output_is_closed(rows):
     err = io.StringIO()
 
     with pytest.raises(SystemExit, match="141"):
@@ -208,7 +210,7 @@ def test_export_into_a_closed_output_ends_silently(rows):
     assert not err.getvalue()
 
 
-def test_interrupted_export_says_so(rows, monkeypatch):
+def test_interrupted_export_is_reported(rows, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
@@ -229,7 +231,7 @@ def test_interrupted_export_says_so(rows, monkeypatch):
         ("census_secrets", ">&-", "Standard output is closed."),
     ],
 )
-def test_failure_is_one_plain_line(command, closed, error):
+def test_failure_is_reported_in_one_line(command, closed, error):
     ended = subprocess.run(
         ["/bin/sh", "-c", f'exec "$0" manage.py {command} {closed}', sys.executable],
         check=False,
@@ -243,7 +245,7 @@ def test_failure_is_one_plain_line(command, closed, error):
     assert (ended.returncode, ended.stderr) == (1, f"Error: {error}\n")
 
 
-def test_row_that_changes_after_it_was_read_has_failed(rows, monkeypatch):
+def test_row_that_changes_after_it_was_read_fails(rows, monkeypatch):
     original = services.update_connection
 
     def overtaken(**values):
@@ -282,9 +284,7 @@ def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):
 
 @pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
-def test_row_held_too_long_has_failed_and_others_go_on(
-    workspace, make_connection, stored, settings
-):
+def test_locked_row_fails_and_the_others_are_changed(workspace, make_connection, stored, settings):
     settings.LOCK_TIMEOUT_SECONDS = 0.05
     held, _ = make_connection(workspace, "sc_held"), make_connection(workspace, "sc_free")
     before = stored(held)
@@ -307,7 +307,7 @@ def test_row_held_too_long_has_failed_and_others_go_on(
 
 @pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
-def test_import_names_a_row_held_too_long(workspace, make_connection, stored, settings):
+def test_import_reports_a_locked_row(workspace, make_connection, stored, settings):
     settings.LOCK_TIMEOUT_SECONDS = 0.05
     held = make_connection(workspace, "sc_held")
     before = stored(held)
@@ -341,7 +341,7 @@ def test_all_records_of_a_run_have_one_id(rows):
     assert entries.first().cid.startswith("update_connections-")
 
 
-def test_text_is_what_json_says(connection):
+def test_json_output_can_be_parsed(connection):
     result = run(*RENAME, "--format", "json")
 
     assert json.loads(result.out) == result.json

@@ -1,4 +1,4 @@
-"""Which key is still needed, and by whom; and the same when the service starts."""
+"""`census_secrets` counts the secrets of each key; the checks at the start do the same."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -18,7 +18,7 @@ def other(workspace, make_connection):
     return make_connection(workspace, "sc_other")
 
 
-def test_all_under_the_first_key(connection, settings):
+def test_other_keys_can_be_dropped_if_all_secrets_use_the_first(connection, settings):
     result = run("census_secrets")
 
     assert result.code == 0
@@ -32,7 +32,7 @@ def test_all_under_the_first_key(connection, settings):
     assert result.json["canBeDropped"] == ["key 2"]
 
 
-def test_retired_key_in_use_fails(connection, new_key):
+def test_command_fails_if_an_old_key_is_in_use(connection, new_key):
     result = run("census_secrets")
 
     assert (result.code, result.json["secrets"]["key 2"]) == (1, 2)
@@ -41,7 +41,7 @@ def test_retired_key_in_use_fails(connection, new_key):
     assert result.json["examples"] == {"key 2": ["sc_abc123"]}
 
 
-def test_retired_key_can_be_dropped_after_rotation(connection, new_key):
+def test_old_key_can_be_dropped_after_rotation(connection, new_key):
     run("rotate_secrets", "--apply")
 
     result = run("census_secrets", "--format", "text")
@@ -59,7 +59,7 @@ def test_retired_key_can_be_dropped_after_rotation(connection, new_key):
     ],
     ids=["plaintext", "another key", "empty"],
 )
-def test_what_no_key_reads_is_counted(connection, token, kind):
+def test_undecryptable_secret_is_counted(connection, token, kind):
     damage(connection, token)
 
     result = run("census_secrets")
@@ -70,7 +70,7 @@ def test_what_no_key_reads_is_counted(connection, token, kind):
 
 
 @pytest.mark.only_on("sqlite", reason="a bytea column holds no text")
-def test_text_in_place_of_a_token_is_plaintext(connection):
+def test_text_in_the_column_is_plaintext(connection):
     damage(connection, "sk_" + "live_" + "a" * 24)
 
     assert run("census_secrets").json["secrets"]["plaintext"] == 1
@@ -84,50 +84,48 @@ def test_missing_secrets_are_empty(workspace):
     assert (result.code, result.json["secrets"]["empty"]) == (0, 2)
 
 
-def test_part_of_the_connections_says_nothing_of_the_key(connection):
+def test_no_key_can_be_dropped_if_connections_are_filtered(connection):
     assert run("census_secrets", "--workspace", "ws_demo").json["canBeDropped"] == []
 
 
-def test_start_with_the_right_keys_says_nothing(connection):
+def test_check_passes_with_the_right_keys(connection):
     assert startup_ids() == []
 
 
-def test_start_with_the_wrong_keys_is_an_error(connection, settings):
+def test_check_with_the_wrong_keys_is_an_error(connection, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
 
     assert startup_ids() == ["stripe_connections.E010"]
 
 
-def test_start_with_one_unreadable_secret_is_a_warning(connection, other):
+def test_check_with_one_undecryptable_secret_is_a_warning(connection, other):
     damage(other)
 
     assert startup_ids() == ["stripe_connections.W003"]
 
 
-def test_start_with_a_retired_key_in_use_is_reported(connection, new_key):
+def test_check_reports_an_old_key_in_use(connection, new_key):
     assert startup_ids() == ["stripe_connections.I001"]
 
 
-def test_start_without_tables_says_nothing(db, monkeypatch):
+def test_check_passes_without_tables(db, monkeypatch):
     monkeypatch.setattr(StripeConnection._meta, "db_table", "not_migrated")
 
     assert startup_ids() == []
 
 
 @pytest.mark.parametrize("keys", [[], ["no key"]])
-def test_start_without_keys_is_reported_by_another_check(connection, settings, keys):
+def test_check_leaves_missing_keys_to_another_check(connection, settings, keys):
     settings.FERNET_KEYS = keys
 
     assert startup_ids() == []
 
 
-def test_empty_database_says_nothing(db):
+def test_check_passes_with_an_empty_database(db):
     assert startup_ids() == []
 
 
-def test_check_without_the_database_asks_it_nothing(
-    connection, settings, django_assert_num_queries
-):
+def test_check_without_a_database_sends_no_query(connection, settings, django_assert_num_queries):
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
 
     with django_assert_num_queries(0):

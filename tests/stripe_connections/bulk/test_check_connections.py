@@ -1,4 +1,4 @@
-"""What does not hold together is found, and nothing is written."""
+"""`check_connections` finds invalid data and writes nothing."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -26,7 +26,7 @@ def unconstrained(connection):
             yield
             cursor.execute("PRAGMA ignore_check_constraints = off")
         else:
-            # Or the rows that are new in this transaction keep the table from being altered.
+            # Otherwise the pending checks of this transaction prevent ALTER TABLE.
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute(
                 "ALTER TABLE stripe_connections_stripeconnection "
@@ -35,7 +35,7 @@ def unconstrained(connection):
             yield
 
 
-def test_sound_connections_pass(connection, sound):
+def test_valid_connections_pass(connection, sound):
     result = run("check_connections")
 
     assert (result.code, result.counts, findings(result)) == (0, (0, 2, 0, 0), [])
@@ -57,7 +57,7 @@ def test_sound_connections_pass(connection, sound):
     ],
     ids=[str(n) for n in range(10)],
 )
-def test_what_is_wrong_is_found(connection, sound, stored, columns, expected):
+def test_invalid_value_is_found(connection, sound, stored, columns, expected):
     set_columns(connection, **columns)
     before = stored(connection)
 
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_found(connection, sound, stored, columns, expected):
     assert stored(connection) == before
 
 
-def test_fingerprint_under_another_key_is_found(connection, settings):
+def test_fingerprint_of_another_key_is_found(connection, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
     connection.api_key = random_api_key()
     connection.save(update_fields=["api_key"])
@@ -78,11 +78,11 @@ def test_fingerprint_under_another_key_is_found(connection, settings):
     assert ("sc_abc123", "apiKey", "fingerprint") in findings(result)
 
 
-def test_retired_key_is_not_a_fault(connection, new_key):
+def test_secret_under_an_old_key_passes(connection, new_key):
     assert run("check_connections").code == 0
 
 
-def test_constraint_breaker_is_found(connection, sound, unconstrained):
+def test_row_that_violates_a_constraint_is_found(connection, sound, unconstrained):
     set_columns(connection, connection_name="")
 
     result = run("check_connections")
@@ -94,13 +94,13 @@ def test_constraint_breaker_is_found(connection, sound, unconstrained):
     assert "connection_name_length" in result.json["rows"][0]["message"]
 
 
-def test_picked_rows_alone_are_checked(connection, sound):
+def test_only_filtered_rows_are_checked(connection, sound):
     set_columns(connection, api_key=b"gAAAAAno")
 
     assert run("check_connections", "--ids", "-", stdin="sc_sound").code == 0
 
 
-def test_log_has_a_line_for_each_finding(connection):
+def test_text_output_has_a_line_for_each_finding(connection):
     set_columns(connection, api_key=b"gAAAAAno")
 
     result = run("check_connections", "--format", "text")

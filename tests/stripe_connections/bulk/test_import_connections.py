@@ -1,4 +1,4 @@
-"""Files come in whole or not at all, and what was exported changes nothing."""
+"""`import_connections` imports all rows or none; importing an export changes nothing."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def imported(text, *arguments):
 
 
 def table(*rows):
-    """A CSV file of these rows."""
+    """Return a CSV file with these rows."""
     out = io.StringIO()
     csv.writer(out).writerows(rows)
     return out.getvalue()
@@ -49,7 +49,7 @@ def exported(form):
 
 @pytest.fixture
 def everything(connection, other_workspace, make_connection):
-    """Connections with every awkward text, and one with nothing but its name."""
+    """Connections with every awkward text, and one with only a name."""
     for text in AWKWARD:
         make_connection(other_workspace, connection_description=text)
     make_connection(
@@ -89,7 +89,7 @@ def test_export_can_be_imported_after_a_change(everything, form):
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_export_holds_no_secret(connection, form):
+def test_export_contains_no_secret(connection, form):
     loaded = StripeConnection.objects.defer(None).get(pk=connection.pk)
 
     text = exported(form)
@@ -100,13 +100,13 @@ def test_export_holds_no_secret(connection, form):
     assert loaded.api_key_fingerprint in text
 
 
-def test_export_starts_no_formula(everything):
+def test_export_contains_no_formula(everything):
     cells = [cell for row in csv.reader(io.StringIO(exported("csv"))) for cell in row]
 
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
 
 
-def test_export_of_picked_rows(everything):
+def test_export_can_be_filtered(everything):
     rows = run("export_connections", "--workspace", "ws_demo", "--format", "json").out
     ids = run("export_connections", "--ids", "-", "--format", "json", stdin="sc_abc123").out
 
@@ -114,7 +114,7 @@ def test_export_of_picked_rows(everything):
     assert ids == rows
 
 
-def test_export_streams(connection, monkeypatch):
+def test_export_is_streamed(connection, monkeypatch):
     written = []
 
     class Out(io.StringIO):
@@ -131,7 +131,7 @@ def test_export_streams(connection, monkeypatch):
     ("arguments", "begins_with_mark"),
     [((), True), (("--no-bom",), False), (("--format", "json"), False)],
 )
-def test_csv_file_begins_with_a_byte_order_mark(connection, tmp_path, arguments, begins_with_mark):
+def test_csv_file_starts_with_a_byte_order_mark(connection, tmp_path, arguments, begins_with_mark):
     with (tmp_path / "out").open("w", encoding="utf-8") as file:
         call_command("export_connections", *arguments, stdout=file)
 
@@ -141,7 +141,7 @@ def test_csv_file_begins_with_a_byte_order_mark(connection, tmp_path, arguments,
 
 
 @pytest.mark.parametrize(("arguments", "first"), [((), "w"), (("--bom",), "\ufeff")])
-def test_csv_for_a_pipe_has_a_mark_only_if_asked_for(connection, arguments, first):
+def test_csv_in_a_pipe_has_a_byte_order_mark_only_with_the_option(connection, arguments, first):
     assert run("export_connections", "--format", "csv", *arguments).out.startswith(first)
 
 
@@ -162,23 +162,23 @@ CURIOUS = {
 
 
 @pytest.mark.parametrize("text", CURIOUS.values(), ids=CURIOUS)
-def test_what_spreadsheets_make_of_a_file_is_understood(connection, text):
+def test_file_changed_by_a_spreadsheet_is_accepted(connection, text):
     assert imported(text, "--apply").counts == (1, 0, 0, 0)
 
 
-def test_lines_are_counted_from_the_top_of_the_file(connection):
+def test_line_numbers_include_skipped_lines(connection):
     result = imported("\nsep=;\nworkspaceId;bizId\n;;\nws_none;sc_abc123\n")
 
     assert [row["line"] for row in result.json["rows"]] == [5]
 
 
-def test_header_alone_is_an_empty_import(workspace):
+def test_file_with_only_a_header_changes_nothing(workspace):
     result = imported("workspaceId,bizId\n", "--apply")
 
     assert (result.code, result.counts) == (0, (0, 0, 0, 0))
 
 
-def test_row_updates_by_business_id(connection):
+def test_row_is_matched_by_business_id(connection):
     text = table(["workspaceId", "bizId", "connectionName"], ["ws_demo", "sc_abc123", "New"])
 
     result = imported(text, "--apply")
@@ -188,7 +188,7 @@ def test_row_updates_by_business_id(connection):
     assert (connection.connection_name, connection.version) == ("New", 2)
 
 
-def test_row_updates_by_workspace_and_name(connection):
+def test_row_is_matched_by_workspace_and_name(connection):
     text = '{"workspaceId": "ws_demo", "connectionName": "Stripe Connection", "status": "INACTIVE"}'
 
     assert imported(text, "--apply").counts == (1, 0, 0, 0)
@@ -196,7 +196,7 @@ def test_row_updates_by_workspace_and_name(connection):
     assert connection.status == 0
 
 
-def test_empty_cell_leaves_the_field(connection, stored):
+def test_empty_cell_does_not_change_the_field(connection, stored):
     before = stored(connection)
     text = table(
         ["workspaceId", "bizId", "connectionDescription", "partnerEndpoint", "apiKey"],
@@ -208,7 +208,7 @@ def test_empty_cell_leaves_the_field(connection, stored):
 
 
 @pytest.mark.parametrize(("cell", "value"), [("\\N", None), ("\\", "")])
-def test_null_and_empty_text_are_two_values(connection, cell, value):
+def test_null_and_empty_text_are_different(connection, cell, value):
     text = table(["workspaceId", "bizId", "connectionDescription"], ["ws_demo", "sc_abc123", cell])
 
     imported(text, "--apply")
@@ -217,7 +217,7 @@ def test_null_and_empty_text_are_two_values(connection, cell, value):
     assert connection.connection_description == value
 
 
-def test_new_connection_is_created_and_found_again(workspace):
+def test_new_connection_is_created_once(workspace):
     key, secret = random_api_key(), random_webhook_secret()
     text = table(
         ["workspaceId", "connectionName", "apiKey", "webhookSecret"],
@@ -248,7 +248,7 @@ def test_dry_run_creates_nothing(workspace):
     assert not StripeConnection.objects.exists()
 
 
-def test_change_since_the_export_is_not_overwritten(connection, stored):
+def test_connection_that_changed_after_the_export_is_not_overwritten(connection, stored):
     text = exported("csv").replace("As it was", "From the file")
     run("update_connections", "--apply", "--set", "connectionName=Meanwhile")
     before = stored(connection)
@@ -285,7 +285,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("row", "error"), BAD, ids=[str(n) for n in range(len(BAD))])
-def test_one_bad_row_stops_the_file(connection, other_workspace, stored, row, error):
+def test_one_bad_row_stops_the_import(connection, other_workspace, stored, row, error):
     before = stored(connection)
     text = "\n".join(map(json.dumps, [{"workspaceId": "ws_demo", "connectionName": "Good"}, row]))
 
@@ -348,7 +348,7 @@ def test_broken_file_is_refused(connection, stored, text, line, error):
     assert stored(connection) == before
 
 
-def test_endless_line_is_not_read_to_its_end(connection):
+def test_too_long_line_is_not_read_completely(connection):
     class Endless(io.RawIOBase):
         served = 0
 
@@ -376,7 +376,7 @@ def test_endless_line_is_not_read_to_its_end(connection):
     [b"workspaceId,bizId,connectionName\r\nws_demo,sc_abc123,New\r\n", json.dumps(GOOD).encode()],
     ids=["csv", "json"],
 )
-def test_byte_order_mark_is_passed_over(connection, bom, text):
+def test_byte_order_mark_is_ignored(connection, bom, text):
     assert imported(bom + text, "--apply").counts == (1, 0, 0, 0)
 
 
@@ -399,7 +399,7 @@ def test_same_connection_twice_is_refused(connection, stored, second):
 
 
 @pytest.mark.parametrize("name", ["connectionName", "connectionDescription"])
-def test_text_that_a_spreadsheet_misread_is_refused(connection, stored, name):
+def test_text_in_the_wrong_encoding_is_refused(connection, stored, name):
     before = stored(connection)
     misread = "Café Zürich".encode().decode("cp1252")
 
@@ -410,13 +410,13 @@ def test_text_that_a_spreadsheet_misread_is_refused(connection, stored, name):
     assert stored(connection) == before
 
 
-def test_stored_text_may_look_misread(workspace, make_connection):
+def test_stored_text_may_look_wrongly_encoded(workspace, make_connection):
     make_connection(workspace, "sc_odd", connection_name="CafÃ©")
 
     assert imported(exported("csv"), "--apply").counts == (0, 1, 0, 0)
 
 
-def test_interrupted_import_is_resumed_with_keep_going(workspace, monkeypatch):
+def test_interrupted_import_can_be_continued_with_keep_going(workspace, monkeypatch):
     rows = [{"workspaceId": "ws_demo", "connectionName": name} for name in ("one", "two", "three")]
     text = "\n".join(map(json.dumps, rows))
     arguments = ("--apply", "--keep-going", "--batch-size", "1")
@@ -456,7 +456,7 @@ def test_ambiguous_name_is_refused(workspace, make_connection):
     assert result.json["rows"][0]["error"] == "Several connections have this name. Add the bizId."
 
 
-def test_rows_that_are_not_picked_are_skipped(connection, other_workspace, make_connection):
+def test_filtered_rows_are_skipped(connection, other_workspace, make_connection):
     make_connection(other_workspace, "sc_other")
     rows = [
         GOOD,
@@ -485,7 +485,7 @@ def test_missing_file_is_reported():
     assert problem == "/nowhere/file cannot be read: No such file or directory."
 
 
-def test_interrupted_file_leaves_nothing(workspace, monkeypatch):
+def test_interrupted_import_writes_nothing(workspace, monkeypatch):
     rows = [{"workspaceId": "ws_demo", "connectionName": name} for name in ("first", "second")]
     original = services.create_connection
 

@@ -1,4 +1,4 @@
-"""Rotations in processes of their own: killed while the API writes, and two side by side."""
+"""Rotations in separate processes: one is killed while the API writes, and two run at once."""
 
 import json
 import os
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 
 class Scene:
-    """Runs commands in processes of their own, on a database of their own."""
+    """Runs commands in separate processes on a separate database."""
 
     def __init__(self, database_url, log):
         self.environment = os.environ | {
@@ -88,7 +88,7 @@ def scene(database_url, tmp_path):
 
 @pytest.fixture
 def full_pipe():
-    """Takes nothing more: a command that has its last line to say waits, and does not end."""
+    """A full pipe, so that a command blocks before it can print its last line and exit."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     os.write(writer, bytes(2**24))
@@ -101,7 +101,7 @@ def full_pipe():
 def test_killed_rotation_loses_nothing(scene, full_pipe):
     updating = scene.start("-m", SCENE, "update", str(UPDATES))
     killed = scene.rotate("--share", "1/2", stdout=full_pipe)
-    # After this number of tenths of the work.
+    # Kill it after one to seven batches.
     for _ in range(random.randint(1, 7)):
         assert killed.stderr.readline()
     killed.send_signal(signal.SIGKILL)
@@ -117,7 +117,7 @@ def test_killed_rotation_loses_nothing(scene, full_pipe):
     scene.assert_all_is_rotated()
 
 
-def test_two_shares_side_by_side_rotate_each_row_once(scene):
+def test_two_concurrent_shares_rotate_each_row_once(scene):
     rotating = [scene.rotate("--share", share) for share in ("1/2", "2/2")]
     summaries = [json.loads(process.communicate(timeout=300)[0]) for process in rotating]
 

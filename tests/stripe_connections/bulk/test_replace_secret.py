@@ -1,4 +1,4 @@
-"""A leaked key is found wherever it sits, and replaced or put out of use."""
+"""`replace_secret` finds all connections with a leaked secret and replaces or deactivates it."""
 
 import json
 
@@ -30,7 +30,7 @@ def secret_of(connection, name="api_key"):
 
 @pytest.fixture
 def holders(connection, other_workspace, make_connection):
-    """Two tenants' connections that hold the leaked key, under two keys of the ring."""
+    """A connection with the leaked key, and one of another tenant that gets it in `both`."""
     other = make_connection(other_workspace, "sc_other")
     hold(connection, api_key=LEAKED)
     return connection, other
@@ -48,7 +48,7 @@ def bystander(workspace, make_connection):
     return make_connection(workspace, "sc_bystander")
 
 
-def test_every_holder_gets_the_new_secret(both, bystander, stored):
+def test_every_connection_with_the_secret_gets_the_new_one(both, bystander, stored):
     before = stored(bystander)
 
     result = run("replace_secret", "--apply", stdin=f"{LEAKED}\n{NEW}\n")
@@ -58,7 +58,7 @@ def test_every_holder_gets_the_new_secret(both, bystander, stored):
     assert stored(bystander) == before
 
 
-def test_holders_are_deactivated(both):
+def test_connections_with_the_secret_are_deactivated(both):
     result = run("replace_secret", "--apply", "--deactivate", stdin=LEAKED)
 
     assert result.counts == (2, 0, 0, 0)
@@ -85,7 +85,7 @@ def test_webhook_secret_is_replaced(connection):
     assert secret_of(connection, "webhook_secret") == new
 
 
-def test_values_come_from_files_and_environment(both, tmp_path, monkeypatch):
+def test_secrets_are_read_from_files_and_the_environment(both, tmp_path, monkeypatch):
     (tmp_path / "old").write_text(f" {LEAKED}\n")
     monkeypatch.setenv("NEW_KEY", NEW)
 
@@ -95,7 +95,7 @@ def test_values_come_from_files_and_environment(both, tmp_path, monkeypatch):
     assert result.counts == (2, 0, 0, 0)
 
 
-def test_picked_rows_alone_are_changed(both):
+def test_only_filtered_rows_are_changed(both):
     run("replace_secret", "--apply", "--tenant", "tn_other", stdin=f"{LEAKED}\n{NEW}")
 
     assert [secret_of(connection) for connection in both] == [LEAKED, NEW]
@@ -105,9 +105,7 @@ def test_picked_rows_alone_are_changed(both):
     ("arguments", "code", "problem"),
     [((), 1, "No connection has this secret."), (("--if-any",), 0, "")],
 )
-def test_secret_that_no_connection_has_fails_unless_that_is_fine(
-    bystander, arguments, code, problem
-):
+def test_secret_that_no_connection_has_fails_without_if_any(bystander, arguments, code, problem):
     result = run("replace_secret", "--apply", *arguments, stdin=f"{LEAKED}\n{NEW}")
 
     assert (result.code, result.problem) == (code, problem)
@@ -135,7 +133,7 @@ def test_mistyped_old_secret_is_refused_and_not_searched(both, tmp_path, content
     assert LEAKED[-20:] not in result.everything
 
 
-def test_byte_order_mark_before_the_old_secret_is_passed_over(both, tmp_path):
+def test_byte_order_mark_before_the_old_secret_is_ignored(both, tmp_path):
     (tmp_path / "old").write_text(LEAKED, encoding="utf-8-sig")
 
     result = run("replace_secret", "--old-file", str(tmp_path / "old"), "--deactivate")
@@ -156,7 +154,7 @@ def test_no_warning_if_every_secret_can_be_searched(both, bystander):
     assert "Warning" not in run("replace_secret", "--deactivate", stdin=LEAKED).err
 
 
-def test_unreadable_secret_is_replaced_too(connection, settings):
+def test_other_undecryptable_secret_does_not_matter(connection, settings):
     hold(connection, api_key=LEAKED)
     set_columns(connection, webhook_secret=b"damaged")
 

@@ -1,4 +1,4 @@
-"""Rotation: everything under the first key, nothing lost, nothing that is fine touched."""
+"""`rotate_secrets` re-encrypts secrets with the first key and changes nothing else."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def damage(connection, token=b"gAAAAAnotoken"):
     set_columns(connection, api_key=token)
 
 
-def test_secrets_come_under_the_first_key(connection, stored, new_key):
+def test_secrets_are_encrypted_with_the_first_key(connection, stored, new_key):
     secrets = secrets_of(connection)
 
     result = run("rotate_secrets", "--apply")
@@ -65,7 +65,7 @@ def test_secrets_come_under_the_first_key(connection, stored, new_key):
     assert row["webhook_secret_fingerprint"] == keyring().fingerprint(secrets[1])
 
 
-def test_nothing_that_is_seen_changes(connection, stored, new_key):
+def test_only_ciphertexts_and_fingerprints_change(connection, stored, new_key):
     before = stored(connection)
 
     run("rotate_secrets", "--apply")
@@ -81,7 +81,7 @@ def test_etag_from_before_still_matches(manager, connection, new_key):
     assert manager.update(body, headers={"If-Match": '"1"'}).status_code == 200
 
 
-def test_first_key_is_left_byte_for_byte(connection, stored):
+def test_secret_under_the_first_key_is_not_changed(connection, stored):
     before = stored(connection)
 
     result = run("rotate_secrets", "--apply")
@@ -91,7 +91,7 @@ def test_first_key_is_left_byte_for_byte(connection, stored):
     assert not LogEntry.objects.exists()
 
 
-def test_one_secret_of_two_is_rotated(connection, stored, new_key):
+def test_only_the_secret_under_an_old_key_is_rotated(connection, stored, new_key):
     services.update_connection(
         workspace=connection.workspace,
         biz_id=connection.biz_id,
@@ -114,7 +114,7 @@ def test_empty_secrets_stay_empty(workspace, stored, new_key):
     assert stored(connection)["api_key"] is None
 
 
-def test_dry_run_says_what_would_change(three, stored, new_key):
+def test_dry_run_counts_and_writes_nothing(three, stored, new_key):
     before = [stored(connection) for connection in three]
 
     result = run("rotate_secrets")
@@ -164,7 +164,7 @@ def test_without_the_old_key_nothing_changes(three, stored, settings):
     assert [stored(connection) for connection in three] == before
 
 
-def test_batch_is_recorded_once(three, new_key):
+def test_each_batch_has_one_audit_record(three, new_key):
     run("rotate_secrets", "--apply", "--batch-size", "5000", "--workspace", "ws_demo")
 
     entries = LogEntry.objects.all()
@@ -176,7 +176,7 @@ def test_batch_is_recorded_once(three, new_key):
     assert {entry.additional_data["source"] for entry in entries} == {"command"}
 
 
-def test_picked_rows_alone_are_rotated(connection, other_connection, stored, new_key):
+def test_only_filtered_rows_are_rotated(connection, other_connection, stored, new_key):
     run("rotate_secrets", "--apply", "--tenant", "tn_other")
 
     rows = [stored(connection), stored(other_connection)]
@@ -191,7 +191,7 @@ def test_shares_are_disjoint_and_complete(three, stored, new_key):
 
 
 @pytest.mark.parametrize("share", ["0/2", "3/2", "-1/2", "1/0", "2", "1/2/3", "half", "1/x"])
-def test_impossible_share_is_refused(three, share, new_key):
+def test_invalid_share_is_refused(three, share, new_key):
     result = run("rotate_secrets", "--apply", f"--share={share}")
 
     assert (result.code, result.out) == (1, "")
@@ -200,7 +200,7 @@ def test_impossible_share_is_refused(three, share, new_key):
 
 
 def heap_only_updates():
-    """The number of updates of connections that needed no index entry."""
+    """Return the number of updates that wrote no index entry."""
     with database.cursor() as cursor:
         cursor.execute(
             "SELECT pg_stat_get_xact_tuples_hot_updated(%s::regclass)",
@@ -209,8 +209,8 @@ def heap_only_updates():
         return cursor.fetchone()[0]
 
 
-@pytest.mark.only_on("postgresql", reason="of PostgreSQL's pages")
-def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key):
+@pytest.mark.only_on("postgresql", reason="only PostgreSQL has heap-only updates")
+def test_rotation_of_few_rows_in_a_page_writes_no_index_entry(sixty, new_key):
     before = heap_only_updates()
 
     ids = StripeConnection.objects.filter(pk__in=sixty[::10]).values_list("biz_id", flat=True)
@@ -224,7 +224,7 @@ def test_few_rows_of_a_page_are_rotated_without_writing_an_index(sixty, new_key)
 @pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
 class TestHeldRows:
-    def test_row_that_was_held_is_tried_again(self, three, stored, new_key, monkeypatch):
+    def test_locked_row_is_tried_again(self, three, stored, new_key, monkeypatch):
         holder = Holder(three[0])
         monkeypatch.setattr("time.sleep", lambda _: holder.release())
         with holder:
@@ -233,7 +233,7 @@ class TestHeldRows:
         assert result.counts == (3, 0, 0, 0)
         assert positions(stored(three[0])) == [0, 0]
 
-    def test_row_held_all_the_time_has_failed(self, three, stored, new_key, monkeypatch):
+    def test_row_that_stays_locked_fails(self, three, stored, new_key, monkeypatch):
         monkeypatch.setattr("time.sleep", lambda _: None)
         before = stored(three[0])
         with Holder(three[0]):
@@ -247,7 +247,7 @@ class TestHeldRows:
         with Holder(three[0]):
             assert run("rotate_secrets").counts == (3, 0, 0, 0)
 
-    def test_two_rotations_at_once_share_the_work(self, sixty, new_key):
+    def test_two_concurrent_rotations_share_the_work(self, sixty, new_key):
         def rotate():
             out = io.StringIO()
             call_command("rotate_secrets", "--apply", "--batch-size", "5", stdout=out, stderr=out)

@@ -1,4 +1,4 @@
-"""Fields of many connections, set and rewritten under the API's rules."""
+"""`update_connections` sets fields with the rules of the API, and replaces hosts."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -84,7 +84,7 @@ def test_secret_on_the_command_line_is_refused(connection, stored, name):
     assert stored(connection) == before
 
 
-def test_secret_in_place_of_a_name_is_not_repeated(connection):
+def test_secret_as_a_name_is_not_repeated(connection):
     secret = random_api_key()
 
     result = run("update_connections", "--set", f"{secret}=x")
@@ -103,7 +103,7 @@ def test_secret_in_place_of_a_name_is_not_repeated(connection):
         ("https://old.example?x", "https://new.example?x"),
     ],
 )
-def test_host_is_rewritten(workspace, make_connection, before, after):
+def test_host_is_replaced(workspace, make_connection, before, after):
     connection = make_connection(workspace, partner_endpoint=before)
 
     result = run("update_connections", "--apply", "--rewrite-host", "old.example=new.example")
@@ -121,7 +121,7 @@ def test_host_is_rewritten(workspace, make_connection, before, after):
         None,
     ],
 )
-def test_other_host_is_left(workspace, make_connection, stored, endpoint):
+def test_other_host_is_not_changed(workspace, make_connection, stored, endpoint):
     connection = make_connection(workspace, partner_endpoint=endpoint)
     before = stored(connection)
 
@@ -131,7 +131,7 @@ def test_other_host_is_left(workspace, make_connection, stored, endpoint):
     assert stored(connection) == before
 
 
-def test_host_that_is_refused_fails_row_by_row(connection, stored):
+def test_row_with_an_invalid_new_host_fails(connection, stored):
     before = stored(connection)
 
     result = run("update_connections", "--apply", "--rewrite-host", "partner.example.com=10.0.0.1")

@@ -1,4 +1,4 @@
-"""Stripe is asked about stored keys: seldom, once each, and nothing but the outcome is kept."""
+"""`verify_connections` verifies each stored key once, slowly, and stores only the result."""
 
 import threading
 from datetime import timedelta
@@ -21,7 +21,7 @@ ACTOR = Actor(None, Source.COMMAND, "test")
 
 
 class Clock:
-    """A clock that goes on only while somebody sleeps."""
+    """A clock that advances only during `sleep`."""
 
     def __init__(self):
         self.now = 1_000.0
@@ -43,7 +43,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def three(workspace, make_connection):
-    """Connections of three accounts; Stripe is to know every key as of the first one's."""
+    """Connections with three accounts; in the fake Stripe, every key belongs to the first."""
     accounts = (STORED, "acct_2", None)
     return [
         make_connection(workspace, f"sc_{number}", stripe_account_id=account_id)
@@ -60,7 +60,7 @@ def verify(*arguments):
     return run("verify_connections", "--apply", *arguments)
 
 
-def test_every_key_is_asked_about_and_the_answer_kept(three, stripe):
+def test_every_key_is_verified_and_the_result_stored(three, stripe):
     result = verify()
 
     assert sorted(stripe.keys) == sorted(
@@ -93,7 +93,7 @@ def test_every_key_is_asked_about_and_the_answer_kept(three, stripe):
     ]
 
 
-def test_nothing_but_the_outcome_is_changed(connection, stripe, stored):
+def test_only_the_result_is_written(connection, stripe, stored):
     before = stored(connection)
     stripe.rejects()
 
@@ -105,7 +105,7 @@ def test_nothing_but_the_outcome_is_changed(connection, stripe, stored):
     assert result.json["rows"][0]["error"] == Cause.NOT_ACCEPTED.label
 
 
-def test_dry_run_asks_nobody_and_counts(three, stripe, stored):
+def test_dry_run_sends_no_request_and_counts(three, stripe, stored):
     verify("--account", STORED)
     before = [stored(connection) for connection in three]
 
@@ -126,7 +126,7 @@ def test_restricted_key_is_not_a_failure(connection, stripe):
     assert StripeConnection.objects.get().outcome.missing_permission == "rak_balance_read"
 
 
-def test_missing_reply_fails_and_keeps_what_is_known(connection, stripe, stored):
+def test_missing_reply_fails_and_keeps_the_stored_result(connection, stripe, stored):
     verify()
     before = stored(connection)
     stripe.fails(503)
@@ -139,7 +139,7 @@ def test_missing_reply_fails_and_keeps_what_is_known(connection, stripe, stored)
     assert stored(connection) == before
 
 
-def test_unknown_key_that_could_not_be_checked_is_asked_about_again(connection, stripe, stored):
+def test_key_without_a_reply_is_verified_in_the_next_run(connection, stripe, stored):
     before = stored(connection)
     stripe.fails(503)
     verify()
@@ -150,7 +150,7 @@ def test_unknown_key_that_could_not_be_checked_is_asked_about_again(connection, 
 
 
 @pytest.mark.parametrize(
-    ("age", "arguments", "is_asked"),
+    ("age", "arguments", "is_verified"),
     [
         (timedelta(hours=23), (), False),
         (timedelta(hours=25), (), True),
@@ -159,17 +159,17 @@ def test_unknown_key_that_could_not_be_checked_is_asked_about_again(connection, 
         (timedelta(), ("--max-age", "0"), True),
     ],
 )
-def test_what_is_known_is_not_asked_again_for_a_while(connection, stripe, age, arguments, is_asked):
+def test_recent_result_is_not_verified_again(connection, stripe, age, arguments, is_verified):
     verify()
     StripeConnection.objects.update(verification_at=timezone.now() - age)
 
     result = verify(*arguments)
 
-    assert len(stripe.requests) == 1 + is_asked
-    assert result.counts == ((0, 1, 0, 0) if is_asked else (0, 0, 1, 0))
+    assert len(stripe.requests) == 1 + is_verified
+    assert result.counts == ((0, 1, 0, 0) if is_verified else (0, 0, 1, 0))
 
 
-def test_key_that_is_known_to_be_rejected_fails_without_being_asked_again(connection, stripe):
+def test_recently_rejected_key_fails_without_a_request(connection, stripe):
     stripe.rejects()
     verify()
 
@@ -179,7 +179,7 @@ def test_key_that_is_known_to_be_rejected_fails_without_being_asked_again(connec
     assert result.json["rows"][0]["error"] == Cause.NOT_ACCEPTED.label
 
 
-def test_new_key_is_asked_about_however_fresh_the_old_ones_outcome(connection, stripe):
+def test_new_key_is_verified_even_if_the_old_one_was_verified_recently(connection, stripe):
     verify()
     services.update_connection(
         workspace=connection.workspace,
@@ -200,7 +200,7 @@ def test_connection_without_a_key_is_skipped(workspace, stripe):
     assert stripe.requests == []
 
 
-def test_unreadable_key_fails_and_the_others_go_on(three, stripe):
+def test_unreadable_key_fails_and_the_others_are_verified(three, stripe):
     set_columns(three[1], api_key=b"damaged")
 
     result = verify()
@@ -222,7 +222,7 @@ def test_same_key_is_verified_once_for_each_account(three, stripe):
     assert outcomes() == ["verified", "rejected", "verified"]
 
 
-def test_organisations_key_is_asked_about_for_each_account(three, stripe):
+def test_key_of_an_organization_is_verified_for_each_account(three, stripe):
     secret = random_api_key("sk_org_live_")
     for connection in three:
         connection.replace_secret("api_key", secret)
@@ -248,13 +248,13 @@ def test_organisations_key_is_asked_about_for_each_account(three, stripe):
     ("rate", "seconds"),
     [("10", 0.2), ("2", 1.0), ("0.1", 20.0)],
 )
-def test_questions_keep_to_the_rate(three, stripe, clock, rate, seconds):
+def test_requests_do_not_exceed_the_rate(three, stripe, clock, rate, seconds):
     verify("--rate", rate)
 
     assert clock.now - 1_000 == pytest.approx(seconds)
 
 
-def test_one_account_is_asked_about_once_a_second(
+def test_each_account_gets_one_request_per_second(
     workspace, other_workspace, make_connection, stripe, clock
 ):
     for _ in range(3):
@@ -268,20 +268,20 @@ def test_one_account_is_asked_about_once_a_second(
     assert clock.now - 1_000 == pytest.approx(3.1)
 
 
-def test_few_are_asked_about_at_a_time_and_all_in_the_end(workspace, make_connection, stripe):
+def test_number_of_concurrent_requests_is_limited(workspace, make_connection, stripe):
     for number in range(12):
         make_connection(workspace, f"sc_{number}", stripe_account_id=None)
-    lock, under_way, most = threading.Lock(), 0, 0
+    lock, active, most = threading.Lock(), 0, 0
     knows = stripe.answer
 
     def answer(handler):
-        nonlocal under_way, most
+        nonlocal active, most
         with lock:
-            under_way += 1
-            most = max(most, under_way)
+            active += 1
+            most = max(most, active)
         stripe.is_over.wait(0.02)
         with lock:
-            under_way -= 1
+            active -= 1
         knows(handler)
 
     stripe.answer = answer
@@ -292,19 +292,19 @@ def test_few_are_asked_about_at_a_time_and_all_in_the_end(workspace, make_connec
     assert 1 < most <= verification.MAX_AT_ONCE
 
 
-def test_picked_connections_alone_are_asked_about(three, stripe):
+def test_only_filtered_connections_are_verified(three, stripe):
     verify("--account", STORED)
 
     assert outcomes() == ["verified", "unverified", "unverified"]
 
 
-def test_interrupted_run_keeps_the_replies_and_is_continued(three, stripe, monkeypatch):
-    keep, told = services.record_reply, []
+def test_interrupted_run_keeps_its_results_and_can_be_continued(three, stripe, monkeypatch):
+    keep, kept = services.record_reply, []
 
     def interrupt(pk, reply, actor):
-        if told:
+        if kept:
             raise KeyboardInterrupt
-        told.append(pk)
+        kept.append(pk)
         return keep(pk, reply, actor)
 
     with monkeypatch.context() as patch:
@@ -319,7 +319,9 @@ def test_interrupted_run_keeps_the_replies_and_is_continued(three, stripe, monke
     assert len(stripe.keys) == before + 2
 
 
-def test_key_that_is_replaced_meanwhile_keeps_its_own_outcome(connection, stripe, monkeypatch):
+def test_result_is_not_stored_for_a_key_that_was_replaced_meanwhile(
+    connection, stripe, monkeypatch
+):
     keep = services.record_reply
 
     def replace_and_keep(pk, reply, actor):
@@ -338,7 +340,7 @@ def test_key_that_is_replaced_meanwhile_keeps_its_own_outcome(connection, stripe
     assert outcomes() == ["unverified"]
 
 
-def test_changed_outcome_is_recorded_as_the_commands(connection, stripe):
+def test_changed_outcome_is_recorded_with_the_command_as_its_source(connection, stripe):
     verify()
     verify("--max-age", "0")
 
@@ -348,7 +350,7 @@ def test_changed_outcome_is_recorded_as_the_commands(connection, stripe):
     assert record.cid.startswith("verify_connections-")
 
 
-def test_limit_of_questions_is_for_others(three, stripe, settings):
+def test_rate_limit_of_the_api_does_not_apply(three, stripe, settings):
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {
         "DEFAULT_THROTTLE_RATES": {"stripe": "1/day"}
     }
@@ -359,7 +361,7 @@ def test_limit_of_questions_is_for_others(three, stripe, settings):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--apply",)])
-def test_command_ends_where_asking_is_switched_off(connection, fake_stripe, arguments):
+def test_command_is_refused_if_verification_is_off(connection, fake_stripe, arguments):
     result = run("verify_connections", *arguments)
 
     assert (result.code, result.problem) == (1, "STRIPE_VERIFY is off: no key is verified.")
@@ -400,7 +402,7 @@ def test_no_secret_is_printed(connection, stripe, form, capfd):
 
 @pytest.mark.only_on("postgresql", reason="SQLite has no row locks")
 @pytest.mark.django_db(transaction=True)
-def test_held_row_fails_and_the_others_go_on(three, stripe, settings):
+def test_locked_row_fails_and_the_others_are_verified(three, stripe, settings):
     settings.LOCK_TIMEOUT_SECONDS = 0.05
     with Holder(three[0]):
         result = verify()

@@ -1,4 +1,4 @@
-"""A connection whose key was replaced, and what can be done about it."""
+"""A connection whose key was replaced, and helpers to restore secrets."""
 
 import pytest
 from django.utils import timezone
@@ -13,7 +13,7 @@ MAKE = {"api_key": random_api_key, "webhook_secret": random_webhook_secret}
 
 
 def current(name="api_key", biz_id="sc_abc123"):
-    """The plain text that is stored now."""
+    """Decrypt the stored secret."""
     return plain(StripeConnection.objects.get(biz_id=biz_id), name)
 
 
@@ -30,7 +30,7 @@ def restore(connection, name="api_key", actor=ACTOR, **options):
 
 
 def age(by, rows=None):
-    """Make kept secrets older, as if this time had passed."""
+    """Make kept secrets older by this time."""
     for row in ReplacedSecret.objects.all() if rows is None else rows:
         row.replaced_at -= by
         row.valid_until -= by
@@ -38,7 +38,7 @@ def age(by, rows=None):
 
 
 def keep(connection, count, replaced_at=None):
-    """Keep the current key `count` times, past the service."""
+    """Keep the current key `count` times, without the service."""
     at = replaced_at or timezone.now()
     stored = StripeConnection.objects.with_secrets().get(pk=connection.pk)
     rows = (
@@ -54,7 +54,7 @@ def keep(connection, count, replaced_at=None):
 
 @pytest.fixture
 def replaced(connection):
-    """The connection after its key was replaced, and the old and the new key."""
+    """The connection, its old key, and the new key that replaced it."""
     old, new = current(), random_api_key()
     replace(connection, api_key=new)
     return connection, old, new

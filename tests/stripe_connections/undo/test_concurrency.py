@@ -1,4 +1,4 @@
-"""Several people and a rotation at once, and a process that is killed."""
+"""Concurrent restores and rotations, and an undone replacement."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ ROUNDS = 10
 
 
 def at_once(*calls):
-    """Run the calls at the same time; the exception of each, or None."""
+    """Run the calls at the same time; return the exception of each, or None."""
     start = Barrier(len(calls))
 
     def one(call):
@@ -37,7 +37,7 @@ def at_once(*calls):
         return list(pool.map(one, calls))
 
 
-def test_one_of_many_who_restore_at_once_succeeds(replaced):
+def test_one_of_many_concurrent_restores_succeeds(replaced):
     connection, old, _ = replaced
     found = at_once(*[lambda: restore(connection)] * 8)
 
@@ -51,8 +51,8 @@ def rotate():
     call_command("rotate_secrets", "--apply", stdout=out, stderr=out)
 
 
-def test_restore_and_rotation_in_parallel(connection, settings):
-    """Either order is fine: every secret can be read with the new key alone afterwards."""
+def test_concurrent_restore_and_rotation(connection, settings):
+    """Afterwards, the new key alone can decrypt every secret, whichever was first."""
     for _ in range(ROUNDS):
         old = current()
         replace(connection, api_key=random_api_key())
@@ -67,7 +67,7 @@ def test_restore_and_rotation_in_parallel(connection, settings):
 
 
 @pytest.mark.usefixtures("no_records")
-def test_restore_that_cannot_be_recorded_is_undone(connection, stored):
+def test_replacement_that_cannot_be_recorded_is_undone(connection, stored):
     before = stored(connection)
     with pytest.raises(Exception, match="records"):
         replace(connection, api_key=random_api_key())

@@ -1,4 +1,4 @@
-"""What is kept of a replaced secret, for how long, and what deletes it."""
+"""How replaced secrets are kept, how long, and how they are deleted."""
 
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ def test_replaced_secret_is_kept(connection, name):
     assert row.secret.reveal(connection) == text
 
 
-def test_api_names_who_replaced_it(manager, connection):
+def test_kept_secret_has_the_user_and_the_request_id(manager, connection):
     body = {"connectionBizId": "sc_abc123", "apiKey": random_api_key()}
     manager.update(body, headers={"X-Request-Id": "request-7"})
 
@@ -70,7 +70,7 @@ def test_first_secret_of_a_connection_keeps_nothing(workspace):
     assert not ReplacedSecret.objects.exists()
 
 
-def test_zero_days_keep_nothing_and_restore_nothing(replaced, settings):
+def test_nothing_is_kept_or_restored_with_zero_days(replaced, settings):
     connection, *_ = replaced
     settings.SECRET_UNDO_DAYS = 0
     replace(connection, api_key=random_api_key())
@@ -88,21 +88,21 @@ def test_kept_secret_expires(replaced, days, is_kept):
     assert ReplacedSecret.objects.exists() == is_kept
 
 
-def test_update_that_is_refused_keeps_nothing(connection, stored):
+def test_refused_update_keeps_nothing(connection, stored):
     with pytest.raises(TypeError):
         replace(connection, api_key=random_api_key(), webhook_secret=4711)
 
     assert not ReplacedSecret.objects.exists()
 
 
-def test_ciphertext_is_kept_as_it_was(connection, stored):
+def test_kept_ciphertext_is_the_stored_one(connection, stored):
     before = stored(connection)["api_key"]
     replace(connection, api_key=random_api_key())
 
     assert bytes(ReplacedSecret.objects.get().ciphertext) == before
 
 
-def test_replacement_deletes_expired_secrets_every_ten_minutes(connection, ten_minutes_later):
+def test_replacements_delete_expired_secrets_every_ten_minutes(connection, ten_minutes_later):
     keep(connection, 3, timezone.now() - 8 * DAY)
     replace(connection, api_key=random_api_key())
     assert ReplacedSecret.objects.count() == 4

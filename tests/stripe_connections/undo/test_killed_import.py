@@ -1,4 +1,4 @@
-"""A command that is killed while it replaces secrets can be undone: the audit has its ID."""
+"""The changes of a killed import can be undone with the ID of its run from the audit."""
 
 import json
 import secrets
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def query(scene, sql):  # noqa: F811 - the fixture's value
-    """The rows of a statement on the scene's database."""
+    """Run a statement on the scene's database and return the rows."""
     url = scene.environment["DATABASE_URL"]
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
@@ -35,7 +35,7 @@ FINGERPRINTS = "SELECT biz_id, api_key_fingerprint FROM stripe_connections_strip
 RUN = "SELECT DISTINCT cid FROM auditlog_logentry WHERE cid LIKE 'import_connections-%'"
 
 
-def test_import_that_was_killed_is_undone(scene, full_pipe, tmp_path):  # noqa: F811 - fixtures
+def test_killed_import_can_be_undone(scene, full_pipe, tmp_path):  # noqa: F811 - fixtures
     before = dict(query(scene, FINGERPRINTS))
     rows = [
         {

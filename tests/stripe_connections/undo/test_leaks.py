@@ -1,4 +1,4 @@
-"""A leaked secret is erased, and nobody can use it again until an operator lifts that."""
+"""A secret that was reported as leaked is deleted and refused until the report is lifted."""
 
 import json
 
@@ -31,7 +31,7 @@ NEW = random_api_key()
 
 @pytest.fixture
 def leaked(replaced):
-    """A connection whose key before was reported as leaked."""
+    """A connection whose previous key was reported as leaked, and the key."""
     connection, old, _ = replaced
     leaks.report(old, ACTOR)
     return connection, old
@@ -42,7 +42,7 @@ def refused(response):
     return (response.status_code, body["code"]) == (409, "4090") and "errors" not in body
 
 
-def test_kept_copies_are_erased_and_cannot_be_restored(leaked):
+def test_kept_copies_are_deleted_and_cannot_be_restored(leaked):
     connection, _ = leaked
 
     assert not ReplacedSecret.objects.exists()
@@ -50,8 +50,8 @@ def test_kept_copies_are_erased_and_cannot_be_restored(leaked):
         restore(connection)
 
 
-def test_copy_that_was_kept_after_all_is_not_restored(manager, replaced):
-    """As if a process with an older version of the code had kept it."""
+def test_copy_that_was_kept_after_the_report_is_not_restored(manager, replaced):
+    """A process with an older version of the code could keep one."""
     _, old, new = replaced
     row = ReplacedSecret.objects.get()
     leaks.report(old, ACTOR)
@@ -63,7 +63,7 @@ def test_copy_that_was_kept_after_all_is_not_restored(manager, replaced):
     assert current() == new
 
 
-def test_update_with_it_is_refused(manager, leaked, stored):
+def test_update_with_a_leaked_secret_is_refused(manager, leaked, stored):
     connection, old = leaked
     before = stored(connection)
     response = manager.update(
@@ -83,7 +83,7 @@ def test_update_of_another_workspaces_connection_is_refused(
     assert refused(outsider.update(body, "ws_other"))
 
 
-def test_creation_with_it_is_refused(manager, leaked):
+def test_creation_with_a_leaked_secret_is_refused(manager, leaked):
     body = {"connectionName": "New", "apiKey": leaked[1]}
     response = manager.post(f"{connections_path()}/create", body, content_type="application/json")
 
@@ -94,14 +94,14 @@ def test_creation_with_it_is_refused(manager, leaked):
 @pytest.mark.parametrize(
     ("biz_id", "etag", "status"), [("sc_unknown", None, 404), ("sc_abc123", '"1"', 412)]
 )
-def test_other_refusals_come_first(manager, leaked, biz_id, etag, status):
+def test_other_errors_have_priority(manager, leaked, biz_id, etag, status):
     headers = {"If-Match": etag} if etag else {}
     body = {"connectionBizId": biz_id, "apiKey": leaked[1]}
 
     assert manager.update(body, headers=headers).status_code == status
 
 
-def test_webhook_secret_is_refused_too(manager, connection):
+def test_leaked_webhook_secret_is_refused(manager, connection):
     secret = random_webhook_secret()
     leaks.report(secret, ACTOR)
     body = {"connectionBizId": "sc_abc123", "apiKey": NEW, "webhookSecret": secret}
@@ -109,13 +109,13 @@ def test_webhook_secret_is_refused_too(manager, connection):
     assert refused(manager.update(body))
 
 
-def test_mark_survives_a_rotation(manager, leaked, settings):
+def test_report_survives_a_rotation(manager, leaked, settings):
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
 
     assert refused(manager.update({"connectionBizId": "sc_abc123", "apiKey": leaked[1]}))
 
 
-def test_other_changes_of_a_holder_are_possible(manager, connection):
+def test_connection_with_a_leaked_key_can_get_a_new_one(manager, connection):
     leaks.report(current(), ACTOR)
     body = {"connectionBizId": "sc_abc123", "connectionName": "New", "apiKey": NEW}
 
@@ -132,7 +132,7 @@ def test_report_and_lift_are_recorded(leaked):
 
 
 @pytest.mark.parametrize("page", ["/admin/", AUDIT])
-def test_page_of_changes_shows_the_report(staff, leaked, page):
+def test_pages_of_the_audit_show_the_report(staff, leaked, page):
     shown = text(staff.get(page))
 
     assert "Secrets" in shown
@@ -148,7 +148,7 @@ def test_second_report_is_not_recorded(leaked):
 @pytest.mark.parametrize(
     ("options", "stdin"), [((), f"\n{NEW}\n"), (("--deactivate",), "\n")], ids=["new", "deactivate"]
 )
-def test_command_replaces_erases_and_marks(connection, options, stdin):
+def test_command_replaces_the_secret_deletes_copies_and_reports_it(connection, options, stdin):
     leaked = current()
     result = run("replace_secret", "--leaked", *options, "--apply", stdin=leaked + stdin)
 
@@ -157,7 +157,7 @@ def test_command_replaces_erases_and_marks(connection, options, stdin):
     assert LeakedSecret.objects.count() == 1
 
 
-def test_command_marks_a_secret_that_only_a_copy_has(replaced):
+def test_command_reports_a_secret_that_is_only_kept(replaced):
     _, old, new = replaced
     result = run("replace_secret", "--leaked", "--deactivate", "--apply", stdin=old)
 
@@ -166,13 +166,13 @@ def test_command_marks_a_secret_that_only_a_copy_has(replaced):
     assert current() == new
 
 
-def test_command_says_that_it_marked_the_secret(connection):
+def test_output_says_that_the_secret_was_reported(connection):
     options = ("--leaked", "--deactivate", "--apply", "--format", "text")
 
     assert "marked as leaked" in run("replace_secret", *options, stdin=current()).out
 
 
-def test_dry_run_marks_and_erases_nothing(replaced):
+def test_dry_run_reports_and_deletes_nothing(replaced):
     _, old, _ = replaced
     run("replace_secret", "--leaked", "--deactivate", stdin=old)
 
@@ -191,7 +191,7 @@ def test_lifted_secret_can_be_saved(manager, leaked):
     assert run("replace_secret", "--lift", "--apply", stdin=old).counts == (0, 1, 0, 0)
 
 
-def test_import_reports_it_as_failed(leaked):
+def test_import_of_a_leaked_secret_fails(leaked):
     row = {"workspaceId": "ws_demo", "bizId": "sc_abc123", "apiKey": leaked[1]}
     result = run("import_connections", "-", "--apply", stdin=json.dumps(row))
 
@@ -200,7 +200,7 @@ def test_import_reports_it_as_failed(leaked):
     assert leaked[1] not in result.everything
 
 
-def test_admin_reports_it(staff, replaced):
+def test_secret_can_be_reported_in_the_admin(staff, replaced):
     _, old, _ = replaced
     response = staff.post(FIND, {"secret": old, "leaked": "x"})
 
@@ -209,13 +209,13 @@ def test_admin_reports_it(staff, replaced):
     assert not ReplacedSecret.objects.exists()
 
 
-def test_finding_a_key_marks_nothing(staff, replaced):
+def test_finding_a_key_does_not_report_it(staff, replaced):
     staff.post(FIND, {"secret": replaced[1]})
 
     assert ReplacedSecret.objects.exists()
 
 
-def test_colleague_who_may_not_replace_secrets_cannot_report_one(colleague, replaced):
+def test_user_who_may_not_replace_secrets_cannot_report_one(colleague, replaced):
     assert "leaked" not in text(colleague.get(FIND))
     response = colleague.post(FIND, {"secret": replaced[1], "leaked": "x"})
 
@@ -223,7 +223,7 @@ def test_colleague_who_may_not_replace_secrets_cannot_report_one(colleague, repl
     assert ReplacedSecret.objects.exists()
 
 
-def test_form_refuses_it(staff, leaked):
+def test_form_refuses_a_leaked_secret(staff, leaked):
     connection, old = leaked
     response = staff.save(change_url(connection), api_key=old)
 
@@ -232,7 +232,7 @@ def test_form_refuses_it(staff, leaked):
     assert old not in text(response)
 
 
-def test_form_of_a_new_connection_refuses_it(staff, leaked, workspace):
+def test_form_of_a_new_connection_refuses_a_leaked_secret(staff, leaked, workspace):
     typed = {"workspace": str(workspace.pk), "connection_name": "New", "status": "1"}
     response = staff.save(ADD, api_key=leaked[1], **typed)
 
@@ -240,7 +240,7 @@ def test_form_of_a_new_connection_refuses_it(staff, leaked, workspace):
     assert StripeConnection.objects.count() == 1
 
 
-def test_service_names_the_field(leaked):
+def test_error_of_the_service_has_the_field(leaked):
     with pytest.raises(leaks.LeakedSecretError) as caught:
         replace(leaked[0], api_key=leaked[1])
 

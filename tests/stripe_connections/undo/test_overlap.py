@@ -1,4 +1,4 @@
-"""A replaced webhook secret stays valid for a while, because Stripe signs with both."""
+"""A replaced webhook secret can stay valid for a while, because Stripe signs with both."""
 
 from datetime import datetime, timedelta
 
@@ -32,7 +32,7 @@ def test_end_of_the_overlap_is_shown(manager, connection):
 
 
 @pytest.mark.parametrize("more", [{}, {"webhookSecretKeepSeconds": 0}])
-def test_without_an_overlap_nothing_is_shown(manager, connection, more):
+def test_end_is_null_without_an_overlap(manager, connection, more):
     assert roll(manager, **more).status_code == 200
     assert shown(manager) is None
 
@@ -58,7 +58,7 @@ def test_verify_shows_the_overlap(manager, connection, stripe):
     assert response.json()["data"]["extra"]["previousWebhookSecretUntil"] == shown(manager)
 
 
-def test_overlap_needs_no_undo(manager, connection, settings):
+def test_overlap_does_not_depend_on_the_undo_setting(manager, connection, settings):
     settings.SECRET_UNDO_DAYS = 0
     roll(manager, webhookSecretKeepSeconds=DAY)
     roll(manager)
@@ -102,14 +102,14 @@ def test_overlap_without_a_new_secret_is_refused(manager, assert_refused):
     assert (error["field"], error["code"]) == ("webhookSecret", "required")
 
 
-def test_no_overlap_needs_no_new_secret(manager, connection):
-    """A client that sends every default with every update changes nothing by it."""
+def test_zero_seconds_need_no_new_secret(manager, connection):
+    """Some clients send the default of every field with every update."""
     body = {"connectionBizId": "sc_abc123", "connectionName": "New", "webhookSecretKeepSeconds": 0}
 
     assert manager.update(body).status_code == 200
 
 
-def test_creation_has_no_overlap_to_ask_for(manager, workspace):
+def test_creation_does_not_accept_an_overlap(manager, workspace):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
     body = {"connectionName": "New", "webhookSecretKeepSeconds": 60}
     response = manager.post(path, body, content_type="application/json")

@@ -1,4 +1,4 @@
-"""A replaced secret is written back, and nobody sees it."""
+"""`services.restore_secret` writes a replaced secret back."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ def test_restored_secret_is_a_new_version(connection, name):
     assert stored.shown(name) == hint_of(old)
 
 
-def test_record_says_restored(replaced):
+def test_restore_is_recorded(replaced):
     connection, old, new = replaced
     restore(connection)
 
@@ -44,7 +44,7 @@ def test_record_says_restored(replaced):
     assert record.cid == ACTOR.request_id
 
 
-def test_restore_restored_again_changes_nothing(replaced, stored):
+def test_second_restore_is_refused(replaced, stored):
     connection, *_ = replaced
     restore(connection)
     before = stored(connection)
@@ -54,7 +54,7 @@ def test_restore_restored_again_changes_nothing(replaced, stored):
     assert stored(connection) == before
 
 
-def test_last_replacement_is_undone_even_after_a_restore(replaced):
+def test_replacement_after_a_restore_can_be_undone(replaced):
     connection, old, _ = replaced
     restore(connection)
     replace(connection, api_key=random_api_key())
@@ -63,7 +63,7 @@ def test_last_replacement_is_undone_even_after_a_restore(replaced):
     assert current() == old
 
 
-def test_what_a_restore_replaced_can_be_restored_by_its_version(replaced):
+def test_secret_replaced_by_a_restore_can_be_restored_by_its_version(replaced):
     connection, _, new = replaced
     restore(connection)
     restore(connection, version=3)
@@ -71,7 +71,7 @@ def test_what_a_restore_replaced_can_be_restored_by_its_version(replaced):
     assert current() == new
 
 
-def test_nothing_to_restore(connection):
+def test_restore_without_a_replaced_secret_is_refused(connection):
     with pytest.raises(RestoreError) as caught:
         restore(connection)
 
@@ -93,7 +93,7 @@ def test_secret_of_another_connection_is_not_restored(replaced, workspace, make_
         restore(other, version=2)
 
 
-def test_secret_moved_to_another_connection_is_unreadable(replaced, workspace, make_connection):
+def test_secret_moved_to_another_connection_is_undecryptable(replaced, workspace, make_connection):
     other = make_connection(workspace, "sc_other")
     ReplacedSecret.objects.update(connection=other)
 
@@ -117,7 +117,7 @@ def test_unexpected_version_is_refused(replaced):
     assert current() == new
 
 
-def test_secret_whose_key_is_gone_is_reported(replaced, settings, stored):
+def test_secret_whose_key_was_removed_is_reported(replaced, settings, stored):
     connection, *_ = replaced
     settings.FERNET_KEYS = settings.FERNET_KEYS[1:]
     before = stored(connection)
@@ -128,7 +128,7 @@ def test_secret_whose_key_is_gone_is_reported(replaced, settings, stored):
     assert stored(connection) == before
 
 
-def test_secret_is_restored_after_its_key_came_back(replaced, settings):
+def test_secret_is_restored_after_its_key_was_added_again(replaced, settings):
     connection, old, _ = replaced
     ring = settings.FERNET_KEYS
     settings.FERNET_KEYS = ring[1:]
@@ -157,7 +157,7 @@ def test_secret_that_stripe_rejects_is_not_restored(replaced, stripe, stored):
     assert stored(connection) == before
 
 
-def test_live_key_is_restored_over_a_test_key(connection, stripe):
+def test_live_key_is_restored_after_a_test_key(connection, stripe):
     old = current()
     services.update_connection(
         workspace=connection.workspace,
@@ -171,8 +171,8 @@ def test_live_key_is_restored_over_a_test_key(connection, stripe):
     assert current() == old
 
 
-def test_key_is_not_restored_to_another_account(replaced, stripe, stored):
-    """Stripe says that the restored key belongs to the account before."""
+def test_key_of_another_account_is_not_restored(replaced, stripe, stored):
+    """The restored key belongs to the previous account."""
     connection, *_ = replaced
     set_columns(connection, stripe_account_id=OTHER)
     before = stored(connection)
@@ -183,7 +183,7 @@ def test_key_is_not_restored_to_another_account(replaced, stripe, stored):
     assert stored(connection) == before
 
 
-def test_key_restored_to_another_account_is_unverified_without_stripe(replaced):
+def test_key_restored_after_a_change_of_account_is_unverified_without_stripe(replaced):
     connection, old, _ = replaced
     replace(connection, stripe_account_id=OTHER)
     restore(connection)

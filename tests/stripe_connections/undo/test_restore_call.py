@@ -1,4 +1,4 @@
-"""The call that restores a secret."""
+"""The restore call."""
 
 import pytest
 from prometheus_client import REGISTRY
@@ -30,7 +30,7 @@ def test_last_replaced_secret_is_restored(manager, connection, field):
     assert current(name) == old
 
 
-def test_history_says_restored(manager, replaced):
+def test_history_shows_the_restore(manager, replaced):
     call(manager)
     [entry] = manager.read("/sc_abc123/history", {"limit": 1}).json()["data"]["items"]
 
@@ -79,7 +79,7 @@ def test_unreadable_secret_is_reported(manager, replaced):
 
 
 @pytest.mark.parametrize(("etag", "status"), [('"1"', 412), ('"2"', 200), ("*", 200)])
-def test_precondition(manager, replaced, etag, status):
+def test_precondition_is_checked(manager, replaced, etag, status):
     assert call(manager, **{"If-Match": etag}).status_code == status
 
 
@@ -110,18 +110,18 @@ def test_restoring_writes_only_the_secret(manager, replaced, stored):
     call(manager)
 
     changed = {name for name, value in stored(connection).items() if value != before[name]}
-    traces = {"api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at"}
-    assert changed == traces | {"version", "updated_at"}
+    columns = {"api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at"}
+    assert changed == columns | {"version", "updated_at"}
 
 
-def test_restored_secret_keeps_the_one_it_replaces(manager, replaced):
+def test_secret_replaced_by_a_restore_is_kept(manager, replaced):
     call(manager)
 
     row = ReplacedSecret.objects.get(version=3)
     assert (row.is_restore, row.username) == (True, "manager")
 
 
-def test_manager_of_many_updates_restores_the_last(manager, connection):
+def test_last_of_several_replacements_is_undone(manager, connection):
     keys = [random_api_key() for _ in range(3)]
     for key in keys:
         replace(connection, api_key=key)

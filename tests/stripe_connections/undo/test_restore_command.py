@@ -1,4 +1,4 @@
-"""Wrong secrets are taken back with one line, also after a command was killed."""
+"""`restore_secret` undoes the replacements of a run, or of a connection."""
 
 import json
 
@@ -15,7 +15,7 @@ LEAKED, WRONG = random_api_key(), random_api_key()
 
 @pytest.fixture
 def holders(connection, workspace, make_connection):
-    """Two connections that have the same key."""
+    """Two connections with the same key."""
     other = make_connection(workspace, "sc_other")
     for holder in (connection, other):
         replace(holder, api_key=LEAKED)
@@ -24,7 +24,7 @@ def holders(connection, workspace, make_connection):
 
 @pytest.fixture
 def wrong_run(holders):
-    """The ID of a run that gave both a wrong key."""
+    """The ID of a run that saved a wrong key in both connections."""
     result = run("replace_secret", "--apply", stdin=f"{LEAKED}\n{WRONG}\n")
     assert (current(), current(biz_id="sc_other")) == (WRONG, WRONG)
     return result.json["run"]
@@ -37,7 +37,7 @@ def test_run_is_undone(wrong_run):
     assert (current(), current(biz_id="sc_other")) == (LEAKED, LEAKED)
 
 
-def test_text_output_names_the_run(holders):
+def test_text_output_has_the_id_of_the_run(holders):
     result = run("replace_secret", "--apply", "--format", "text", stdin=f"{LEAKED}\n{WRONG}\n")
 
     assert f"The ID of this run is {LogEntry.objects.latest('pk').cid}." in result.out
@@ -49,7 +49,7 @@ def test_run_is_not_undone_twice(wrong_run):
     assert run("restore_secret", "--run", wrong_run, "--apply").counts == (0, 0, 2, 0)
 
 
-def test_undoing_can_be_undone(wrong_run):
+def test_undo_can_be_undone(wrong_run):
     undoing = run("restore_secret", "--run", wrong_run, "--apply").json["run"]
     run("restore_secret", "--run", undoing, "--apply")
 
@@ -105,7 +105,7 @@ def test_named_connection_is_restored(wrong_run, how):
     assert (current(), current(biz_id="sc_other")) == (WRONG, LEAKED)
 
 
-def test_record_says_restored(wrong_run, connection):
+def test_restore_is_recorded(wrong_run, connection):
     result = run("restore_secret", "sc_abc123", "--field", "apiKey", "--apply")
 
     record = LogEntry.objects.filter(object_id=connection.pk).latest("pk")
@@ -129,7 +129,7 @@ def test_connection_without_a_replaced_secret_fails(connection):
         (("--run", "unknown"), "No secret that can be restored was replaced by this run."),
     ],
 )
-def test_restore_of_nothing_is_refused(connection, arguments, problem):
+def test_missing_or_unknown_argument_is_refused(connection, arguments, problem):
     result = run("restore_secret", *arguments, "--apply")
 
     assert (result.code, result.problem) == (1, problem)
@@ -143,7 +143,7 @@ def test_secret_that_stripe_rejects_is_not_restored(wrong_run, stripe):
     assert current() == WRONG
 
 
-def test_test_key_is_replaced_by_the_live_key_before_it(connection, stripe):
+def test_live_key_is_restored_after_a_test_key(connection, stripe):
     before = current()
     row = {"workspaceId": "ws_demo", "bizId": "sc_abc123", "apiKey": random_api_key("sk_test_")}
     stdin = json.dumps(row)

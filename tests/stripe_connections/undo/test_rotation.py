@@ -1,4 +1,4 @@
-"""Kept secrets take part in a rotation, and in what checks and counts the secrets."""
+"""Commands rotate, count and check kept secrets, too."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def position():
 
 @pytest.fixture
 def retired(replaced, new_key):  # noqa: F811 - the fixture
-    """A kept secret under a retired key, while the stored ones are under the first key."""
+    """A kept secret under an old key, while the stored secrets are under the first key."""
     connection, old, new = replaced
     services.reencrypt_connection(
         workspace=connection.workspace, biz_id=connection.biz_id, actor=ACTOR
@@ -28,7 +28,7 @@ def retired(replaced, new_key):  # noqa: F811 - the fixture
     return connection, old, new
 
 
-def test_rotation_encrypts_kept_secrets(replaced, new_key):  # noqa: F811 - the fixture
+def test_rotation_reencrypts_kept_secrets(replaced, new_key):  # noqa: F811 - the fixture
     connection, old, _ = replaced
     assert position() == 1
 
@@ -41,7 +41,7 @@ def test_rotation_encrypts_kept_secrets(replaced, new_key):  # noqa: F811 - the 
     assert current() == old
 
 
-def test_rotation_counts_a_connection_whose_kept_secret_alone_is_retired(retired):
+def test_connection_is_counted_if_only_its_kept_secret_is_under_an_old_key(retired):
     assert run("rotate_secrets").counts == (1, 0, 0, 0)
     assert run("rotate_secrets", "--apply").counts == (1, 0, 0, 0)
     assert position() == 0
@@ -54,7 +54,7 @@ def test_dry_run_writes_nothing(retired):
     assert position() == 1
 
 
-def test_one_connection_is_encrypted_with_its_kept_secrets(retired):
+def test_service_reencrypts_kept_secrets(retired):
     connection, *_ = retired
     arguments = {"workspace": connection.workspace, "biz_id": connection.biz_id, "actor": ACTOR}
 
@@ -108,7 +108,7 @@ def test_rotation_keeps_version_and_etag(replaced, new_key):  # noqa: F811 - the
     assert StripeConnection.objects.get().version == 2
 
 
-def test_secret_replaced_during_a_rotation_is_rotated_with_the_next_batch(replaced, settings):
+def test_newly_kept_secret_is_under_the_first_key(replaced, settings):
     connection, *_ = replaced
     replace(connection, api_key=random_api_key())
 

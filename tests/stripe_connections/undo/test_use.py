@@ -1,4 +1,4 @@
-"""Code of the same project uses a connection: the API key, and the webhook secret."""
+"""`use`: other code in the project uses the API key and the webhook secret of a connection."""
 
 import json
 import re
@@ -54,7 +54,7 @@ USES = {
 
 @pytest.fixture
 def view():
-    """The view that docs/using.md shows."""
+    """The view in docs/using.md."""
     [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     namespace = {}
     exec(code, namespace)
@@ -89,13 +89,13 @@ def test_documented_view_refuses_an_inactive_connection(view, connection, fake_s
     assert deliver(view, secret).status_code == 404
 
 
-def test_documented_view_has_twenty_lines():
+def test_documented_view_has_at_most_twenty_lines():
     [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
     assert len(code[code.index("@csrf_exempt") :].splitlines()) <= 20
 
 
-def test_client_has_the_version(connection):
+def test_version_of_the_connection_is_returned(connection):
     replace(connection, connection_name="New")
 
     assert client()[1] == 2
@@ -112,7 +112,9 @@ def test_client_has_the_version(connection):
         ("sk_org_live_", {}, "Stripe-Context"),
     ],
 )  # fmt: skip
-def test_account_of_the_connection_is_named(connection, fake_stripe, key, outcome, header):
+def test_account_is_sent_in_the_header_that_the_key_needs(
+    connection, fake_stripe, key, outcome, header
+):
     replace(connection, api_key=random_api_key(key))
     if outcome:
         set_columns(connection, verification_account_id=STORED, **outcome)
@@ -146,7 +148,7 @@ def test_previous_secret_is_accepted_during_an_overlap(connection, seconds, is_a
     assert not accepts(old)
 
 
-def test_unreadable_previous_secret_does_not_matter(connection):
+def test_undecryptable_previous_secret_does_not_matter(connection):
     services.update_connection(
         workspace=connection.workspace, biz_id="sc_abc123", actor=ACTOR, keep_seconds=60,
         changes={"webhook_secret": MAKE["webhook_secret"]()},
@@ -225,7 +227,7 @@ def test_connection_of_another_workspace_is_unknown(
 
 
 @pytest.mark.parametrize("name", USES)
-def test_one_statement(connection, name):
+def test_use_needs_one_statement(connection, name):
     secret = current("webhook_secret")
     calls = {"api_key": client, "webhook_secret": lambda: event(secret)}
     with CaptureQueriesContext(database) as queries:
@@ -260,7 +262,7 @@ def test_nothing_shows_the_secrets(connection):
     assert not any(secret in shown for secret in secrets)
 
 
-def test_other_account_is_not_taken_for_the_keys_own(connection, fake_stripe):
+def test_changed_account_is_sent_although_the_key_was_verified_before(connection, fake_stripe):
     set_columns(
         connection, verification="verified", verification_cause=None, verification_account_id=STORED
     )

@@ -1,4 +1,4 @@
-"""Commands ask Stripe about new keys and accounts before they lock a row."""
+"""Commands verify new keys and accounts before they lock a row."""
 
 import json
 
@@ -26,7 +26,7 @@ LEAKED, NEW, TEST = random_api_key(), random_api_key(), random_api_key("sk_test_
 BOTH = f"{LEAKED}\n{NEW}"
 REFUSED = f"apiKey: {Cause.NOT_ACCEPTED.label}"
 SWAPPED = "apiKey: The stored key is a live key and this one a test key."
-UNTOLD = f"The key could not be checked. {Cause.STRIPE_ERROR.label}"
+UNVERIFIED = f"The key could not be checked. {Cause.STRIPE_ERROR.label}"
 
 
 def mismatch(actual, expected):
@@ -34,7 +34,7 @@ def mismatch(actual, expected):
 
 
 def hold(connection, **values):
-    """Past asking Stripe."""
+    """Update without verification."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.conf.settings.STRIPE_VERIFY", False)
         services.update_connection(
@@ -55,7 +55,7 @@ def errors(result):
 
 @pytest.fixture
 def holders(connection, other_workspace, make_connection, stripe):
-    """Two tenants' connections of one account that hold the leaked key."""
+    """Connections of two tenants with the same account and the leaked key."""
     found = connection, make_connection(other_workspace, "sc_other")
     for holder in found:
         hold(holder, api_key=LEAKED)
@@ -64,13 +64,13 @@ def holders(connection, other_workspace, make_connection, stripe):
 
 @pytest.fixture
 def records():
-    """How many records there are more than now."""
+    """Return a function that counts the audit records that were added."""
     before = LogEntry.objects.count()
     return lambda: LogEntry.objects.count() - before
 
 
 class TestReplaceSecret:
-    def test_new_key_is_asked_about_once_for_all_holders(self, holders, stripe):
+    def test_new_key_is_verified_once_for_all_connections(self, holders, stripe):
         result = run("replace_secret", "--apply", "--batch-size", "1", stdin=BOTH)
 
         assert result.counts == (2, 0, 0, 0)
@@ -79,7 +79,7 @@ class TestReplaceSecret:
         assert [known_of(holder) for holder in holders] == [("verified", STORED)] * 2
         assert result.json["rows"][0]["changes"]["verification"] == ["unverified", "verified"]
 
-    def test_every_holder_is_judged_by_its_own_account(self, holders, stripe, stored):
+    def test_each_connection_is_checked_against_its_account(self, holders, stripe, stored):
         hold(holders[0], stripe_account_id=OTHER)
         before = stored(holders[0])
 
@@ -91,7 +91,7 @@ class TestReplaceSecret:
         assert key_of(holders[1]) == NEW
         assert stripe.keys == [NEW, NEW]
 
-    def test_key_of_an_organisation_is_asked_about_for_each_account(self, holders, stripe):
+    def test_key_of_an_organization_is_verified_for_each_account(self, holders, stripe):
         hold(holders[0], stripe_account_id=OTHER)
         stripe.answer = lambda handler: handler.send(
             200, json.dumps({"id": handler.headers["Stripe-Context"]}).encode()
@@ -106,7 +106,7 @@ class TestReplaceSecret:
         ]  # fmt: skip
         assert len(stripe.requests) == 2
 
-    def test_refused_key_is_given_to_nobody(self, holders, stripe, stored, records):
+    def test_rejected_key_is_not_saved(self, holders, stripe, stored, records):
         stripe.rejects()
         before = [stored(holder) for holder in holders]
 
@@ -119,7 +119,7 @@ class TestReplaceSecret:
         assert records() == 0
 
     @pytest.mark.parametrize("arguments", [(), ("--apply",)])
-    def test_swapped_mode_is_refused_without_asking(self, holders, stripe, stored, arguments):
+    def test_change_of_mode_is_refused_without_a_request(self, holders, stripe, stored, arguments):
         before = stored(holders[0])
 
         result = run("replace_secret", *arguments, stdin=f"{LEAKED}\n{TEST}")
@@ -129,7 +129,7 @@ class TestReplaceSecret:
         assert stored(holders[0]) == before
         assert stripe.requests == []
 
-    def test_swapped_mode_can_be_allowed(self, holders, stripe):
+    def test_change_of_mode_can_be_allowed(self, holders, stripe):
         arguments = ("--apply", "--allow-mode-change")
         result = run("replace_secret", *arguments, stdin=f"{LEAKED}\n{TEST}")
 
@@ -137,7 +137,7 @@ class TestReplaceSecret:
         assert stripe.keys == [TEST]
         assert StripeConnection.objects.get(pk=holders[0].pk).mode == "test"
 
-    def test_allowing_a_swap_allows_nothing_else(self, holders, stripe):
+    def test_rejected_key_is_refused_if_a_change_of_mode_is_allowed(self, holders, stripe):
         stripe.rejects()
 
         arguments = ("--apply", "--allow-mode-change")
@@ -145,7 +145,7 @@ class TestReplaceSecret:
 
         assert errors(result) == [REFUSED, REFUSED]
 
-    def test_unanswered_key_is_saved_as_unverified(self, holders, stripe):
+    def test_key_without_a_reply_is_saved_as_unverified(self, holders, stripe):
         stripe.fails(503)
 
         result = run("replace_secret", "--apply", "--batch-size", "1", stdin=BOTH)
@@ -153,10 +153,10 @@ class TestReplaceSecret:
         assert (result.code, result.counts) == (0, (2, 0, 0, 0))
         assert result.json["rows"][0]["changes"]["verification"] == ["unverified", "unverified"]
         assert [outcome_of(holder).verification for holder in holders] == ["unverified"] * 2
-        # The library tries once more; the command does not ask for the second holder.
+        # The library retries once. The command sends no request for the second connection.
         assert len(stripe.requests) == 2
 
-    def test_unanswered_key_is_given_to_nobody_if_it_must_be_verified(
+    def test_key_without_a_reply_is_not_saved_if_verification_is_required(
         self, holders, stripe, settings, stored
     ):
         settings.STRIPE_VERIFY_REQUIRED = True
@@ -165,10 +165,10 @@ class TestReplaceSecret:
 
         result = run("replace_secret", "--apply", stdin=BOTH)
 
-        assert (result.code, errors(result)) == (1, [UNTOLD, UNTOLD])
+        assert (result.code, errors(result)) == (1, [UNVERIFIED, UNVERIFIED])
         assert stored(holders[0]) == before
 
-    def test_what_stripe_need_not_know_is_not_asked(self, holders, stripe):
+    def test_other_runs_send_no_request(self, holders, stripe):
         leaked, new = random_webhook_secret(), random_webhook_secret()
         hold(holders[0], webhook_secret=leaked)
 
@@ -183,7 +183,7 @@ class TestReplaceSecret:
         )
         assert stripe.requests == []
 
-    def test_nobody_is_asked_where_it_is_off(self, connection, fake_stripe):
+    def test_no_request_is_sent_if_verification_is_off(self, connection, fake_stripe):
         hold(connection, api_key=LEAKED)
 
         result = run("replace_secret", "--apply", stdin=f"{LEAKED}\n{TEST}")
@@ -207,7 +207,7 @@ class TestReplaceSecret:
 
 
 class TestUpdateConnections:
-    def test_new_account_is_asked_about_with_each_stored_key_once(self, holders, stripe):
+    def test_new_account_is_verified_once_with_each_stored_key(self, holders, stripe):
         stripe.knows(OTHER)
 
         result = run("update_connections", "--apply", "--set", f"stripeAccountId={OTHER}")
@@ -216,7 +216,7 @@ class TestUpdateConnections:
         assert stripe.keys == [LEAKED]
         assert [known_of(holder) for holder in holders] == [("verified", OTHER)] * 2
 
-    def test_row_whose_key_is_of_another_account_fails_alone(
+    def test_only_the_row_whose_key_belongs_to_another_account_fails(
         self, connection, workspace, make_connection, stripe, stored
     ):
         wrong = make_connection(workspace, "sc_wrong")
@@ -244,12 +244,12 @@ class TestUpdateConnections:
         ],
         ids=["status", "same account", "no account", "dry run"],
     )
-    def test_what_stripe_need_not_know_is_not_asked(self, connection, stripe, arguments):
+    def test_other_updates_send_no_request(self, connection, stripe, arguments):
         assert run("update_connections", *arguments).code == 0
 
         assert stripe.requests == []
 
-    def test_connection_without_a_key_is_changed_and_nobody_asked(
+    def test_connection_without_a_key_is_changed_without_a_request(
         self, workspace, stripe, settings
     ):
         settings.STRIPE_VERIFY_REQUIRED = True
@@ -261,7 +261,7 @@ class TestUpdateConnections:
         assert stripe.requests == []
         assert outcome_of(empty) == Reply()
 
-    def test_unreadable_key_cannot_be_asked_with(self, connection, stripe):
+    def test_unreadable_key_is_not_verified(self, connection, stripe):
         set_columns(connection, api_key=b"damaged")
 
         result = run("update_connections", "--apply", "--set", f"stripeAccountId={OTHER}")
@@ -273,7 +273,7 @@ class TestUpdateConnections:
     @pytest.mark.parametrize(
         ("is_required", "counts"), [(False, (1, 0, 0, 0)), (True, (0, 0, 0, 1))]
     )
-    def test_reply_about_a_key_that_was_replaced_is_ignored(
+    def test_reply_for_a_key_that_was_replaced_is_ignored(
         self, connection, stripe, monkeypatch, settings, is_required, counts
     ):
         settings.STRIPE_VERIFY_REQUIRED = is_required
@@ -314,7 +314,7 @@ class TestImportConnections:
         found = [row.outcome.verification for row in StripeConnection.objects.all()]
         assert found == ["verified"] * 3
 
-    def test_refused_key_stops_the_file(self, connection, stripe, imported, stored):
+    def test_rejected_key_stops_the_import(self, connection, stripe, imported, stored):
         def answer(handler):
             is_bad = handler.headers["Authorization"].endswith(LEAKED)
             status, body = (401, {"error": {}}) if is_bad else (200, {"id": STORED})
@@ -343,7 +343,7 @@ class TestImportConnections:
         assert outcome_of(connection).verification == "verified"
         assert stripe.keys == [NEW, NEW]
 
-    def test_file_with_a_bad_row_asks_nobody(self, connection, stripe, imported, settings):
+    def test_file_with_a_bad_row_sends_no_request(self, connection, stripe, imported, settings):
         settings.STRIPE_VERIFY_REQUIRED = True
 
         result = imported({"bizId": "sc_abc123", "apiKey": NEW}, {"bizId": "sc_x", "status": 7})
@@ -351,7 +351,7 @@ class TestImportConnections:
         assert (result.code, result.counts) == (1, (0, 0, 1, 1))
         assert stripe.requests == []
 
-    def test_what_stripe_need_not_know_is_not_asked(self, connection, stripe, imported):
+    def test_other_rows_send_no_request(self, connection, stripe, imported):
         hold(connection, api_key=NEW)
         row = {"bizId": "sc_abc123", "apiKey": NEW, "connectionName": "New"}
 
@@ -360,7 +360,7 @@ class TestImportConnections:
         assert imported({"connectionName": "B", "apiKey": NEW}, arguments=()).code == 0
         assert stripe.requests == []
 
-    def test_row_that_is_refused_or_not_picked_asks_nobody(self, connection, stripe, imported):
+    def test_refused_or_filtered_row_sends_no_request(self, connection, stripe, imported):
         rows = [
             {"bizId": "sc_abc123", "apiKey": NEW},
             {"bizId": "sc_none", "apiKey": NEW},
@@ -371,7 +371,7 @@ class TestImportConnections:
         assert result.counts == (0, 0, 1, 1)
         assert stripe.requests == []
 
-    def test_swapped_mode_is_refused_unless_it_is_allowed(self, connection, stripe, imported):
+    def test_change_of_mode_is_refused_unless_it_is_allowed(self, connection, stripe, imported):
         row = {"bizId": "sc_abc123", "apiKey": TEST}
 
         refused = imported(row)
@@ -380,14 +380,14 @@ class TestImportConnections:
         allowed = imported(row, arguments=("--apply", "--allow-mode-change"))
         assert (allowed.counts, stripe.keys) == ((1, 0, 0, 0), [TEST])
 
-    def test_unanswered_key_is_created_as_unverified_or_not_at_all(
+    def test_connection_without_a_reply_is_created_as_unverified_or_refused(
         self, workspace, stripe, settings, imported
     ):
         stripe.fails(503)
 
         assert imported({"connectionName": "A", "apiKey": NEW}).counts == (1, 0, 0, 0)
         settings.STRIPE_VERIFY_REQUIRED = True
-        assert errors(imported({"connectionName": "B", "apiKey": NEW})) == [UNTOLD]
+        assert errors(imported({"connectionName": "B", "apiKey": NEW})) == [UNVERIFIED]
 
         assert StripeConnection.objects.get().outcome.verification == "unverified"
 
@@ -405,7 +405,7 @@ class TestImportConnections:
     ],
     ids=["replace", "update", "import"],
 )
-def test_no_transaction_is_open_while_stripe_is_asked(
+def test_no_transaction_is_open_during_the_verification(
     connection, stripe, monkeypatch, arguments, stdin
 ):
     hold(connection, api_key=LEAKED)
