@@ -1,4 +1,4 @@
-"""Tokens of an identity provider, verified by its public key or by its JWKS endpoint."""
+"""Tokens of an identity provider, verified with its public key or its JWKS endpoint."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ from rest_framework_simplejwt.settings import api_settings
 
 from tests.conftest import ApiClient
 
-pytestmark = pytest.mark.only_on("sqlite", reason="tokens of the provider are read in the same way")
+pytestmark = pytest.mark.only_on("sqlite", reason="tokens do not depend on the database")
 
 NAME_CHANGE = {"connectionBizId": "sc_abc123", "connectionName": "Changed"}
 AUDIENCE = "stripe-connections"
@@ -31,7 +31,7 @@ ISSUER = "https://identity.example.com/"
 
 @cache
 def private_key(algorithm: str, name: str) -> Any:
-    """One key for each algorithm and name; they take a while to make."""
+    """Return the key for an algorithm and name; generating one is slow."""
     if algorithm == "RS256":
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return ec.generate_private_key(ec.SECP256R1())
@@ -56,14 +56,14 @@ def call(token: str) -> Any:
 
 
 class Provider:
-    """A JWKS endpoint on this machine, and the tokens that it vouches for."""
+    """A JWKS endpoint, and the tokens signed with its keys."""
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
         self.body = json.dumps({"keys": [jwk(algorithm)]}).encode()
         self.status = 200
         self.requests = 0
-        # Keys are remembered by address, and a port may be given out again.
+        # Keys are cached by URL, and a port may be used again.
         self.path = f"/{uuid.uuid4()}"
         self.server: HTTPServer | None = None
         self.port = 0
@@ -83,7 +83,7 @@ class Provider:
                 self.wfile.write(provider.body)
 
             def log_message(self, *args: Any) -> None:
-                """Keep quiet."""
+                pass
 
         self.server = HTTPServer(("127.0.0.1", self.port), Handler)
         self.port = self.server.server_port
@@ -132,7 +132,7 @@ def provider(request: Any, manager: Any, connection: Any, monkeypatch: Any) -> I
 
 @pytest.fixture
 def pem_provider(provider: Provider, monkeypatch: Any) -> Provider:
-    """The same, with its public key configured instead of its endpoint."""
+    """The provider, with its public key in the settings instead of its endpoint."""
     provider.stop()
     monkeypatch.setattr(api_settings, "JWK_URL", None)
     monkeypatch.setattr(api_settings, "VERIFYING_KEY", pem(provider.algorithm))
@@ -141,7 +141,7 @@ def pem_provider(provider: Provider, monkeypatch: Any) -> Provider:
 
 @pytest.fixture
 def clock(monkeypatch: Any) -> Any:
-    """The monotonic clock of those who fetch keys, stopped; `clock.seconds` moves it on."""
+    """A stopped clock for the code that fetches keys; `clock.seconds` sets it."""
     moved = SimpleNamespace(seconds=time.monotonic())
     fake = SimpleNamespace(monotonic=lambda: moved.seconds)
     for module in ("workspaces.tokens", "jwt.jwks_client", "jwt.jwk_set_cache", "jwt.api_jwk"):
@@ -149,11 +149,11 @@ def clock(monkeypatch: Any) -> Any:
     return moved
 
 
-def test_token_passes_by_jwks(provider):
+def test_valid_token_is_accepted_with_jwks(provider):
     assert call(provider.token()).status_code == 200
 
 
-def test_token_passes_by_pem(pem_provider):
+def test_valid_token_is_accepted_with_pem(pem_provider):
     assert call(pem_provider.token()).status_code == 200
 
 
@@ -180,7 +180,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("claims", REFUSED.values(), ids=REFUSED)
-def test_wrong_token_is_401_by_jwks(claims, provider, connection, stored):
+def test_wrong_token_is_401_with_jwks(claims, provider, connection, stored):
     before = stored(connection)
 
     response = call(provider.token(**claims))
@@ -190,7 +190,7 @@ def test_wrong_token_is_401_by_jwks(claims, provider, connection, stored):
 
 
 @pytest.mark.parametrize("claims", REFUSED.values(), ids=REFUSED)
-def test_wrong_token_is_401_by_pem(claims, pem_provider, connection, stored):
+def test_wrong_token_is_401_with_pem(claims, pem_provider, connection, stored):
     before = stored(connection)
 
     response = call(pem_provider.token(**claims))
@@ -199,7 +199,9 @@ def test_wrong_token_is_401_by_pem(claims, pem_provider, connection, stored):
     assert stored(connection) == before
 
 
-def test_public_key_is_not_a_secret_for_hmac(pem_provider, connection, stored):
+def test_token_signed_with_the_public_key_as_an_hmac_secret_is_401(
+    pem_provider, connection, stored
+):
     before = stored(connection)
     # Made by hand, because PyJWT refuses to sign with a public key.
     header = base64.urlsafe_b64encode(b'{"alg":"HS256"}').rstrip(b"=")
@@ -218,18 +220,18 @@ def token_with_header(provider: Provider, header: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("kid", ["", "made-up"])
-def test_token_of_no_known_key_id_is_401(kid, provider):
+def test_token_with_an_unknown_key_id_is_401(kid, provider):
     assert call(token_with_header(provider, {"kid": kid})).status_code == 401
 
 
 @pytest.mark.parametrize("kid", ["first", None])
-def test_token_without_key_id_is_verified_by_the_only_key(kid, provider):
+def test_token_without_a_key_id_is_verified_with_the_only_key(kid, provider):
     provider.body = json.dumps({"keys": [jwk(provider.algorithm) | {"kid": kid}]}).encode()
 
     assert call(token_with_header(provider, {})).status_code == 200
 
 
-def test_token_without_key_id_is_401_if_there_are_several_keys(provider):
+def test_token_without_a_key_id_is_401_if_there_are_several_keys(provider):
     keys = [jwk(provider.algorithm, name) for name in ("first", "second")]
     provider.body = json.dumps({"keys": keys}).encode()
 
@@ -238,8 +240,7 @@ def test_token_without_key_id_is_401_if_there_are_several_keys(provider):
 
 @pytest.mark.parametrize("algorithms", [("RS256", "ES256"), ("ES256", "RS256")], ids=str)
 @pytest.mark.parametrize("declared", [True, False])
-def test_key_of_the_configured_algorithm_is_taken(declared, algorithms, provider):
-    """Of two keys under one id."""
+def test_key_of_the_configured_algorithm_is_used_if_two_have_one_id(declared, algorithms, provider):
     dropped = set() if declared else {"alg", "use"}
     keys = [{k: v for k, v in jwk(name).items() if k not in dropped} for name in algorithms]
     provider.body = json.dumps({"keys": keys}).encode()
@@ -248,7 +249,7 @@ def test_key_of_the_configured_algorithm_is_taken(declared, algorithms, provider
 
 
 @pytest.mark.parametrize(("other", "order"), [("RS512", 1), ("RS512", -1), ("PS256", 1)])
-def test_declared_algorithm_decides_between_keys_of_one_type(other, order, provider):
+def test_declared_algorithm_selects_between_keys_of_one_type(other, order, provider):
     keys = [jwk("RS256", "second") | {"kid": "first", "alg": other}, jwk(provider.algorithm)]
     provider.body = json.dumps({"keys": keys[::order]}).encode()
 
@@ -269,7 +270,7 @@ def test_audience_may_be_one_of_a_list(provider):
     assert call(provider.token(aud=["somebody-else", AUDIENCE])).status_code == 200
 
 
-def test_password_changed_here_does_not_end_a_provider_s_token(provider, django_user_model):
+def test_token_of_the_provider_stays_valid_after_a_change_of_password(provider, django_user_model):
     user = django_user_model.objects.get(username="manager")
     user.set_password("another password")
     user.save()
@@ -283,11 +284,11 @@ def test_inactive_user_is_401(provider, django_user_model):
     assert call(provider.token()).status_code == 401
 
 
-def test_own_tokens_of_before_are_401(manager, provider):
+def test_token_of_the_service_is_401(manager, provider):
     assert manager.update(NAME_CHANGE).status_code == 401
 
 
-# ── The endpoint, on bad days ─────────────────────────────────────────────────────────────────
+# ── A failing endpoint ────────────────────────────────────────────────────────────────────────
 def test_keys_are_fetched_once(provider):
     statuses = {call(provider.token()).status_code for _ in range(5)}
 
@@ -295,7 +296,7 @@ def test_keys_are_fetched_once(provider):
     assert provider.requests == 1
 
 
-def test_endpoint_down_at_first_is_503(provider, connection, stored):
+def test_unreachable_endpoint_is_503(provider, connection, stored):
     before = stored(connection)
     provider.stop()
 
@@ -306,7 +307,7 @@ def test_endpoint_down_at_first_is_503(provider, connection, stored):
     assert stored(connection) == before
 
 
-def test_endpoint_that_comes_up_is_asked_again_after_a_pause(provider, clock):
+def test_keys_are_fetched_again_after_a_pause(provider, clock):
     provider.stop()
     call(provider.token())
     provider.start()
@@ -316,7 +317,7 @@ def test_endpoint_that_comes_up_is_asked_again_after_a_pause(provider, clock):
     assert (during_pause, call(provider.token()).status_code) == (503, 200)
 
 
-def test_endpoint_that_is_down_is_not_asked_for_every_token(provider):
+def test_failing_endpoint_does_not_get_a_request_for_every_token(provider):
     provider.status = 500
     statuses = {call(provider.token()).status_code for _ in range(5)}
 
@@ -384,7 +385,7 @@ def test_garbage_from_the_endpoint_is_503(status, body, provider, connection, st
     assert stored(connection) == before
 
 
-def test_known_keys_survive_garbage(provider, clock):
+def test_known_keys_work_after_garbage_from_the_endpoint(provider, clock):
     call(provider.token())
     provider.body = b'{"keys": []}'
     clock.seconds += 600
@@ -392,7 +393,7 @@ def test_known_keys_survive_garbage(provider, clock):
     assert call(provider.token()).status_code == 200
 
 
-def test_rolled_key_is_picked_up(provider, clock):
+def test_new_key_of_the_provider_is_fetched(provider, clock):
     call(provider.token())
     provider.roll_keys()
     clock.seconds += 11
@@ -400,7 +401,7 @@ def test_rolled_key_is_picked_up(provider, clock):
     assert call(provider.token("second")).status_code == 200
 
 
-def test_key_taken_back_is_refused_when_the_set_is_fetched_again(provider, clock):
+def test_removed_key_is_refused_after_the_keys_are_fetched_again(provider, clock):
     call(provider.token())
     provider.roll_keys()
     clock.seconds += 301
@@ -408,7 +409,7 @@ def test_key_taken_back_is_refused_when_the_set_is_fetched_again(provider, clock
     assert call(provider.token()).status_code == 401
 
 
-def test_made_up_key_ids_cause_no_flood(provider, clock):
+def test_unknown_key_ids_cause_only_one_request(provider, clock):
     call(provider.token())
     clock.seconds += 11
     statuses = {call(provider.token(kid=f"made-up {n}")).status_code for n in range(20)}
@@ -417,7 +418,7 @@ def test_made_up_key_ids_cause_no_flood(provider, clock):
     assert provider.requests == 2
 
 
-def test_made_up_key_ids_cause_no_flood_while_the_endpoint_is_broken(provider, clock):
+def test_unknown_key_ids_cause_only_one_request_to_a_failing_endpoint(provider, clock):
     call(provider.token())
     clock.seconds += 11
     provider.status = 500

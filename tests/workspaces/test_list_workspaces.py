@@ -1,4 +1,4 @@
-"""Where the caller may do what: the caller's own workspaces, a page at a time."""
+"""The list of the caller's workspaces, with the role and permissions in each."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -25,7 +25,7 @@ def ids(response):
 
 @pytest.fixture
 def add(tenant):
-    """Make somebody a member of new workspaces."""
+    """Return a function that makes a user a member of new workspaces."""
 
     def run(username, *biz_ids, role=Role.VIEWER, is_active=True):
         user = User.objects.get(username=username)
@@ -38,7 +38,7 @@ def add(tenant):
     return run
 
 
-def test_manager_sees_the_workspace_and_what_it_allows(manager):
+def test_manager_sees_the_workspace_and_the_permissions(manager):
     response = manager.get(PATH)
 
     assert response.status_code == 200
@@ -54,12 +54,12 @@ def test_viewer_may_only_read(viewer):
 @pytest.mark.parametrize(
     ("who", "expected"), [("manager", ["ws_demo"]), ("outsider", ["ws_other"])]
 )
-def test_nobody_sees_the_workspaces_of_others(request, who, expected, manager, viewer, outsider):
+def test_only_own_workspaces_are_listed(request, who, expected, manager, viewer, outsider):
     assert ids(request.getfixturevalue(who).get(PATH)) == expected
 
 
 @pytest.mark.parametrize("is_superuser", [True, False])
-def test_who_is_a_member_of_nothing_sees_nothing(make_user, workspace, is_superuser):
+def test_list_is_empty_without_memberships(make_user, workspace, is_superuser):
     user = make_user("nobody")
     user.is_superuser = user.is_staff = is_superuser
     user.save()
@@ -86,7 +86,7 @@ def test_pages_follow_each_other(manager, add):
     assert (ids(second), second.json()["data"]["nextAfter"]) == (["ws_3"], None)
 
 
-def test_page_may_follow_a_workspace_that_was_closed_meanwhile(manager, add):
+def test_page_may_start_after_a_workspace_that_became_inactive(manager, add):
     add("manager", "ws_2", "ws_3")
     Workspace.objects.filter(biz_id="ws_2").update(is_active=False)
 
@@ -115,7 +115,7 @@ def test_bad_query_is_refused(manager, outsider, query, error):
 
 
 @pytest.mark.parametrize("token", ["", "Bearer nonsense"])
-def test_without_a_token_it_is_401(db, token):
+def test_call_without_a_token_is_401(db, token):
     response = ApiClient().get(PATH, headers={"Authorization": token})
 
     assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer")
@@ -130,7 +130,9 @@ def test_other_method_is_405(manager, method):
 
 @pytest.mark.parametrize(("query", "count"), [({}, 2), ({"after": "ws_demo"}, 3)])
 @pytest.mark.parametrize("more", [1, 5])
-def test_cost_does_not_grow_with_the_workspaces(manager, add, query, count, more):
+def test_number_of_queries_does_not_depend_on_the_number_of_workspaces(
+    manager, add, query, count, more
+):
     add("manager", *(f"ws_{number}" for number in range(more)))
 
     with CaptureQueriesContext(database) as captured:
@@ -139,7 +141,7 @@ def test_cost_does_not_grow_with_the_workspaces(manager, add, query, count, more
     assert len(captured) == count
 
 
-def test_calls_are_counted_by_user(settings, manager, viewer):
+def test_rate_limit_is_per_user(settings, manager, viewer):
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {
         "DEFAULT_THROTTLE_RATES": {"user": "2/day"}
     }

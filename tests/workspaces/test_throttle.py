@@ -1,4 +1,4 @@
-"""How often somebody may call: as often as the setting says, whoever counts."""
+"""Rate limits of users, workspaces and addresses, for one and for several processes."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +23,8 @@ CALLERS = 12
 
 @pytest.fixture
 def limits(settings, monkeypatch):
-    """Set the limits, in a process that has taken nothing yet, at the start of a window."""
-    # A whole number of days and minutes.
+    """Return a function that sets the limits; the process is new, and a window starts."""
+    # The start of a day, and thus of every other window.
     monkeypatch.setattr(throttles, "time", lambda: 20_000 * 86_400 + 0.5)
     monkeypatch.setattr(throttles, "counter", throttles.Counter())
 
@@ -36,7 +36,7 @@ def limits(settings, monkeypatch):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Put the clocks forward."""
+    """Return a function that advances the clocks."""
 
     def forward(seconds):
         now, ticks = throttles.time(), delete_expired.monotonic()
@@ -48,7 +48,7 @@ def later(monkeypatch):
 
 @pytest.fixture
 def another_process(monkeypatch):
-    """Go on as another process, which has taken nothing yet."""
+    """Return a function that continues as a new process, without reserved calls."""
     return lambda: monkeypatch.setattr(throttles, "counter", throttles.Counter())
 
 
@@ -61,7 +61,7 @@ def colleague(workspace, make_user):
     return ApiClient(make_user("colleague", workspace, Role.MANAGER))
 
 
-def test_user_is_refused_past_the_limit(manager, connection, limits, stored):
+def test_user_is_refused_above_the_limit(manager, connection, limits, stored):
     limits(user="3/min")
 
     assert statuses(manager, 3) == [200, 200, 200]
@@ -79,19 +79,19 @@ def test_user_is_refused_past_the_limit(manager, connection, limits, stored):
     assert stored(connection) == before
 
 
-def test_colleague_is_counted_apart(manager, colleague, connection, limits):
+def test_each_user_has_a_separate_limit(manager, colleague, connection, limits):
     limits(user="1/min")
 
     assert [statuses(client, 2) for client in (manager, colleague)] == [[200, 429], [200, 429]]
 
 
-def test_workspace_is_counted_for_all_its_people(manager, colleague, connection, limits):
+def test_all_users_of_a_workspace_share_its_limit(manager, colleague, connection, limits):
     limits(workspace="3/min")
 
     assert statuses(manager, 2) + statuses(colleague, 2) == [200, 200, 200, 429]
 
 
-def test_another_workspace_is_counted_apart(
+def test_each_workspace_has_a_separate_limit(
     manager, outsider, connection, other_workspace, make_connection, limits
 ):
     make_connection(other_workspace, "sc_other")
@@ -103,7 +103,7 @@ def test_another_workspace_is_counted_apart(
     ) == [200, 429]
 
 
-def test_refused_user_uses_up_nothing_of_the_workspace(manager, colleague, connection, limits):
+def test_refused_calls_do_not_count_for_the_workspace(manager, colleague, connection, limits):
     limits(user="2/min", workspace="4/min")
 
     assert statuses(manager, 9) == [200] * 2 + [429] * 7
@@ -128,13 +128,13 @@ def test_without_limits_nothing_is_refused_or_counted(manager, connection, limit
         ("{}", {"content_type": "text/plain"}, 415),
     ],
 )
-def test_refused_call_counts(manager, connection, limits, body, kwargs, status):
+def test_call_with_an_error_counts(manager, connection, limits, body, kwargs, status):
     limits(user="2/min")
 
     assert statuses(manager, 3, body, **kwargs) == [status, status, 429]
 
 
-def test_401_and_403_come_first_and_do_not_count(manager, viewer, connection, limits):
+def test_401_and_403_do_not_count(manager, viewer, connection, limits):
     limits(user="1/min", workspace="1/min")
 
     assert statuses(ApiClient(), 3) == [401, 401, 401]
@@ -172,12 +172,14 @@ def test_processes_share_one_limit(manager, connection, limits, another_process,
     second = statuses(manager, limit)
 
     assert first == [200] * (limit // 2)
-    # What the first process took and did not give out is lost until the window ends.
+    # Calls that the first process reserved and did not use are lost until the window ends.
     portion = max(1, limit // throttles.PORTIONS)
     assert limit - portion < Counter(first + second)[200] <= limit
 
 
-def test_later_window_of_a_faster_clock_holds(manager, connection, limits, later, another_process):
+def test_later_window_of_a_process_with_a_faster_clock_is_used(
+    manager, connection, limits, later, another_process
+):
     limits(user="2/min")
     later(59.4)
     assert statuses(manager, 1) == [200]
@@ -193,7 +195,7 @@ def test_later_window_of_a_faster_clock_holds(manager, connection, limits, later
     assert response["Retry-After"] == "61"
 
 
-def test_changed_period_starts_again(manager, connection, limits, another_process):
+def test_changed_period_starts_a_new_count(manager, connection, limits, another_process):
     limits(user="1/day")
     assert statuses(manager, 2) == [200, 429]
     another_process()
@@ -202,7 +204,7 @@ def test_changed_period_starts_again(manager, connection, limits, another_proces
     assert statuses(manager, 2) == [200, 429]
 
 
-def test_one_statement_serves_a_portion_of_both_counts(manager, connection, limits):
+def test_one_statement_reserves_a_portion_of_both_limits(manager, connection, limits):
     limits(user="300/min", workspace="300/min")
     with CaptureQueriesContext(database) as captured:
         statuses(manager, 9)
@@ -213,7 +215,7 @@ def test_one_statement_serves_a_portion_of_both_counts(manager, connection, limi
     assert [sql.count("workspace:") for sql in counted] == [1, 1, 1]
 
 
-def test_refused_calls_do_not_ask_the_database(manager, connection, limits):
+def test_refused_calls_need_no_query(manager, connection, limits):
     limits(user="1/min")
     statuses(manager, 1)
     with CaptureQueriesContext(database) as captured:
@@ -222,7 +224,7 @@ def test_refused_calls_do_not_ask_the_database(manager, connection, limits):
     assert [q for q in captured if "workspaces_callcount" in q["sql"]] == []
 
 
-def test_database_away_is_503(manager, connection, limits, stored):
+def test_unavailable_database_is_503(manager, connection, limits, stored):
     limits(user="1/min")
     before = stored(connection)
 
@@ -239,10 +241,10 @@ def test_database_away_is_503(manager, connection, limits, stored):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_windows_that_are_over_are_swept_away(manager, connection, limits, later):
-    """Outside of any transaction, as a real request comes."""
+def test_expired_windows_are_deleted(manager, connection, limits, later):
+    """Outside a transaction, like in a real request."""
     limits(user="1/min", workspace="1/min")
-    CallCount.objects.create(key="over", window_end=1, calls=1)
+    CallCount.objects.create(key="expired", window_end=1, calls=1)
     CallCount.objects.create(key="open", window_end=throttles.time() + 3_600, calls=1)
     assert statuses(manager, 1) == [200]
     later(delete_expired.DELETE_SECONDS * 2)
@@ -251,48 +253,48 @@ def test_windows_that_are_over_are_swept_away(manager, connection, limits, later
     keys = set(CallCount.objects.values_list("key", flat=True))
     assert len(keys) == 3
     assert "open" in keys
-    assert "over" not in keys
+    assert "expired" not in keys
     assert len(throttles.counter._leases) == 2
 
 
-def test_sweep_while_another_call_is_being_counted_disturbs_neither(
+def test_rows_can_be_deleted_while_another_call_is_counted(
     manager, colleague, connection, limits, later
 ):
-    """The window of the first call ends, and the second call forgets it, before it is counted."""
+    """The window of the first call expires, and the second call deletes it before it is counted."""
     limits(user="2/min")
     others = []
 
-    def sweep_meanwhile(execute, sql, *args):
+    def delete_meanwhile(execute, sql, *args):
         if "workspaces_callcount" in sql and not others:
             others.append("starts")
             later(delete_expired.DELETE_SECONDS * 2)
             others.extend(statuses(colleague, 1))
         return execute(sql, *args)
 
-    with database.execute_wrapper(sweep_meanwhile):
+    with database.execute_wrapper(delete_meanwhile):
         found = statuses(manager, 3)
 
     assert others == ["starts", 200]
     assert found == [200, 200, 429]
 
 
-def test_sweep_goes_on_while_there_is_much(manager, connection, limits, later):
+def test_next_call_deletes_the_rest_of_many_expired_rows(manager, connection, limits, later):
     limits(user="1/s")
     CallCount.objects.bulk_create(
-        CallCount(key=f"over-{number}", window_end=1, calls=1)
+        CallCount(key=f"expired-{number}", window_end=1, calls=1)
         for number in range(delete_expired.DELETED_ROWS + 9)
     )
     later(delete_expired.DELETE_SECONDS * 2)
     statuses(manager, 1)
-    assert CallCount.objects.filter(key__startswith="over").count() == 9
+    assert CallCount.objects.filter(key__startswith="expired").count() == 9
     later(1)
     statuses(manager, 1)
 
-    assert not CallCount.objects.filter(key__startswith="over").exists()
+    assert not CallCount.objects.filter(key__startswith="expired").exists()
 
 
-def test_window_that_a_fast_clock_swept_away_starts_again(manager, connection, limits):
-    """This process knows a later window than the next count is in; it must not count for ever."""
+def test_window_that_was_deleted_by_a_fast_clock_starts_again(manager, connection, limits):
+    """This process knows a later window than the next one; it must not repeat the statement."""
     later_end = int(throttles.time()) + 120
     CallCount.objects.create(key="workspace:ws_demo/60", window_end=later_end, calls=0)
     limits(workspace="300/min")
@@ -303,7 +305,7 @@ def test_window_that_a_fast_clock_swept_away_starts_again(manager, connection, l
     def count(execute, sql, *args):
         counts.extend([sql] if "workspaces_callcount" in sql else [])
         if len(counts) > 5:
-            raise OperationalError("asked without end")
+            raise OperationalError("endless loop")
         return execute(sql, *args)
 
     with database.execute_wrapper(count):
@@ -320,7 +322,7 @@ def test_window_that_a_fast_clock_swept_away_starts_again(manager, connection, l
         ("unknown", "unknown", 429),
     ],
 )
-def test_addresses_of_one_customer_count_together(db, limits, first, second, status):
+def test_addresses_of_one_ipv6_network_share_a_limit(db, limits, first, second, status):
     limits(token="1/min")
 
     def log_in(address):
@@ -332,7 +334,7 @@ def test_addresses_of_one_customer_count_together(db, limits, first, second, sta
     assert log_in(second) == status
 
 
-def test_no_user_name_is_kept_in_the_clear(db, limits):
+def test_usernames_are_stored_only_as_digests(db, limits):
     limits(token="5/min")
     client = ApiClient()
     client.post(
@@ -344,10 +346,10 @@ def test_no_user_name_is_kept_in_the_clear(db, limits):
     assert "typed" not in keys.lower()
 
 
-# ── Many at once ──────────────────────────────────────────────────────────────────────────────
+# ── Concurrent calls ──────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def at_once():
-    """Call a function in many threads that start together; gives the statuses, counted."""
+    """Return a function that makes calls in many threads and counts the statuses."""
 
     def run(call, times):
         start = Barrier(CALLERS)
@@ -369,7 +371,7 @@ def at_once():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("database_file")
-def test_120_logins_at_once_are_10(make_user, limits, at_once):
+def test_concurrent_logins_do_not_exceed_the_limit(make_user, limits, at_once):
     limits(token="10/min")
     make_user("somebody")
     body = {"username": "somebody", "password": "wrong"}
@@ -383,7 +385,7 @@ def test_120_logins_at_once_are_10(make_user, limits, at_once):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("database_file")
-def test_updates_at_once_are_as_many_as_the_limit(manager, connection, limits, at_once):
+def test_concurrent_updates_do_not_exceed_the_limit(manager, connection, limits, at_once):
     limits(user="30/min", workspace="20/min")
     user = User.objects.get(username="manager")
 
@@ -395,7 +397,7 @@ def test_updates_at_once_are_as_many_as_the_limit(manager, connection, limits, a
 
 
 @pytest.mark.django_db(transaction=True)
-def test_count_is_kept_where_the_update_is_undone(manager, connection, limits):
+def test_failed_update_counts(manager, connection, limits):
     limits(user="1/min")
 
     def refuse(execute, sql, *args):

@@ -1,4 +1,4 @@
-"""Log in, and stay logged in."""
+"""The calls that issue and refresh tokens, and their rate limits."""
 
 import re
 import threading
@@ -30,7 +30,7 @@ THREADS = 8
 
 
 class CountingHasher(MD5PasswordHasher):
-    """Counts how often a password is hashed."""
+    """Counts the hashed passwords."""
 
     encoded = 0
 
@@ -47,7 +47,7 @@ def somebody(make_user: Any, workspace: Any) -> User:
 
 @pytest.fixture
 def throttle(settings: Any, db: None, monkeypatch: Any) -> Any:
-    """Set THROTTLE_TOKEN and NUM_PROXIES, at the start of a window."""
+    """Return a function that sets THROTTLE_TOKEN and NUM_PROXIES; a window starts."""
 
     def set_rate(rate: str | None, proxies: int = 0) -> None:
         settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
@@ -55,7 +55,7 @@ def throttle(settings: Any, db: None, monkeypatch: Any) -> Any:
             "NUM_PROXIES": proxies,
         }
 
-    # A whole number of minutes, or now and then two calls would be in two windows.
+    # The start of a window, because otherwise two calls could be in different windows.
     monkeypatch.setattr(throttles, "time", lambda: 20_000 * 86_400 + 0.5)
     monkeypatch.setattr(throttles, "counter", throttles.Counter())
     return set_rate
@@ -85,7 +85,7 @@ def refresh_token_of(user: User, **claims: Any) -> str:
 
 
 # ── Login ─────────────────────────────────────────────────────────────────────────────────────
-def test_login_gives_a_pair_in_the_envelope(somebody):
+def test_login_returns_two_tokens_in_the_envelope(somebody):
     response = log_in()
 
     body = response.json()
@@ -97,7 +97,7 @@ def test_login_gives_a_pair_in_the_envelope(somebody):
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_access_token_of_the_login_opens_the_update(somebody, connection):
+def test_access_token_of_the_login_is_valid_for_an_update(somebody, connection):
     client = ApiClient()
     client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {log_in().json()['data']['accessToken']}"
 
@@ -148,7 +148,7 @@ WRONG_LOGINS = [
 
 
 @pytest.mark.parametrize("wrong", WRONG_LOGINS)
-def test_wrong_login_says_the_same_to_everybody(wrong, somebody):
+def test_every_wrong_login_gets_the_same_response(wrong, somebody):
     response = log_in(*wrong(somebody))
 
     assert response.status_code == 401
@@ -160,7 +160,7 @@ def test_wrong_login_says_the_same_to_everybody(wrong, somebody):
 
 
 @pytest.mark.parametrize("wrong", WRONG_LOGINS)
-def test_wrong_login_costs_one_hash_as_a_right_one_does(wrong, somebody, settings):
+def test_wrong_login_hashes_one_password_like_a_correct_one(wrong, somebody, settings):
     settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
     name, password = wrong(somebody)
     CountingHasher.encoded = 0
@@ -207,7 +207,7 @@ def test_wrong_login_costs_one_hash_as_a_right_one_does(wrong, somebody, setting
         (REFRESH, {"refresh": "x"}, [("refreshToken", "required"), ("refresh", "unknown")]),
     ],
 )  # fmt: skip
-def test_bodies_are_strict(path, body, errors, somebody):
+def test_bad_body_is_refused(path, body, errors, somebody):
     response = post(path, body)
 
     assert response.status_code == 400
@@ -232,14 +232,14 @@ def test_other_media_types_are_415(path, db):
 
 
 @pytest.mark.parametrize("path", [LOGIN, REFRESH])
-def test_portal_code_comes_first(path, db, settings):
+def test_portal_code_is_checked_first(path, db, settings):
     settings.PORTAL_ACCESS_CODE = "code"
 
     assert post(path, {}).status_code == 403
 
 
 # ── Refresh ───────────────────────────────────────────────────────────────────────────────────
-def test_refresh_gives_a_new_pair(somebody, connection):
+def test_refresh_returns_two_new_tokens(somebody, connection):
     old = log_in().json()["data"]
 
     new = refresh(old["refreshToken"]).json()["data"]
@@ -251,7 +251,7 @@ def test_refresh_gives_a_new_pair(somebody, connection):
     assert client.update({"connectionBizId": "sc_abc123"}).status_code == 200
 
 
-def test_new_refresh_token_can_be_traded_again(somebody):
+def test_new_refresh_token_can_be_used(somebody):
     first = log_in().json()["data"]["refreshToken"]
     second = refresh(first).json()["data"]["refreshToken"]
 
@@ -313,9 +313,9 @@ def test_refused_refresh_is_the_documented_401(token, somebody):
     )
 
 
-@pytest.mark.only_on("postgresql", reason="its test database lives in one thread")
+@pytest.mark.only_on("postgresql", reason="the database in memory cannot be used by threads")
 @pytest.mark.django_db(transaction=True)
-def test_parallel_reuse_succeeds_once(somebody):
+def test_concurrent_use_of_a_refresh_token_succeeds_once(somebody):
     token = refresh_token_of(somebody)
     start = threading.Barrier(THREADS)
 
@@ -349,14 +349,14 @@ def test_no_token_is_stored(somebody):
 
 
 # ── Throttle ──────────────────────────────────────────────────────────────────────────────────
-def test_many_logins_of_one_name_are_429(somebody, throttle):
+def test_many_logins_with_one_username_are_429(somebody, throttle):
     throttle("2/min", proxies=1)
     statuses = [log_in(x_forwarded_for=f"198.51.100.{number}").status_code for number in range(4)]
 
     assert statuses == [200, 200, 429, 429]
 
 
-def test_a_name_is_counted_in_any_case(somebody, throttle):
+def test_usernames_are_counted_case_insensitively(somebody, throttle):
     throttle("2/min", proxies=1)
     statuses = [
         log_in(name, x_forwarded_for=name).status_code
@@ -380,13 +380,13 @@ def test_many_refreshes_from_one_address_are_429(somebody, throttle):
     assert statuses == [401, 401, 429]
 
 
-def test_logins_and_refreshes_are_counted_apart(somebody, throttle):
+def test_logins_and_refreshes_have_separate_limits(somebody, throttle):
     throttle("1/min")
 
     assert [log_in().status_code, refresh("garbage").status_code] == [200, 401]
 
 
-def test_throttled_answer_says_when_to_come_again(somebody, throttle):
+def test_throttled_response_has_retry_after(somebody, throttle):
     throttle("1/min")
     log_in()
 
@@ -431,9 +431,7 @@ def test_throttle_is_off_without_a_rate(somebody, throttle):
         (1, ["unknown", "1.1.1.1:"], [200, 429]),
     ],
 )
-def test_forwarded_address_is_believed_as_far_as_num_proxies(
-    proxies, forwarded, statuses, make_user, throttle
-):
+def test_client_address_follows_from_num_proxies(proxies, forwarded, statuses, make_user, throttle):
     throttle("1/min", proxies)
     names = ["first", "second"]
     for name in names:
@@ -447,16 +445,16 @@ def test_forwarded_address_is_believed_as_far_as_num_proxies(
     assert found == statuses
 
 
-def test_update_is_not_throttled(manager, connection, throttle):
+def test_limit_of_logins_does_not_apply_to_updates(manager, connection, throttle):
     throttle("1/min")
 
     assert {manager.update({"connectionBizId": "sc_abc123"}).status_code for _ in range(3)} == {200}
 
 
-# ── Where an identity provider issues the tokens ──────────────────────────────────────────────
+# ── With an identity provider ─────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("setting", ["VERIFYING_KEY", "JWK_URL"])
 @pytest.mark.parametrize("path", [LOGIN, REFRESH])
-def test_calls_are_404_where_tokens_come_from_elsewhere(path, setting, somebody, monkeypatch):
+def test_calls_are_404_with_an_identity_provider(path, setting, somebody, monkeypatch):
     monkeypatch.setattr(api_settings, setting, "https://identity.example.com/keys")
 
     response = post(path, CREDENTIALS)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a token, the answer is the documented 401, the same to the byte."""
+"""Every invalid token gets the same documented 401."""
 
 import base64
 import hashlib
@@ -41,7 +41,7 @@ def signed(claims: dict[str, Any]) -> str:
 
 
 def signed_by_hand(header: str, payload: str) -> str:
-    """A token with any text as its header and payload; PyJWT refuses to write odd ones."""
+    """Sign any text as header and payload, because PyJWT refuses invalid ones."""
     parts = [base64.urlsafe_b64encode(text.encode()).rstrip(b"=") for text in (header, payload)]
     digest = hmac.digest(api_settings.SIGNING_KEY.encode(), b".".join(parts), hashlib.sha256)
     return b".".join([*parts, base64.urlsafe_b64encode(digest).rstrip(b"=")]).decode()
@@ -65,7 +65,7 @@ def without(claim: str) -> Authorization:
 
 
 def signed_with_public_key(user: User) -> str:
-    """HS/RS confusion: a public key, which everybody has, used as the secret of an HMAC."""
+    """Algorithm confusion: a public key as the secret of an HMAC."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     pem = key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -168,7 +168,7 @@ REFUSED: dict[str, Authorization] = {
     "no user": without("user_id"),
     "no type": without("token_type"),
     "no id": without("jti"),
-    "no stamp of the password": without("hash_password"),
+    "no hash of the password": without("hash_password"),
     "refresh token": refresh_token,
     "other type": changed(token_type="sliding"),
     "deep header": header_text("[" * DEPTH + "]" * DEPTH),
@@ -193,7 +193,7 @@ ODD = {
     "object": {},
 }
 REFUSED |= {f"exp: {name}": changed(exp=value) for name, value in ODD.items()}
-# Long ago, as PyJWT reads these two, and no harm in a claim that only this service could sign.
+# PyJWT reads these two as times in the past, which are valid.
 VALID_START = {"tiny", "true"}
 REFUSED |= {
     f"{claim}: {name}": changed(**{claim: value})
@@ -206,7 +206,7 @@ REFUSED |= {
     for name, value in {
         "huge": 10**30,
         "huge text": "1" * 30,
-        # Python refuses to make a number of so many digits, with an error of its own.
+        # Python raises a ValueError for so many digits.
         "5,000 digits": "1" * 5_000,
         "negative": -1,
         "zero": 0,
@@ -222,7 +222,7 @@ REFUSED |= {
         "unknown": 999_999,
     }.items()
 }
-# Python reads each of these as the id of the user.
+# Python's `int` accepts each of these as the user's ID.
 REFUSED |= {
     f"user: {name}": user_id_spelled(spell)
     for name, spell in {
@@ -247,7 +247,7 @@ def update_with(authorization: str | None) -> Any:
 
 
 @pytest.mark.parametrize("authorization", REFUSED.values(), ids=REFUSED)
-def test_refused_token_gives_the_documented_body(authorization, user, connection, stored):
+def test_refused_token_gets_the_documented_body(authorization, user, connection, stored):
     before = stored(connection)
 
     response = update_with(authorization(user))
@@ -258,8 +258,8 @@ def test_refused_token_gives_the_documented_body(authorization, user, connection
     assert stored(connection) == before
 
 
-def test_token_that_was_good_before_expires(user, connection, stored, monkeypatch):
-    """Its signature is remembered as good, and its time is looked at again."""
+def test_token_that_was_accepted_before_expires(user, connection, stored, monkeypatch):
+    """The verified signature is cached, but the time is checked again."""
     authorization = good(user)
     assert update_with(authorization).status_code == 200
     before = stored(connection)
@@ -273,7 +273,7 @@ def test_token_that_was_good_before_expires(user, connection, stored, monkeypatc
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_scheme_is_read_in_any_case(scheme, user, connection):
+def test_scheme_is_case_insensitive(scheme, user, connection):
     assert update_with(good(user).replace("Bearer", scheme)).status_code == 200
 
 
@@ -282,7 +282,7 @@ def test_scheme_is_read_in_any_case(scheme, user, connection):
     [changed(nbf=1), changed(nbf=1.5), changed(iat=int(time.time())), without("iat")],
     ids=["nbf long ago", "nbf with a fraction", "iat now", "no iat"],
 )
-def test_odd_but_valid_token_passes(authorization, user, connection):
+def test_unusual_valid_token_is_accepted(authorization, user, connection):
     assert update_with(authorization(user)).status_code == 200
 
 
@@ -314,7 +314,7 @@ def test_missing_audience_or_issuer_is_refused(setting, user, connection, stored
     assert stored(connection) == before
 
 
-def test_own_tokens_carry_audience_and_issuer(user, connection, monkeypatch):
+def test_issued_tokens_have_audience_and_issuer(user, connection, monkeypatch):
     monkeypatch.setattr(api_settings, "AUDIENCE", "us")
     monkeypatch.setattr(api_settings, "ISSUER", "https://connections.example.com")
 
@@ -336,7 +336,7 @@ def test_access_token_lasts_15_minutes(user):
     ],
     ids=["membership", "role", "workspace"],
 )
-def test_right_taken_away_after_issue_is_403_at_once(take_away, user, connection, stored):
+def test_removed_permission_is_403_for_an_issued_token(take_away, user, connection, stored):
     before = stored(connection)
     client = ApiClient(user)
     take_away(user)
@@ -348,7 +348,7 @@ def test_right_taken_away_after_issue_is_403_at_once(take_away, user, connection
     assert stored(connection) == before
 
 
-def test_right_given_after_issue_counts_at_once(make_user, workspace, connection):
+def test_added_permission_applies_to_an_issued_token(make_user, workspace, connection):
     user = make_user("newcomer")
     client = ApiClient(user)
     Membership.objects.create(user=user, workspace=workspace, role=Role.MANAGER)

@@ -1,4 +1,4 @@
-"""Staff, for the tests of every caller."""
+"""The fixtures for staff users."""
 
 from tests.stripe_connections.admin.conftest import make_staff, staff
 

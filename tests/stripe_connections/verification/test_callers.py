@@ -1,4 +1,4 @@
-"""What those who are not the API may do: create, and bring an answer they have asked for."""
+"""Verification by the services: for new connections, and with a reply that the caller passes."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -40,12 +40,12 @@ def ask(connection, changes, **options):
 
 
 def refusal(field, code):
-    """A VerificationError of this field and code."""
+    """Expect a VerificationError with this field and code."""
     return pytest.raises(VerificationError, check=lambda e: (e.field, e.code) == (field, code))
 
 
 @pytest.mark.parametrize("account_id", [STORED, None])
-def test_key_of_a_new_connection_is_asked_about(workspace, stripe, account_id):
+def test_key_of_a_new_connection_is_verified(workspace, stripe, account_id):
     key = random_api_key()
 
     created = create(workspace, api_key=key, stripe_account_id=account_id)
@@ -56,7 +56,7 @@ def test_key_of_a_new_connection_is_asked_about(workspace, stripe, account_id):
     assert LogEntry.objects.get().changes["verification"] == [None, "verified"]
 
 
-def test_new_connection_without_a_key_asks_nobody(workspace, stripe):
+def test_new_connection_without_a_key_sends_no_request(workspace, stripe):
     created = create(workspace, stripe_account_id=OTHER)
 
     assert stripe.requests == []
@@ -82,7 +82,9 @@ def test_connection_with_a_bad_key_is_not_created(workspace, stripe, answer, fie
     assert not LogEntry.objects.exists()
 
 
-def test_unanswered_key_is_created_as_unverified_or_not_at_all(workspace, stripe, settings):
+def test_connection_without_a_reply_is_created_as_unverified_or_refused(
+    workspace, stripe, settings
+):
     stripe.fails(503)
     assert create(workspace, api_key=random_api_key()).outcome.verification == "unverified"
 
@@ -92,14 +94,14 @@ def test_unanswered_key_is_created_as_unverified_or_not_at_all(workspace, stripe
     assert StripeConnection.objects.count() == 1
 
 
-def test_nothing_is_asked_for_a_new_connection_where_it_is_off(workspace, fake_stripe):
+def test_creation_sends_no_request_if_verification_is_off(workspace, fake_stripe):
     created = create(workspace, api_key=random_api_key())
 
     assert fake_stripe.requests == []
     assert created.outcome == Reply()
 
 
-def test_answer_that_is_brought_is_not_asked_for_again(connection, stripe):
+def test_update_with_a_reply_sends_no_request(connection, stripe):
     changes = {"api_key": random_api_key()}
     answer = ask(connection, changes)
 
@@ -109,7 +111,7 @@ def test_answer_that_is_brought_is_not_asked_for_again(connection, stripe):
     assert updated.outcome.verification == "verified"
 
 
-def test_answer_for_a_new_connection_can_be_brought_too(workspace, stripe):
+def test_creation_with_a_reply_sends_no_request(workspace, stripe):
     values = {"connection_name": "New", "api_key": random_api_key()}
     answer = ask(StripeConnection(workspace=workspace), values)
 
@@ -121,7 +123,7 @@ def test_answer_for_a_new_connection_can_be_brought_too(workspace, stripe):
     assert created.outcome.verification == "verified"
 
 
-def test_refusal_that_is_brought_is_one(connection, stripe, stored):
+def test_update_with_a_rejecting_reply_is_refused(connection, stripe, stored):
     before = stored(connection)
     stripe.rejects()
     changes = {"api_key": random_api_key()}
@@ -133,7 +135,7 @@ def test_refusal_that_is_brought_is_one(connection, stripe, stored):
     assert stored(connection) == before
 
 
-def test_reply_about_another_key_is_ignored(connection, stripe):
+def test_reply_for_another_key_is_ignored(connection, stripe):
     answer = ask(connection, {"api_key": random_api_key()})
 
     updated = update(connection, {"api_key": random_api_key()}, reply=answer)
@@ -141,7 +143,7 @@ def test_reply_about_another_key_is_ignored(connection, stripe):
     assert updated.outcome.verification == "unverified"
 
 
-def test_caller_that_has_not_asked_saves_as_unverified(connection, stripe, settings):
+def test_update_with_an_empty_reply_is_unverified(connection, stripe, settings):
     settings.STRIPE_VERIFY_REQUIRED = True
 
     updated = update(connection, {"api_key": random_api_key()}, reply=Reply())
@@ -150,7 +152,7 @@ def test_caller_that_has_not_asked_saves_as_unverified(connection, stripe, setti
     assert stripe.requests == []
 
 
-def test_nothing_is_requested_if_verification_is_off(connection, fake_stripe):
+def test_update_sends_no_request_if_verification_is_off(connection, fake_stripe):
     changes = {"api_key": random_api_key("sk_test_")}
 
     answer = ask(connection, changes)
@@ -160,14 +162,14 @@ def test_nothing_is_requested_if_verification_is_off(connection, fake_stripe):
     assert update(connection, changes, reply=answer).outcome == Reply()
 
 
-def test_swapped_mode_is_refused_when_asking(connection, stripe):
+def test_change_of_mode_is_refused_before_the_request(connection, stripe):
     with refusal("api_key", "mode_mismatch"):
         ask(connection, {"api_key": random_api_key("sk_test_")})
 
     assert stripe.requests == []
 
 
-def test_swapped_mode_is_refused_when_writing(connection, stripe, stored):
+def test_change_of_mode_is_refused_by_the_service(connection, stripe, stored):
     before = stored(connection)
 
     with refusal("api_key", "mode_mismatch"):
@@ -176,7 +178,7 @@ def test_swapped_mode_is_refused_when_writing(connection, stripe, stored):
     assert stored(connection) == before
 
 
-def test_swapped_mode_can_be_confirmed(connection, stripe):
+def test_allowed_change_of_mode_is_verified_and_saved(connection, stripe):
     changes = {"api_key": random_api_key("sk_test_")}
     answer = ask(connection, changes, allow_mode_change=True)
 
@@ -185,20 +187,20 @@ def test_swapped_mode_can_be_confirmed(connection, stripe):
     assert (updated.mode, updated.outcome.verification) == ("test", "verified")
 
 
-def test_swapped_mode_can_be_confirmed_in_one_go(connection, stripe):
+def test_service_verifies_an_allowed_change_of_mode(connection, stripe):
     updated = update(connection, {"api_key": random_api_key("sk_test_")}, allow_mode_change=True)
 
     assert (updated.mode, len(stripe.requests)) == ("test", 1)
 
 
-def test_confirming_the_mode_confirms_nothing_else(connection, stripe):
+def test_rejected_key_is_refused_if_a_change_of_mode_is_allowed(connection, stripe):
     stripe.rejects()
 
     with refusal("api_key", "rejected_by_stripe"):
         update(connection, {"api_key": random_api_key("sk_test_")}, allow_mode_change=True)
 
 
-def test_errors_hold_no_key(connection, stripe):
+def test_errors_do_not_contain_the_key(connection, stripe):
     stripe.rejects()
     key = random_api_key()
 

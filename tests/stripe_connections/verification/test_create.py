@@ -1,4 +1,4 @@
-"""A new connection's key is asked about too, once for each Idempotency-Key."""
+"""The create call verifies the key, once for each Idempotency-Key."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -9,7 +9,7 @@ from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.api.test_create_connection import KEY, create
 
 
-def test_creation_shows_what_stripe_says(manager, stripe):
+def test_result_is_returned(manager, stripe):
     body = {"connectionName": "New", "apiKey": random_api_key(), "stripeAccountId": STORED}
 
     response = create(manager, body)
@@ -42,7 +42,7 @@ def test_connection_with_a_bad_key_is_not_created(manager, stripe, answer, field
     assert not LogEntry.objects.exists()
 
 
-def test_key_that_must_be_verified_is_created_when_stripe_is_back(manager, stripe, settings):
+def test_creation_can_be_repeated_after_stripe_did_not_answer(manager, stripe, settings):
     settings.STRIPE_VERIFY_REQUIRED = True
     body = {"connectionName": "New", "apiKey": random_api_key()}
     stripe.fails(503)
@@ -55,7 +55,7 @@ def test_key_that_must_be_verified_is_created_when_stripe_is_back(manager, strip
     assert (response.status_code, response.get("Idempotent-Replayed")) == (200, None)
 
 
-def test_replayed_creation_asks_nobody(manager, stripe):
+def test_replayed_creation_sends_no_request(manager, stripe):
     body = {"connectionName": "New", "apiKey": random_api_key()}
     create(manager, body, KEY)
     stripe.rejects()
@@ -66,7 +66,7 @@ def test_replayed_creation_asks_nobody(manager, stripe):
     assert len(stripe.requests) == 1
 
 
-def test_nothing_leaves_the_machine_where_it_is_switched_off(manager, fake_stripe):
+def test_no_request_is_sent_if_verification_is_off(manager, fake_stripe):
     response = create(manager, {"connectionName": "New", "apiKey": random_api_key()})
 
     assert response.json()["data"]["extra"]["verification"]["outcome"] == "unverified"

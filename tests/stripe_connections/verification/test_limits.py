@@ -1,4 +1,4 @@
-"""Stripe is asked seldom: nobody can find out here which of many keys work."""
+"""Verification is limited, so that nobody can use it to find out which of many keys work."""
 
 import pytest
 from django.conf import settings as django_settings
@@ -13,7 +13,7 @@ NAMED = {"connectionBizId": "sc_abc123"}
 
 @pytest.fixture
 def limit(settings, stripe, monkeypatch):
-    """Set how often Stripe may be asked, at the start of an hour."""
+    """Return a function that sets THROTTLE_STRIPE; the time is the start of an hour."""
     monkeypatch.setattr(throttles, "time", lambda: 20_000 * 86_400 + 0.5)
 
     def set_limit(rate):
@@ -26,7 +26,7 @@ def limit(settings, stripe, monkeypatch):
 
 @pytest.fixture
 def elsewhere(other_workspace, make_user, make_connection):
-    """Somebody who manages another workspace, with a connection there; updates it."""
+    """Return a function that updates a connection in another workspace."""
     make_connection(other_workspace, "sc_other")
     client = ApiClient(make_user("other manager", other_workspace, Role.MANAGER))
 
@@ -40,7 +40,7 @@ def update(client, key=None):
     return client.update(NAMED | {"apiKey": key or random_api_key()})
 
 
-def test_workspace_may_try_so_many_keys(manager, connection, stripe, limit, stored):
+def test_number_of_keys_is_limited_for_a_workspace(manager, connection, stripe, limit, stored):
     limit("2/hour")
     assert [update(manager).status_code for _ in range(2)] == [200, 200]
     before = stored(connection)
@@ -53,7 +53,7 @@ def test_workspace_may_try_so_many_keys(manager, connection, stripe, limit, stor
     assert len(stripe.requests) == 2
 
 
-def test_refused_and_unanswered_tries_count(manager, connection, stripe, limit):
+def test_rejected_keys_and_missing_replies_count(manager, connection, stripe, limit):
     limit("2/hour")
     stripe.rejects()
     assert update(manager).status_code == 400
@@ -63,7 +63,9 @@ def test_refused_and_unanswered_tries_count(manager, connection, stripe, limit):
     assert update(manager).status_code == 429
 
 
-def test_key_may_be_tried_so_often_anywhere(manager, connection, elsewhere, stripe, limit):
+def test_number_of_attempts_is_limited_for_a_key_in_all_workspaces(
+    manager, connection, elsewhere, stripe, limit
+):
     limit("2/hour")
     key = random_api_key()
 
@@ -72,7 +74,7 @@ def test_key_may_be_tried_so_often_anywhere(manager, connection, elsewhere, stri
     assert elsewhere(apiKey=random_api_key()) == 200
 
 
-def test_what_asks_nobody_is_not_counted(manager, connection, stripe, limit):
+def test_calls_without_a_request_to_stripe_are_not_counted(manager, connection, stripe, limit):
     limit("1/hour")
     swapped = manager.update(NAMED | {"apiKey": random_api_key("sk_test_")})
     assert swapped.json()["errors"][0]["code"] == "mode_mismatch"
@@ -82,20 +84,20 @@ def test_what_asks_nobody_is_not_counted(manager, connection, stripe, limit):
     assert update(manager).status_code == 200
 
 
-def test_other_calls_go_on_past_the_limit(manager, connection, stripe, limit):
+def test_other_updates_succeed_above_the_limit(manager, connection, stripe, limit):
     limit("1/hour")
     assert [update(manager).status_code for _ in range(2)] == [200, 429]
 
     assert manager.update(NAMED | {"connectionName": "New"}).status_code == 200
 
 
-def test_limit_is_off_where_it_is_empty(manager, connection, stripe, limit):
+def test_empty_setting_turns_the_limit_off(manager, connection, stripe, limit):
     limit(None)
 
     assert {update(manager).status_code for _ in range(5)} == {200}
 
 
-def test_limit_counts_nothing_where_nobody_is_asked(manager, connection, fake_stripe, settings):
+def test_nothing_is_counted_if_verification_is_off(manager, connection, fake_stripe, settings):
     settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
         "DEFAULT_THROTTLE_RATES": {"stripe": "1/hour"}
     }

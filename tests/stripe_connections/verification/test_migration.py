@@ -1,4 +1,4 @@
-"""What an older version stored is kept as far as it is about the stored key and account."""
+"""The migration keeps results of an older version that belong to the stored key and account."""
 
 import pytest
 from django.core.management import call_command
@@ -10,7 +10,7 @@ STORED, OTHER = "acct_1234567890", "acct_other"
 
 @pytest.fixture
 def older(request):
-    """The models before the migration; the test migrates."""
+    """The models before the migration, which the test runs."""
     request.getfixturevalue("transactional_db")
     executor = MigrationExecutor(database)
     target = [("stripe_connections", "0007_idempotency_key")]
@@ -19,7 +19,8 @@ def older(request):
     call_command("migrate", verbosity=0)
 
 
-# What an older version stored: outcome, account of the answer, account and key now. What is kept.
+# The columns of an older version (outcome, account in the reply, current account, current key), and
+# the migrated outcome.
 CASES = {
     (None, None, STORED, None): "unverified",
     ("narrow", None, STORED, "same"): "restricted",

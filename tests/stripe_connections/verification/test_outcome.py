@@ -1,4 +1,4 @@
-"""What Stripe said is kept as long as the key and the account that it said it about."""
+"""The result of a verification is reset if the key or the account changes."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -18,7 +18,7 @@ STORED, OTHER = "acct_1234567890", "acct_other"
 
 @pytest.fixture
 def said(connection):
-    """Write that Stripe said so about the connection's key; returns the connection."""
+    """Return a function that stores a result and returns the connection."""
 
     def write(verification="verified", account_id=STORED, **columns):
         StripeConnection.objects.filter(pk=connection.pk).update(
@@ -52,7 +52,7 @@ def test_new_connection_is_unverified(connection):
     "change",
     [{"api_key": random_api_key()}, {"stripe_account_id": OTHER}, {"stripe_account_id": None}],
 )
-def test_outcome_of_another_key_or_account_is_not_kept(said, verification, change):
+def test_new_key_or_account_resets_the_outcome(said, verification, change):
     connection = said(verification)
     assert connection.outcome.verification == verification
 
@@ -69,7 +69,7 @@ def test_other_change_keeps_the_outcome(said):
 @pytest.mark.parametrize(
     "names", [["api_key"], ["stripe_account_id"], ["api_key", "stripe_account_id"]]
 )
-def test_same_key_and_account_sent_again_keep_the_outcome(said, verification, names):
+def test_same_key_and_account_keep_the_outcome(said, verification, names):
     before = said(verification)
     stored = {"api_key": plain(before, "api_key"), "stripe_account_id": STORED}
 
@@ -82,14 +82,14 @@ def test_same_key_and_account_sent_again_keep_the_outcome(said, verification, na
 @pytest.mark.parametrize(
     "change", [{"api_key": random_api_key()}, {"stripe_account_id": OTHER}], ids=["key", "account"]
 )
-def test_outcome_is_not_kept_if_one_of_both_is_another(said, change):
+def test_new_key_with_the_same_account_or_the_reverse_resets_the_outcome(said, change):
     before = said()
     stored = {"api_key": plain(before, "api_key"), "stripe_account_id": STORED}
 
     assert update(before, **(stored | change)).outcome == Reply()
 
 
-def test_account_that_was_missing_resets_the_outcome(said):
+def test_first_account_resets_the_outcome(said):
     before = said("rejected")
     StripeConnection.objects.filter(pk=before.pk).update(stripe_account_id=None)
 
@@ -108,7 +108,7 @@ def reencrypt_many(connection):
 
 @pytest.fixture(params=[reencrypt_one, reencrypt_many])
 def reencrypt(request, settings):
-    """Each way of re-encryption, after a new key has come in front of the ring."""
+    """Return a function that re-encrypts the secrets with a new first key, in each way."""
 
     def reencrypted(connection):
         settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
@@ -129,7 +129,7 @@ def test_reencryption_keeps_the_outcome(said, reencrypt):
 
 
 @pytest.mark.parametrize("again", [reencrypt_one, reencrypt_many])
-def test_reencryption_of_the_other_secret_alone_keeps_the_outcome(said, settings, again):
+def test_reencryption_of_only_the_webhook_secret_keeps_the_outcome(said, settings, again):
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
     update(said(), api_key=random_api_key())
     before = said()
@@ -159,6 +159,6 @@ def test_reencryption_of_the_other_secret_alone_keeps_the_outcome(said, settings
     ],
     ids=["unknown", "null", "another account", "no account", "no key"],
 )
-def test_database_refuses_what_cannot_be_known(connection, columns):
+def test_database_refuses_impossible_outcomes(connection, columns):
     with pytest.raises(IntegrityError), transaction.atomic():
         StripeConnection.objects.update(**columns)

@@ -1,4 +1,4 @@
-"""What Stripe said is judged by the row as it is when it is written."""
+"""The reply is compared with the row at the time of the write, after the verification."""
 
 import threading
 
@@ -19,7 +19,7 @@ ACTOR = Actor(None, Source.COMMAND, "request-1")
 
 @pytest.fixture
 def meanwhile(stripe, monkeypatch):
-    """While Stripe is asked, somebody else changes the connection past asking."""
+    """Return a function that changes the connection during the next verification."""
 
     def arrange(connection, **changes):
         verify = verification.verify
@@ -44,7 +44,7 @@ def read(connection):
     return StripeConnection.objects.defer(None).get(pk=connection.pk)
 
 
-def test_other_field_changed_meanwhile_survives(manager, connection, meanwhile):
+def test_change_of_another_field_during_verification_is_kept(manager, connection, meanwhile):
     meanwhile(connection, connection_name="By somebody else")
 
     response = manager.update(NAMED | {"apiKey": random_api_key()})
@@ -55,7 +55,7 @@ def test_other_field_changed_meanwhile_survives(manager, connection, meanwhile):
     assert found.outcome.verification == "verified"
 
 
-def test_account_changed_meanwhile_is_what_the_answer_is_compared_with(
+def test_reply_is_compared_with_an_account_that_changed_during_verification(
     manager, connection, meanwhile
 ):
     meanwhile(connection, stripe_account_id=OTHER)
@@ -67,7 +67,9 @@ def test_account_changed_meanwhile_is_what_the_answer_is_compared_with(
     assert read(connection).version == 2
 
 
-def test_mode_changed_meanwhile_is_compared_too(manager, connection, meanwhile):
+def test_mode_is_compared_with_a_key_that_changed_during_verification(
+    manager, connection, meanwhile
+):
     meanwhile(connection, api_key=random_api_key("sk_test_"))
 
     response = manager.update(NAMED | {"apiKey": random_api_key()})
@@ -76,7 +78,7 @@ def test_mode_changed_meanwhile_is_compared_too(manager, connection, meanwhile):
     assert response.json()["errors"][0]["code"] == "mode_mismatch"
 
 
-def test_reply_about_a_key_that_was_replaced_is_ignored(manager, connection, stripe, meanwhile):
+def test_reply_for_a_key_that_was_replaced_is_ignored(manager, connection, stripe, meanwhile):
     meanwhile(connection, api_key=random_api_key())
     stripe.knows(OTHER)
 
@@ -85,7 +87,7 @@ def test_reply_about_a_key_that_was_replaced_is_ignored(manager, connection, str
     assert read(connection).outcome.verification == "unverified"
 
 
-def test_answer_about_a_key_that_is_replaced_by_now_is_not_enough(
+def test_reply_for_a_key_that_was_replaced_is_503_if_verification_is_required(
     manager, connection, stripe, meanwhile, settings
 ):
     settings.STRIPE_VERIFY_REQUIRED = True
@@ -96,7 +98,7 @@ def test_answer_about_a_key_that_is_replaced_by_now_is_not_enough(
     assert read(connection).stripe_account_id == STORED
 
 
-def test_version_expected_before_the_question_is_expected_after_it(manager, connection, meanwhile):
+def test_if_match_is_checked_after_the_verification(manager, connection, meanwhile):
     meanwhile(connection, connection_name="By somebody else")
 
     response = manager.update(NAMED | {"apiKey": random_api_key()}, headers={"If-Match": '"1"'})
@@ -105,7 +107,7 @@ def test_version_expected_before_the_question_is_expected_after_it(manager, conn
     assert read(connection).version == 2
 
 
-def test_connection_that_is_gone_by_now_is_not_found(manager, connection, stripe, monkeypatch):
+def test_connection_deleted_during_verification_is_404(manager, connection, stripe, monkeypatch):
     verify = verification.verify
 
     def verify_and_delete(*arguments, **options):
@@ -126,7 +128,9 @@ def test_connection_that_is_gone_by_now_is_not_found(manager, connection, stripe
         ("verify", NAMED),
     ],
 )
-def test_caller_who_is_deleted_by_now_is_401(manager, connection, stripe, monkeypatch, call, body):
+def test_user_deleted_during_verification_is_401(
+    manager, connection, stripe, monkeypatch, call, body
+):
     verify = verification.verify
 
     def verify_and_delete(*arguments, **options):
@@ -143,7 +147,7 @@ def test_caller_who_is_deleted_by_now_is_401(manager, connection, stripe, monkey
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, transactions):
+def test_no_transaction_is_open_during_the_verification(manager, connection, transactions):
     assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 200
     assert transactions == [False]
 
@@ -151,8 +155,8 @@ def test_no_transaction_is_open_while_stripe_is_asked(manager, connection, trans
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("database_file")
 class TestTwoAtOnce:
-    def test_one_that_waits_for_stripe_keeps_no_other_waiting(self, stripe, request, monkeypatch):
-        # Longer than anybody waits for a lock.
+    def test_call_that_waits_for_stripe_does_not_block_another(self, stripe, request, monkeypatch):
+        # Longer than the wait for a lock.
         monkeypatch.setattr(client, "READ_SECONDS", 120)
         monkeypatch.setattr(verification, "DEADLINE_SECONDS", 120)
         manager = request.getfixturevalue("manager")

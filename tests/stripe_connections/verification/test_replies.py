@@ -1,4 +1,4 @@
-"""Each reply of Stripe, through its own library over real HTTP, as every caller understands it."""
+"""How the API, the admin and the commands handle each reply, with Stripe's library over HTTP."""
 
 import json
 
@@ -15,13 +15,13 @@ from tests.stripe_connections.api.test_create_connection import create
 from tests.stripe_connections.api.test_verify_call import verify
 from tests.stripe_connections.bulk.conftest import run
 
-pytestmark = pytest.mark.only_on("sqlite", reason="replies of Stripe are read in the same way")
+pytestmark = pytest.mark.only_on("sqlite", reason="replies do not depend on the database")
 
 NAMED = {"connectionBizId": "sc_abc123"}
 LACKS = "The provided key 'rk_live_*' does not have the required permissions for this endpoint on"
 PRICES = "\"Prices Read\" ('plan_read') permissions on this key would allow this request"
-# Of https://github.com/stripe/openapi (openapi/fixtures3.json), and as the documentation shows
-# an account of the API's version 2.
+# From https://github.com/stripe/openapi (openapi/fixtures3.json), and from the documentation of
+# accounts in version 2 of the API.
 ACCOUNT_V1 = {
     "id": STORED,
     "object": "account",
@@ -47,7 +47,7 @@ def error(text="No.", code=None):
 
 
 IP = error("The API key provided does not allow requests from your IP address (192.0.2.1).")
-# Status and body; outcome, cause, account and permission; code with which a new key is refused.
+# Status and body; outcome, cause, account and permission; the error code for a new key.
 REPLIES = {
     "account": (200, ACCOUNT_V1, ("verified", None, STORED, None), None),
     "account of v2": (200, ACCOUNT_V2, ("verified", None, STORED, None), None),
@@ -154,7 +154,7 @@ def stored(**lookup):
 
 
 @ROWS
-def test_update(manager, connection, stripe, status, body, reply, refusal):
+def test_reply_to_an_update(manager, connection, stripe, status, body, reply, refusal):
     stripe.sends(status, body)
 
     errors = manager.update(NAMED | {"apiKey": random_api_key()}).json().get("errors", [])
@@ -164,7 +164,7 @@ def test_update(manager, connection, stripe, status, body, reply, refusal):
 
 
 @ROWS
-def test_create(manager, stripe, status, body, reply, refusal):
+def test_reply_to_a_creation(manager, stripe, status, body, reply, refusal):
     stripe.sends(status, body)
     values = {"connectionName": "New", "apiKey": random_api_key(), "stripeAccountId": STORED}
 
@@ -177,7 +177,7 @@ def test_create(manager, stripe, status, body, reply, refusal):
 
 
 @ROWS
-def test_staff_form(staff, workspace, stripe, status, body, reply, refusal):
+def test_reply_to_a_form(staff, workspace, stripe, status, body, reply, refusal):
     stripe.sends(status, body)
     form = {"workspace": workspace.pk, "connection_name": "New", "status": "1"}
 
@@ -204,8 +204,8 @@ STORED_KEY = pytest.mark.parametrize("check", [by_call, by_action, by_command])
 
 @STORED_KEY
 @ROWS
-def test_stored_key(request, connection, stripe, check, status, body, reply, refusal):
-    """A reply that does not say whether the key works changes nothing."""
+def test_reply_for_a_stored_key(request, connection, stripe, check, status, body, reply, refusal):
+    """If the reply is inconclusive, nothing changes."""
     stripe.sends(status, body)
 
     check(request)
@@ -220,7 +220,9 @@ def test_stored_key(request, connection, stripe, check, status, body, reply, ref
     [(row[0], row[1]) for row in REPLIES.values() if row[2][0] == "unverified"],
     ids=[name for name, row in REPLIES.items() if row[2][0] == "unverified"],
 )
-def test_verified_key_stays_verified(request, manager, connection, stripe, check, status, body):
+def test_verified_key_stays_verified_after_an_inconclusive_reply(
+    request, manager, connection, stripe, check, status, body
+):
     verify(manager)
     before = StripeConnection.objects.values().get()
     stripe.sends(status, body)
@@ -250,7 +252,7 @@ def test_stored_key_of_another_account_is_rejected(request, connection, stripe, 
 
 @pytest.fixture
 def platform(stripe):
-    """The key is a platform's; `answer` says what it may do with the connection's account."""
+    """Return a function that makes the key a platform's, with this reply for the account."""
 
     def arrange(status, body):
         def answer(handler):
@@ -283,7 +285,9 @@ def test_platform_key_of_another_account_is_a_mismatch(manager, connection, plat
 @pytest.mark.parametrize(
     ("status", "cause"), [(429, "rate_limited"), (503, "stripe_error"), (401, "not_accepted")]
 )
-def test_connected_account_that_could_not_be_checked(manager, connection, platform, status, cause):
+def test_missing_reply_for_a_connected_account_is_unverified(
+    manager, connection, platform, status, cause
+):
     platform(status, error())
 
     assert manager.update(NAMED | {"apiKey": random_api_key()}).status_code == 200
@@ -292,7 +296,7 @@ def test_connected_account_that_could_not_be_checked(manager, connection, platfo
 
 @pytest.fixture
 def lacking(stripe, settings):
-    """A restricted key of the right account that may not read prices."""
+    """A restricted key of the account without the required permission to read prices."""
     settings.STRIPE_REQUIRED_PERMISSIONS = ["customers", "prices"]
     knows = stripe.answer
 
@@ -314,7 +318,7 @@ def test_key_without_a_required_permission_is_restricted(manager, connection, st
     assert stored() == ("restricted", "required_permission", STORED, missing)
 
 
-def test_key_without_a_required_permission_is_refused_if_it_must_be_verified(
+def test_key_without_a_required_permission_is_refused_if_verification_is_required(
     manager, connection, lacking, settings
 ):
     settings.STRIPE_VERIFY_REQUIRED = True
@@ -345,16 +349,16 @@ def test_cause_is_logged_and_counted(manager, connection, stripe):
     assert "192.0.2.1" not in log.getvalue()
 
 
-def test_cause_is_shown_with_what_to_do(manager, staff, connection, stripe, settings):
+def test_cause_is_explained_by_every_caller(manager, staff, connection, stripe, settings):
     stripe.sends(401, IP)
-    told = Cause.IP_NOT_ALLOWED.label
+    label = Cause.IP_NOT_ALLOWED.label
 
-    assert told.rstrip(".") in messages(staff.act("verify", connection))[0]
-    assert run("verify_connections", "--apply").json["rows"][0]["error"] == told
+    assert label.rstrip(".") in messages(staff.act("verify", connection))[0]
+    assert run("verify_connections", "--apply").json["rows"][0]["error"] == label
     staff.save(change_url(connection), api_key=random_api_key())
     page = staff.get(change_url(connection)).content.decode()
     assert "IP allowlist does not include this server" in page
     settings.STRIPE_VERIFY_REQUIRED = True
     response = manager.update(NAMED | {"apiKey": random_api_key()})
-    assert (response.status_code, response.json()["message"]) == (503, told)
+    assert (response.status_code, response.json()["message"]) == (503, label)
     assert "192.0.2.1" not in page + str(list(LogEntry.objects.values()))

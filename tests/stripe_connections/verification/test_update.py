@@ -1,4 +1,4 @@
-"""An update that brings a new key or account asks Stripe first, where that is switched on."""
+"""An update with a new key or account is verified first, if verification is on."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -16,7 +16,7 @@ from tests.conftest import (
 from tests.fake_stripe import OTHER, STORED
 
 NAMED = {"connectionBizId": "sc_abc123"}
-UNTOLD = [("fails", 503), ("fails", 429), ("fails", 400), ("sends", 200, b"<html>")]
+INCONCLUSIVE = [("fails", 503), ("fails", 429), ("fails", 400), ("sends", 200, b"<html>")]
 
 
 def verification_of(connection):
@@ -25,7 +25,7 @@ def verification_of(connection):
 
 @pytest.fixture
 def verified(connection):
-    """The connection, of whose key Stripe has said that it is good."""
+    """The connection with a verified key."""
     StripeConnection.objects.filter(pk=connection.pk).update(
         verification="verified",
         verification_at=connection.created_at,
@@ -34,7 +34,7 @@ def verified(connection):
     return StripeConnection.objects.get(pk=connection.pk)
 
 
-def test_new_key_is_asked_about_and_saved_as_verified(manager, connection, stripe):
+def test_new_key_is_verified_and_saved(manager, connection, stripe):
     key = random_api_key()
 
     response = manager.update(NAMED | {"apiKey": f" {key}\n"})
@@ -57,21 +57,21 @@ def test_new_key_is_asked_about_and_saved_as_verified(manager, connection, strip
     ],
     ids=["name", "webhook secret", "same account", "nothing"],
 )
-def test_what_stripe_need_not_know_is_not_asked(manager, verified, stripe, changes):
+def test_other_updates_send_no_request(manager, verified, stripe, changes):
     assert manager.update(NAMED | changes).status_code == 200
 
     assert stripe.requests == []
     assert verification_of(verified) == "verified"
 
 
-def test_key_without_its_account_is_unverified_and_nobody_asked(manager, verified, stripe):
+def test_removing_the_account_resets_the_outcome_without_a_request(manager, verified, stripe):
     assert manager.update(NAMED | {"stripeAccountId": None}).status_code == 200
 
     assert stripe.requests == []
     assert outcome_of(verified) == Reply()
 
 
-def test_new_account_is_asked_about_with_the_stored_key(manager, connection, stripe):
+def test_new_account_is_verified_with_the_stored_key(manager, connection, stripe):
     stripe.knows(OTHER)
     stored_key = plain(StripeConnection.objects.defer(None).get(), "api_key")
 
@@ -82,7 +82,7 @@ def test_new_account_is_asked_about_with_the_stored_key(manager, connection, str
 
 
 @pytest.mark.parametrize("changes", [{"apiKey": random_api_key()}, {"stripeAccountId": OTHER}])
-def test_key_that_stripe_refuses_is_not_saved(manager, stripe, assert_refused, changes):
+def test_rejected_key_is_not_saved(manager, stripe, assert_refused, changes):
     stripe.rejects()
 
     body = assert_refused(manager.update(NAMED | {"connectionName": "New"} | changes), 400, "4000")
@@ -92,7 +92,7 @@ def test_key_that_stripe_refuses_is_not_saved(manager, stripe, assert_refused, c
     assert len(stripe.requests) == 1
 
 
-def test_healthy_key_with_few_rights_is_saved_with_what_it_lacks(manager, connection, stripe):
+def test_restricted_key_is_saved_with_the_missing_permission(manager, connection, stripe):
     stripe.fails(403, "Having the 'rak_accounts_kyc_basic_read' permission would allow this.")
 
     response = manager.update(NAMED | {"apiKey": random_api_key("rk_live_")})
@@ -103,8 +103,8 @@ def test_healthy_key_with_few_rights_is_saved_with_what_it_lacks(manager, connec
     assert (found.account_id, found.missing_permission) == (None, "rak_accounts_kyc_basic_read")
 
 
-@pytest.mark.parametrize("how", UNTOLD)
-def test_key_that_stripe_cannot_tell_of_is_saved_as_unverified(manager, verified, stripe, how):
+@pytest.mark.parametrize("how", INCONCLUSIVE)
+def test_key_with_an_inconclusive_reply_is_saved_as_unverified(manager, verified, stripe, how):
     name, *arguments = how
     getattr(stripe, name)(*arguments)
 
@@ -115,8 +115,8 @@ def test_key_that_stripe_cannot_tell_of_is_saved_as_unverified(manager, verified
     assert found.at is not None
 
 
-@pytest.mark.parametrize("how", UNTOLD)
-def test_key_that_must_be_verified_is_not_saved_unverified(
+@pytest.mark.parametrize("how", INCONCLUSIVE)
+def test_key_with_an_inconclusive_reply_is_refused_if_verification_is_required(
     manager, connection, stripe, settings, assert_refused, how
 ):
     settings.STRIPE_VERIFY_REQUIRED = True
@@ -156,7 +156,7 @@ def test_key_of_another_account_is_refused_with_both_ids(
     ("changes", "account_id"),
     [({"stripeAccountId": OTHER}, OTHER), ({"stripeAccountId": None}, None)],
 )
-def test_key_of_another_account_comes_with_that_account(
+def test_key_can_be_changed_together_with_its_account(
     manager, connection, stripe, changes, account_id
 ):
     stripe.knows(OTHER)
@@ -169,7 +169,7 @@ def test_key_of_another_account_comes_with_that_account(
 
 
 @pytest.mark.parametrize("prefix", ["sk_test_", "rk_test_"])
-def test_test_key_takes_no_live_keys_place(manager, stripe, assert_refused, prefix):
+def test_test_key_cannot_replace_a_live_key(manager, stripe, assert_refused, prefix):
     body = assert_refused(manager.update(NAMED | {"apiKey": random_api_key(prefix)}), 400, "4000")
 
     (error,) = body["errors"]
@@ -177,7 +177,7 @@ def test_test_key_takes_no_live_keys_place(manager, stripe, assert_refused, pref
     assert stripe.requests == []
 
 
-def test_live_key_takes_no_test_keys_place(manager, connection, stripe, stored):
+def test_live_key_cannot_replace_a_test_key(manager, connection, stripe, stored):
     set_columns(connection, api_key_hint="sk_test_…4242")
     before = stored(connection)
 
@@ -189,7 +189,7 @@ def test_live_key_takes_no_test_keys_place(manager, connection, stripe, stored):
 
 
 @pytest.mark.parametrize("hint", [None, "sk_…"])
-def test_mode_that_is_not_known_is_not_compared(manager, workspace, stripe, hint):
+def test_unknown_mode_is_not_compared(manager, workspace, stripe, hint):
     connection = StripeConnection.objects.create(workspace=workspace, connection_name="Old")
     connection.replace_secret("api_key", random_api_key("sk_"))
     connection.save()
@@ -198,7 +198,7 @@ def test_mode_that_is_not_known_is_not_compared(manager, workspace, stripe, hint
     assert manager.update(body).status_code == 200
 
 
-def test_account_without_any_key_is_saved_and_nobody_asked(manager, workspace, stripe, settings):
+def test_account_without_a_key_is_saved_without_a_request(manager, workspace, stripe, settings):
     settings.STRIPE_VERIFY_REQUIRED = True
     connection = StripeConnection.objects.create(workspace=workspace, connection_name="Empty")
 
@@ -209,7 +209,7 @@ def test_account_without_any_key_is_saved_and_nobody_asked(manager, workspace, s
     assert outcome_of(connection) == Reply()
 
 
-def test_account_of_a_key_that_cannot_be_read_is_saved_as_unverified(manager, verified, stripe):
+def test_account_with_an_unreadable_key_is_saved_as_unverified(manager, verified, stripe):
     set_columns(verified, api_key=b"damaged")
 
     assert manager.update(NAMED | {"stripeAccountId": OTHER}).status_code == 200
@@ -218,9 +218,7 @@ def test_account_of_a_key_that_cannot_be_read_is_saved_as_unverified(manager, ve
     assert outcome_of(verified) == Reply()
 
 
-def test_same_key_that_nobody_knew_of_is_unverified_since_the_last_question(
-    manager, connection, stripe
-):
+def test_same_unverified_key_gets_a_new_verification_time(manager, connection, stripe):
     key = random_api_key()
     manager.update(NAMED | {"apiKey": key})
     set_columns(connection, verification="unverified", verification_at=None)
@@ -231,7 +229,7 @@ def test_same_key_that_nobody_knew_of_is_unverified_since_the_last_question(
     assert outcome_of(connection).at is not None
 
 
-def test_same_key_that_stripe_cannot_tell_of_stays_what_it_was(manager, connection, stripe):
+def test_same_verified_key_stays_verified_after_an_inconclusive_reply(manager, connection, stripe):
     key = random_api_key()
     manager.update(NAMED | {"apiKey": key})
     before = outcome_of(connection)
@@ -252,16 +250,14 @@ def test_same_key_that_stripe_cannot_tell_of_stays_what_it_was(manager, connecti
         (NAMED | {"apiKey": random_api_key()}, {"If-Match": '"7"'}, 412),
     ],
 )
-def test_call_that_is_refused_anyway_asks_nobody(
-    manager, connection, stripe, body, headers, status
-):
+def test_refused_call_sends_no_request(manager, connection, stripe, body, headers, status):
     assert manager.update(body, headers=headers).status_code == status
 
     assert stripe.requests == []
 
 
 @pytest.mark.parametrize("who", ["viewer", "outsider"])
-def test_caller_without_the_permission_asks_nobody(
+def test_caller_without_the_permission_sends_no_request(
     request, connection, stripe, who, assert_refused
 ):
     client = request.getfixturevalue(who)
@@ -271,7 +267,9 @@ def test_caller_without_the_permission_asks_nobody(
     assert stripe.requests == []
 
 
-def test_connection_of_another_workspace_asks_nobody(outsider, connection, stripe, assert_refused):
+def test_connection_of_another_workspace_sends_no_request(
+    outsider, connection, stripe, assert_refused
+):
     response = outsider.update(NAMED | {"apiKey": random_api_key()}, "ws_other")
 
     assert_refused(response, 404, "4040")
@@ -281,9 +279,7 @@ def test_connection_of_another_workspace_asks_nobody(outsider, connection, strip
 @pytest.mark.parametrize(
     "changes", [{"apiKey": random_api_key("sk_test_")}, {"stripeAccountId": OTHER}]
 )
-def test_nothing_leaves_the_machine_where_it_is_switched_off(
-    manager, connection, fake_stripe, changes
-):
+def test_no_request_is_sent_if_verification_is_off(manager, connection, fake_stripe, changes):
     assert manager.update(NAMED | changes).status_code == 200
 
     assert fake_stripe.requests == []
@@ -304,7 +300,7 @@ def test_same_outcome_is_not_recorded(manager, verified, stripe):
     assert set(LogEntry.objects.get().changes) == {"api_key"}
 
 
-def test_answer_and_version_are_as_without_asking(manager, connection, stripe):
+def test_response_and_version_are_those_without_verification(manager, connection, stripe):
     response = manager.update(NAMED | {"apiKey": random_api_key()}, headers={"If-Match": '"1"'})
 
     assert response["ETag"] == '"2"'

@@ -1,4 +1,4 @@
-"""What Stripe may answer, and what is made of it; through its own library, over real HTTP."""
+"""How the client handles replies, failures and timeouts, with Stripe's library over real HTTP."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ from tests.fake_stripe import STORED
 
 PERMISSION = "rak_accounts_kyc_basic_read"
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-# Longer than anybody reads.
+# Longer than the limit for a reply.
 HUGE = b" " * 70_000 + json.dumps({"id": STORED}).encode()
 
 
@@ -45,7 +45,7 @@ def test_key_of_an_account_is_verified(stripe):
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
-def test_refused_key_is_rejected(stripe):
+def test_401_is_rejected(stripe):
     stripe.rejects()
 
     assert facts(ask()) == ("rejected", None, None)
@@ -63,7 +63,7 @@ def test_refused_key_is_rejected(stripe):
         ),
     ],
 )
-def test_forbidden_call_names_the_missing_permission(stripe, message, permission):
+def test_403_with_a_permission_is_restricted(stripe, message, permission):
     stripe.fails(403, message)
 
     assert facts(ask()) == ("restricted", None, permission)
@@ -73,7 +73,7 @@ def test_forbidden_call_names_the_missing_permission(stripe, message, permission
     "message",
     ["The key rk_live_x_rak_secret has no permission.", "rak_ and RAK_ACCOUNTS", "No.", None, 5],
 )
-def test_forbidden_call_that_names_no_permission_is_unverified(stripe, message):
+def test_403_without_a_permission_is_unverified(stripe, message):
     stripe.fails(403, message)
 
     assert facts(ask()) == ("unverified", None, None)
@@ -124,14 +124,14 @@ def test_reply_without_information_is_unverified(stripe, status, body):
 
 
 @pytest.mark.parametrize("status", [409, 500, 502, 503])
-def test_failure_is_tried_once_again(stripe, status):
+def test_failed_request_is_retried_once(stripe, status):
     stripe.fails(status)
 
     assert ask().verification == "unverified"
     assert len(stripe.requests) == 2
 
 
-def test_second_try_may_succeed(stripe):
+def test_retry_can_succeed(stripe):
     answers = iter([503, 200])
     body = json.dumps({"id": STORED}).encode()
     stripe.answer = lambda handler: handler.send(next(answers), body)
@@ -139,7 +139,7 @@ def test_second_try_may_succeed(stripe):
     assert ask().verification == "verified"
 
 
-def test_broken_connection_is_tried_once_again(stripe):
+def test_request_is_retried_once_after_a_broken_connection(stripe):
     knows = stripe.answer
 
     def answer(handler):
@@ -151,7 +151,7 @@ def test_broken_connection_is_tried_once_again(stripe):
     assert len(stripe.requests) == 2
 
 
-def test_stripe_may_ask_not_to_be_tried_again(stripe):
+def test_header_of_stripe_prevents_a_retry(stripe):
     stripe.fails(500, Stripe_Should_Retry="false")
 
     assert ask().verification == "unverified"
@@ -194,8 +194,8 @@ def test_garbage_is_unverified(stripe, data):
     [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"],
     ids=["headers", "body"],
 )
-def test_answer_that_comes_letter_by_letter_is_not_waited_for(stripe, start):
-    """It would be a good one in the end."""
+def test_slow_reply_exceeds_the_deadline(stripe, start):
+    """The complete reply would be a valid one."""
     stripe.drips(start)
 
     assert ask().verification == "unverified"
@@ -213,7 +213,7 @@ def test_answer_that_comes_letter_by_letter_is_not_waited_for(stripe, start):
     ],
     ids=["body", "headers", "continue", "many continues"],
 )
-def test_reply_that_does_not_end_keeps_no_place(stripe, start):
+def test_endless_reply_does_not_block_other_requests(stripe, start):
     stripe.drips(start, letters=10_000)
     assert ask().verification == "unverified"
 
@@ -224,14 +224,14 @@ def test_reply_that_does_not_end_keeps_no_place(stripe, start):
     assert not stripe.has_ended
 
 
-def test_silence_is_not_waited_for_nor_tried_again(stripe):
+def test_timeout_is_unverified_and_not_retried(stripe):
     stripe.is_silent()
 
     assert ask().verification == "unverified"
     assert len(stripe.requests) == 1
 
 
-def test_endless_body_is_not_read(stripe):
+def test_endless_body_is_not_read_completely(stripe):
     sent = []
 
     def answer(handler):
@@ -254,53 +254,53 @@ def test_redirect_is_not_followed(stripe, status):
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
-def test_packed_answer_is_not_unpacked(stripe):
+def test_compressed_reply_is_unverified(stripe):
     stripe.sends(200, b"\x1f\x8b\x08", Content_Encoding="gzip")
 
     assert ask().verification == "unverified"
     assert stripe.requests[0][1]["Accept-Encoding"] == "identity"
 
 
-def test_nobody_there_is_unverified(stripe, settings):
+def test_refused_connection_is_unverified(stripe, settings):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         settings.STRIPE_API_BASE = f"http://127.0.0.1:{closed.getsockname()[1]}"
 
     assert ask().verification == "unverified"
 
 
-def test_name_that_is_not_known_is_unverified(stripe, settings):
+def test_unknown_host_is_unverified(stripe, settings):
     settings.STRIPE_API_BASE = "http://stripe.invalid"
 
     assert ask().verification == "unverified"
 
 
-def test_address_may_end_in_a_slash(stripe, settings):
+def test_base_url_may_end_with_a_slash(stripe, settings):
     settings.STRIPE_API_BASE += "/"
 
     assert ask().verification == "verified"
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
-def test_key_of_an_organisation_is_asked_for_the_account(stripe):
+def test_key_of_an_organization_is_sent_with_the_account(stripe):
     assert ask(random_api_key("sk_org_live_"), STORED).verification == "verified"
 
     assert stripe.requests[0][1]["Stripe-Context"] == STORED
     assert stripe.requests[0][1]["Stripe-Version"]
 
 
-def test_key_of_an_organisation_without_an_account_is_not_asked(stripe):
+def test_key_of_an_organization_without_an_account_is_not_sent(stripe):
     changes = {"api_key": random_api_key("sk_org_live_"), "stripe_account_id": None}
 
     assert verification.request_of(StripeConnection(), changes) is None
 
 
-def test_other_key_is_asked_for_no_account(stripe):
+def test_other_key_is_sent_without_the_account(stripe):
     ask(random_api_key(), STORED)
 
     assert {"Stripe-Context", "Stripe-Account"}.isdisjoint(stripe.requests[0][1])
 
 
-def test_netrc_takes_no_keys_place(stripe, tmp_path, monkeypatch):
+def test_netrc_does_not_replace_the_key_without_tls(stripe, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password something\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -312,7 +312,7 @@ def test_netrc_takes_no_keys_place(stripe, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
-def test_key_without_tls_passes_no_proxy(stripe, monkeypatch, name):
+def test_proxy_is_not_used_without_tls(stripe, monkeypatch, name):
     for exception in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(exception, raising=False)
     monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -332,7 +332,7 @@ def test_no_telemetry_is_sent(stripe):
         )
 
 
-def test_more_than_a_few_at_a_time_are_not_asked(stripe):
+def test_request_above_the_concurrency_limit_is_unverified(stripe):
     arrived, may_answer = threading.Semaphore(0), threading.Event()
     knows = stripe.answer
 
@@ -355,7 +355,7 @@ def test_more_than_a_few_at_a_time_are_not_asked(stripe):
         thread.join()
 
 
-def test_every_answer_makes_room_for_the_next(stripe):
+def test_finished_requests_do_not_count_for_the_concurrency_limit(stripe):
     stripe.rejects()
     outcomes = {ask().verification for _ in range(verification.MAX_AT_ONCE + 2)}
 
@@ -369,7 +369,7 @@ def test_every_answer_makes_room_for_the_next(stripe):
         ("is_silent", "unverified", "unreachable", None),
     ],
 )
-def test_question_is_counted_and_logged_without_a_word_of_the_answer(
+def test_verification_is_counted_and_logged_without_text_of_the_reply(
     connection, stripe, answer, outcome, cause, status
 ):
     getattr(stripe, answer)()
@@ -424,7 +424,7 @@ def test_permissions_of_a_rejected_key_are_not_requested(stripe, settings):
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
-def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
+def test_missing_request_is_neither_counted_nor_logged(connection, stripe):
     name, labels = "connections_verification_total", {"outcome": "unverified", "cause": ""}
     before = REGISTRY.get_sample_value(name, labels)
     with written_log() as log:
@@ -434,7 +434,7 @@ def test_what_is_not_asked_is_neither_counted_nor_logged(connection, stripe):
     assert (stripe.requests, log.getvalue()) == ([], "")
 
 
-def test_command_tells_it_itself(connection, stripe):
+def test_verification_without_a_rate_is_not_logged(connection, stripe):
     with written_log() as log:
         verification.verify(verification.stored_request(connection), rate=None)
 
@@ -443,7 +443,7 @@ def test_command_tells_it_itself(connection, stripe):
 
 @pytest.fixture
 def certificate(tmp_path):
-    """A file with a key and its certificate for this machine."""
+    """A file with a private key and its certificate for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Stripe")])
     now = datetime.now(UTC)
