@@ -1,8 +1,8 @@
-"""What a new version of the API may change: `make schema` writes what it allows.
+"""The rules for changes of the API: `make schema` writes the document if they allow it.
 
-The document of each version is kept in docs/openapi/. What would break a client needs a higher
-first number. What adds to the API needs at least a higher second one if the version is released:
-if CHANGELOG.md has a heading for it that does not say "unreleased".
+docs/openapi/ has the document of each version. A change that breaks clients needs a new major
+version. An addition to a released version needs a new minor version. A version is released if its
+heading in CHANGELOG.md does not say "unreleased".
 """
 
 import json
@@ -16,29 +16,31 @@ from config.openapi.views import document
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "openapi"
-# What is for people, and changes nothing for a program.
+# Texts for people, which do not matter to a client.
 WORDS = {"description", "summary", "example", "examples", "title", "tags", "links", "info"}
 
 
 def breaks(old: Any, new: Any) -> list[str]:
-    """What clients of `old` would stumble over in `new`, one line each."""
+    """Return the changes that break clients of `old`, one line each."""
     return list(_paths(old, new))
 
 
 def adds(old: Any, new: Any) -> bool:
-    """Whether the two differ in more than words."""
+    """Whether the documents differ in more than texts."""
     return bool(_without_words(old) != _without_words(new))
 
 
 def refusal(old: Any, new: Any, *, is_released: bool) -> str | None:
-    """Why `new` must not follow `old`, None where it may."""
+    """Return why `new` must not follow `old`, or None if it may."""
     before, after = version(old), version(new)
     broken = breaks(old, new)
     if broken and after[0] <= before[0]:
         listed = "\n".join(f"  {line}" for line in broken)
-        return f"This breaks clients. Take it back, or raise API_VERSION's first number:\n{listed}"
+        return (
+            f"This breaks clients. Undo it, or increase the major version, API_VERSION:\n{listed}"
+        )
     if is_released and adds(old, new) and after[:2] <= before[:2]:
-        return "This version is released. Raise API_VERSION's second number, and `make schema`."
+        return "This version is released. Increase API_VERSION's minor version and `make schema`."
     return None
 
 
@@ -47,7 +49,7 @@ def version(document: Any) -> list[int]:
 
 
 def kept() -> dict[str, Any]:
-    """The documents in docs/openapi/, oldest first, by file name."""
+    """Return the documents in docs/openapi/ by file name, oldest version first."""
     read = {path.name: json.loads(path.read_text()) for path in KEPT.glob("*.json")}
     return dict(sorted(read.items(), key=lambda item: version(item[1])))
 
@@ -58,7 +60,7 @@ def is_released(document: Any) -> bool:
 
 
 def main(text: str) -> None:
-    """Keep the document `text`, or exit with the reason against it."""
+    """Write the document `text`, or exit with the reason why it is refused."""
     new = json.loads(text)
     for old in reversed(kept().values()):
         if why := refusal(old, new, is_released=is_released(old)):
@@ -75,13 +77,13 @@ def _paths(old: Any, new: Any) -> Iterator[str]:
             call = f"{method.upper()} {path}"
             successor = new["paths"].get(path, {}).get(method)
             if successor is None:
-                yield f"{call}: is gone"
+                yield f"{call}: was removed"
             else:
                 yield from _call(call, Pair(old, operation), Pair(new, successor))
 
 
 class Pair:
-    """A part of a document, with the document that its references lead into."""
+    """A part of a document, together with the document, to follow references."""
 
     def __init__(self, root: Any, value: Any) -> None:
         self.root = root
@@ -107,7 +109,7 @@ class Pair:
         return found
 
     def flat(self) -> dict[str, Any]:
-        """A schema with the branches of its `allOf` in one, properties as pairs."""
+        """Merge the branches of `allOf` into one schema, with its properties as pairs."""
         flat: dict[str, Any] = {
             **self.value,
             "properties": {},
@@ -135,31 +137,31 @@ def _call(call: str, old: Pair, new: Pair) -> Iterator[str]:
     if old_body and new_body:
         yield from _narrower(f"{call}: body", [old_body], [new_body])
     elif old_body or (new_body and new["requestBody"].get("required")):
-        yield f"{call}: the body came or went"
+        yield f"{call}: the body was added or removed"
     for status in old.get("responses"):
         answer = new.at("responses", status)
         if answer is None:
-            yield f"{call}: answer {status} is gone"
+            yield f"{call}: response {status} was removed"
         else:
-            yield from _answer(f"{call}: answer {status}", old["responses"][status], answer)
+            yield from _answer(f"{call}: response {status}", old["responses"][status], answer)
 
 
 def _asked(call: str, old: Pair, new: Pair) -> Iterator[str]:
     before, after = _parameters(old), _parameters(new)
     for name in before.keys() - after.keys():
-        yield f"{call}: parameter {name} is gone"
+        yield f"{call}: parameter {name} was removed"
     for name, parameter in after.items():
         if parameter.get("required") and not (name in before and before[name].get("required")):
-            yield f"{call}: parameter {name} is required now"
+            yield f"{call}: parameter {name} is now required"
     for name in before.keys() & after.keys():
         yield from _narrower(f"{call}: {name}", [before[name]["schema"]], [after[name]["schema"]])
     if any(way not in new.get("security") for way in old.get("security")):
-        yield f"{call}: another way of proving who calls is needed"
+        yield f"{call}: a security scheme was removed"
 
 
 def _answer(where: str, old: Pair, new: Pair) -> Iterator[str]:
     for header in old.get("headers", {}).keys() - new.get("headers", {}).keys():
-        yield f"{where}: lost the header {header}"
+        yield f"{where}: header {header} was removed"
     old_body, new_body = old.at(*JSON), new.at(*JSON)
     if old_body and new_body:
         yield from _wider(where, [old_body], [new_body])
@@ -173,12 +175,12 @@ def _parameters(operation: Pair) -> dict[str, Pair]:
 
 
 def _one(schemas: list[Pair]) -> dict[str, Any]:
-    """What the schemas say together."""
+    """Merge the schemas into one."""
     return Pair(schemas[0].root, {"allOf": [schema.value for schema in schemas]}).flat()
 
 
 def _choices(schemas: list[Pair]) -> list[list[Pair]]:
-    """The branches of a `oneOf`; of anything else, the one that it is."""
+    """Return the branches of a `oneOf`, or the schema itself as the only choice."""
     branches = schemas[0].get("oneOf") if len(schemas) == 1 else None
     return [[Pair(schemas[0].root, branch)] for branch in branches] if branches else [schemas]
 
@@ -194,7 +196,7 @@ def _values(schema: dict[str, Any]) -> set[str] | None:
 
 
 def _narrower(where: str, old_pairs: list[Pair], new_pairs: list[Pair]) -> Iterator[str]:
-    """What was good to send, and is no more."""
+    """Yield the requests that were valid and no longer are."""
     before, after = _choices(old_pairs), _choices(new_pairs)
     if len(before) > 1 or len(after) > 1:
         for choice in before:
@@ -203,21 +205,21 @@ def _narrower(where: str, old_pairs: list[Pair], new_pairs: list[Pair]) -> Itera
     old, new = _one(old_pairs), _one(new_pairs)
     yield from _narrower_value(where, old, new)
     for name in sorted({*new["required"]} - {*old["required"]}):
-        yield f"{where}: {name} is required now"
+        yield f"{where}: {name} is now required"
     if new.get("additionalProperties") is False:
         for name in old["properties"].keys() - new["properties"].keys():
-            yield f"{where}: {name} is gone"
+            yield f"{where}: {name} was removed"
         if old.get("additionalProperties") is not False:
-            yield f"{where}: takes no other names"
+            yield f"{where}: no longer accepts unknown names"
     for name in old["properties"].keys() & new["properties"].keys():
         yield from _narrower(f"{where}.{name}", old["properties"][name], new["properties"][name])
 
 
 def _narrower_value(where: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     if not _types(old) <= _types(new) and _types(new) != {"anything"}:
-        yield f"{where}: takes fewer types"
+        yield f"{where}: accepts fewer types"
     if _values(new) is not None and not (_values(old) or {"anything"}) <= (_values(new) or set()):
-        yield f"{where}: takes fewer values"
+        yield f"{where}: accepts fewer values"
     for limit in ("maxLength", "maximum", "maxItems"):
         if new.get(limit, float("inf")) < old.get(limit, float("inf")):
             yield f"{where}: {limit} is lower"
@@ -226,23 +228,23 @@ def _narrower_value(where: str, old: dict[str, Any], new: dict[str, Any]) -> Ite
             yield f"{where}: {limit} is higher"
     for rule in ("pattern", "format"):
         if new.get(rule) not in (None, old.get(rule)):
-            yield f"{where}: {rule} is another"
+            yield f"{where}: {rule} has changed"
 
 
 def _wider(where: str, old_pairs: list[Pair], new_pairs: list[Pair]) -> Iterator[str]:
-    """What was sure of an answer, and is no more. A list of values may grow: clients know that."""
+    """Yield the guarantees for a response that no longer hold. A list of values may grow."""
     old, new = _one(old_pairs), _one(new_pairs)
     if not _types(new) <= _types(old) and _types(old) != {"anything"}:
         yield f"{where}: has more types"
     if "const" in old and old["const"] != new.get("const"):
-        yield f"{where}: is another value"
+        yield f"{where}: the value has changed"
     for rule in ("pattern", "format"):
         if rule in old and new.get(rule) != old[rule]:
-            yield f"{where}: {rule} is another"
+            yield f"{where}: {rule} has changed"
     for name in old["properties"].keys() - new["properties"].keys():
-        yield f"{where}: {name} is gone"
+        yield f"{where}: {name} was removed"
     for name in sorted({*old["required"]} - {*new["required"]}):
-        yield f"{where}: {name} may be missing now"
+        yield f"{where}: {name} may now be missing"
     for name in old["properties"].keys() & new["properties"].keys():
         yield from _wider(f"{where}.{name}", old["properties"][name], new["properties"][name])
     if "items" in old and "items" in new:
@@ -253,7 +255,7 @@ def _wider(where: str, old_pairs: list[Pair], new_pairs: list[Pair]) -> Iterator
 
 
 def _without_words(value: Any, *, is_named: bool = False) -> Any:
-    """`value` without what is for people; a property may be called "description"."""
+    """Remove the texts for people, but not properties with a name like "description"."""
     if isinstance(value, list):
         return [_without_words(item) for item in value]
     if not isinstance(value, dict):

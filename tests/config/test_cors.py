@@ -1,4 +1,4 @@
-"""Which pages of other origins may call, and what they can read. `tests/deploy` has a browser."""
+"""CORS: the origins that may call, and what they can read. `tests/deploy` uses a browser."""
 
 import pytest
 from django.conf import settings as project_settings
@@ -29,8 +29,7 @@ def names_in(header):
     return {name.strip().lower() for name in header.split(",")}
 
 
-def test_without_the_setting_nothing_differs(manager, connection):
-    """Neither a header nor, in the chain of every request, a middleware."""
+def test_no_header_is_sent_without_the_setting(manager, connection):
     response = manager.update({"connectionBizId": "sc_abc123"}, headers={"Origin": ORIGIN})
 
     assert project_settings.CORS_ALLOWED_ORIGINS == []
@@ -53,7 +52,7 @@ def test_preflight_needs_no_token(db, allowed):
     }
 
 
-def test_preflight_reads_nothing(db, allowed, django_assert_num_queries):
+def test_preflight_needs_no_query(db, allowed, django_assert_num_queries):
     with django_assert_num_queries(0):
         preflight()
 
@@ -73,7 +72,7 @@ def test_preflight_reads_nothing(db, allowed, django_assert_num_queries):
         "",
     ],
 )
-def test_preflight_of_another_origin_is_a_call_without_a_token(db, allowed, origin):
+def test_preflight_of_another_origin_is_401(db, allowed, origin):
     response = preflight(origin)
 
     assert response.status_code == 401
@@ -86,7 +85,7 @@ def test_options_without_a_preflight_is_405(manager, connection, allowed):
     assert response.status_code == 405
 
 
-def test_portal_is_checked_before_a_preflight(db, allowed, settings):
+def test_portal_code_is_checked_before_a_preflight(db, allowed, settings):
     settings.PORTAL_ACCESS_CODE = "code"
 
     assert preflight().status_code == 403
@@ -121,7 +120,7 @@ def test_page_can_read_every_response(manager, connection, allowed, body, header
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
-def test_page_of_another_origin_can_read_none(manager, connection, allowed, origin):
+def test_page_of_another_origin_cannot_read_the_response(manager, connection, allowed, origin):
     response = manager.update({"connectionBizId": "sc_abc123"}, headers={"Origin": origin})
 
     assert response.status_code == 200
@@ -129,7 +128,7 @@ def test_page_of_another_origin_can_read_none(manager, connection, allowed, orig
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/openapi.json", "/healthz", "/docs/"])
-def test_other_pages_are_for_their_own_origin(db, allowed, path):
+def test_pages_outside_the_api_have_no_cors_headers(db, allowed, path):
     response = ApiClient().get(path, headers={"Origin": ORIGIN, "X-Forwarded-Proto": "https"})
 
     assert "Access-Control-Allow-Origin" not in response

@@ -1,4 +1,4 @@
-"""Sessions with PostgreSQL that end, go stale, or say nothing."""
+"""Database sessions that end, become stale, or get no reply."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -27,7 +27,7 @@ def session():
 
 @pytest.fixture
 def attempts():
-    """The statements that reach the driver."""
+    """A list of the statements that are sent to the driver."""
     found = []
 
     def note(execute, sql, *rest):
@@ -40,19 +40,19 @@ def attempts():
 
 @pytest.fixture
 def ended_session(transactional_db):
-    """A session that was ended from outside while it was idle."""
+    """An idle session that another session terminated."""
     pid = session()
     url = connection.get_connection_params() | {"cursor_factory": None, "context": None}
     with psycopg.connect(**url, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
-def test_reading_goes_on_in_a_new_session(ended_session, attempts):
+def test_read_is_repeated_in_a_new_session(ended_session, attempts):
     assert execute("SELECT 7") == (7,)
     assert attempts == ["SELECT 7"] * 2
 
 
-def test_writing_is_not_repeated_if_the_session_ended(ended_session, attempts):
+def test_write_is_not_repeated_if_the_session_ended(ended_session, attempts):
     with pytest.raises(OperationalError):
         execute(INSERT)
 
@@ -60,7 +60,7 @@ def test_writing_is_not_repeated_if_the_session_ended(ended_session, attempts):
     assert session()
 
 
-def test_statement_that_fails_again_is_given_up(transactional_db, attempts):
+def test_statement_is_repeated_only_once(transactional_db, attempts):
     with pytest.raises(OperationalError):
         execute(END)
 
@@ -73,7 +73,7 @@ def write_and_end():
     execute(END)
 
 
-def test_transaction_ends_with_its_session(transactional_db, attempts):
+def test_transaction_is_not_continued_in_a_new_session(transactional_db, attempts):
     with pytest.raises(OperationalError):
         write_and_end()
 
@@ -81,7 +81,7 @@ def test_transaction_ends_with_its_session(transactional_db, attempts):
     assert not CallCount.objects.exists()
 
 
-def test_unsupported_feature_is_not_tried_again(transactional_db, attempts):
+def test_statement_with_an_unsupported_feature_is_not_repeated(transactional_db, attempts):
     before, sql = session(), "SELECT count(*) FROM workspaces_callcount FOR UPDATE"
     with pytest.raises(NotSupportedError):
         execute(sql)
@@ -90,7 +90,7 @@ def test_unsupported_feature_is_not_tried_again(transactional_db, attempts):
     assert session() == before
 
 
-def test_changed_type_is_read_in_a_new_session(transactional_db):
+def test_column_with_a_changed_type_can_be_read(transactional_db):
     sql = "SELECT name FROM workspaces_workspace"
     before = [execute(sql) for _ in range(5)]
     execute_only("ALTER TABLE workspaces_workspace ALTER COLUMN name TYPE varchar(300)")
@@ -105,7 +105,7 @@ def execute_only(sql):
         cursor.execute(sql)
 
 
-def test_server_that_says_nothing_is_given_up():
+def test_connection_to_a_silent_server_times_out():
     parameters = connection.get_connection_params() | {"host": "127.0.0.1", "password": "x"}
     with closing(create_server(("127.0.0.1", 0))) as silent, ThreadPoolExecutor(1) as pool:
         parameters["port"] = silent.getsockname()[1]
@@ -118,8 +118,8 @@ def test_server_that_says_nothing_is_given_up():
     assert isinstance(error, psycopg.errors.ConnectionTimeout)
 
 
-def test_connection_notices_a_machine_that_is_gone(db):
-    """Linux alone would go on for a quarter of an hour."""
+def test_connection_detects_a_lost_server(db):
+    """By default, Linux would wait for a quarter of an hour."""
     connection.ensure_connection()
 
     used = connection.connection.info.get_parameters()

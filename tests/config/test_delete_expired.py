@@ -1,4 +1,4 @@
-"""Old rows are deleted a few at a time, whoever deletes them."""
+"""`delete_expired` deletes a limited number of rows and skips locked ones."""
 
 import pytest
 from django.db import connection, transaction
@@ -11,27 +11,27 @@ PLANS = ("hashjoin", "mergejoin", "hashagg", "material", "memoize", "sort")
 
 @pytest.fixture
 def rows(db):
-    """Five that are over, and one that is not."""
+    """Five expired rows; one more has not expired."""
     CallCount.objects.bulk_create(
-        CallCount(key=f"over-{number}", window_end=1, calls=1) for number in range(5)
+        CallCount(key=f"expired-{number}", window_end=1, calls=1) for number in range(5)
     )
     CallCount.objects.create(key="open", window_end=9, calls=1)
     return CallCount.objects.filter(window_end=1)
 
 
 @pytest.mark.parametrize(("limit", "left"), [(3, 2), (5, 0), (9, 0)])
-def test_no_more_rows_are_deleted_than_the_limit(rows, limit, left):
+def test_number_of_deleted_rows_is_limited(rows, limit, left):
     assert delete_expired(rows, limit) == 5 - left
 
     assert rows.count() == left
     assert CallCount.objects.filter(key="open").exists()
 
 
-@pytest.mark.only_on("postgresql", reason="SQLite has no such plans")
-def test_no_more_rows_are_deleted_whatever_the_plan(rows):
+@pytest.mark.only_on("postgresql", reason="SQLite does not have these plans")
+def test_limit_does_not_depend_on_the_plan(rows):
     with connection.cursor() as cursor:
-        for way in PLANS:
-            cursor.execute(f"SET LOCAL enable_{way} = off")
+        for plan in PLANS:
+            cursor.execute(f"SET LOCAL enable_{plan} = off")
 
     assert delete_expired(rows, 3) == 3
 
@@ -40,7 +40,7 @@ def test_no_more_rows_are_deleted_whatever_the_plan(rows):
 
 @pytest.fixture
 def other_session():
-    """A database session of somebody else, in a transaction."""
+    """Another database session, in a transaction."""
     other = connection.copy()
     other.set_autocommit(False)
     yield other
@@ -52,10 +52,10 @@ def other_session():
 @pytest.mark.only_on("postgresql", reason="SQLite locks the whole database")
 def test_locked_rows_are_not_deleted(rows, other_session):
     with other_session.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM workspaces_callcount WHERE key = 'over-0' FOR UPDATE")
+        cursor.execute("SELECT 1 FROM workspaces_callcount WHERE key = 'expired-0' FOR UPDATE")
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '2s'")
         assert delete_expired(rows, 5) == 4
 
-    assert list(rows.values_list("key", flat=True)) == ["over-0"]
+    assert list(rows.values_list("key", flat=True)) == ["expired-0"]

@@ -1,4 +1,4 @@
-"""No setting without documentation, and none documented that is not there."""
+"""The documentation names every setting, and only files, commands and targets that exist."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|", re.MULTILINE)
 
 
 def names_read() -> list[str]:
-    """The variables that config/settings.py asks its environment for."""
+    """Return the variables that config/settings.py reads from the environment."""
     calls = [
         node
         for node in ast.walk(ast.parse((ROOT / "config" / "settings.py").read_text()))
@@ -58,7 +58,7 @@ def test_every_setting_is_documented_once():
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_links_lead_somewhere(path):
+def test_targets_of_links_exist(path):
     text = (ROOT / path).read_text()
     targets = re.findall(r"\]\(([^)#:]+)\)", text)
 
@@ -67,7 +67,7 @@ def test_links_lead_somewhere(path):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_links_to_a_heading_find_it(path):
+def test_headings_of_links_exist(path):
     links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", (ROOT / path).read_text())
     pages = [(ROOT / path).parent / target if target else ROOT / path for target, _ in links]
 
@@ -78,27 +78,27 @@ def test_links_to_a_heading_find_it(path):
 
 
 def anchors(page: Path) -> list[str]:
-    """What a link can name of the headings of `page`."""
+    """Return the anchors of the headings of `page`."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return [re.sub(r"[^a-z0-9_ -]", "", text.lower()).replace(" ", "-") for text in headings]
 
 
-def test_every_command_of_operations_is_there():
+def test_commands_in_operations_exist():
     text = (ROOT / "docs" / "operations.md").read_text()
     named = set(re.findall(r"manage.py ([a-z_]+)", text))
 
     assert named <= set(get_commands())
 
 
-def test_readme_names_only_targets_that_are_there():
+def test_targets_in_the_readme_exist():
     named = re.findall(r"(?:^    |`)make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    there = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
-    assert {"run", "test", "check"} <= set(named) <= set(there)
+    assert {"run", "test", "check"} <= set(named) <= set(targets)
 
 
 @pytest.mark.parametrize("path", ["CONTRIBUTING.md", "docs/architecture.md"])
-def test_named_files_are_there(path):
+def test_named_files_exist(path):
     named = re.findall(r"`([\w.-]+/[\w./-]*)`", (ROOT / path).read_text())
 
     assert [name for name in named if not (ROOT / name).exists()] == []

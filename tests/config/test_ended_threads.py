@@ -1,4 +1,4 @@
-"""Threads of a server that is not written in Python, such as Granian: they end without a word."""
+"""Threads that a native server such as Granian starts end without any notice to Python."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from tests.production import PRODUCTION
 from tests.service import ROOT
 
-# Each thread reads from the database and ends; Python did not start it.
+# Each thread is started without Python, reads from the database and ends.
 THREADS = """
 import ctypes, os
 import django
@@ -32,12 +32,12 @@ print(sum(name.endswith("threads.sqlite3") for name in opened))
 """
 
 pytestmark = [
-    pytest.mark.only_on("sqlite", reason="test_stale_sessions.py has the same with PostgreSQL"),
+    pytest.mark.only_on("sqlite", reason="test_stale_sessions.py tests this with PostgreSQL"),
     pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"),
 ]
 
 
-def test_threads_that_end_neither_crash_nor_leave_databases_open(tmp_path):
+def test_ended_threads_do_not_crash_or_leave_databases_open(tmp_path):
     settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     url = {"DATABASE_URL": f"sqlite:///{tmp_path}/threads.sqlite3"}
     ended = subprocess.run(
@@ -50,5 +50,5 @@ def test_threads_that_end_neither_crash_nor_leave_databases_open(tmp_path):
     )
 
     assert (ended.returncode, ended.stderr) == (0, "")
-    # The last one stays open until another thread opens one.
+    # The last database stays open until another thread opens one.
     assert int(ended.stdout) <= 2

@@ -1,4 +1,4 @@
-"""The one shape of every answer under /web/, whoever gives it."""
+"""Every response under /web/ has the envelope."""
 
 import re
 import time
@@ -25,7 +25,7 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class PlannedError(Exception):
-    """What the views below raise; its text is for nobody."""
+    """Raised by the views below; its text must not be shown."""
 
 
 def crash(request):
@@ -41,7 +41,7 @@ def suspicious(request):
 
 
 class CrashView(APIView):
-    """A crash where Django REST Framework sees it first."""
+    """A view that crashes inside Django REST Framework."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -84,7 +84,7 @@ def assert_envelope(response, status, code, message):
     return body
 
 
-def test_success_has_its_keys_in_this_order(manager, connection):
+def test_keys_of_a_success_are_in_order(manager, connection):
     body = manager.update(NAMED).json()
 
     assert list(body) == [*ERROR_KEYS, "data"]
@@ -103,7 +103,7 @@ def test_success_has_its_keys_in_this_order(manager, connection):
     ]
 
 
-def test_success_has_its_headers(manager, connection):
+def test_headers_of_a_success(manager, connection):
     response = manager.update(NAMED, headers={"X-Request-Id": "abc"})
 
     assert response["Content-Type"] == "application/json"
@@ -114,7 +114,7 @@ def test_success_has_its_headers(manager, connection):
     assert "Set-Cookie" not in response
 
 
-def test_timestamp_is_now_in_milliseconds(manager, connection):
+def test_timestamp_is_the_current_time_in_milliseconds(manager, connection):
     before = time.time_ns() // 1_000_000
     timestamp = manager.update(NAMED).json()["timestamp"]
 
@@ -145,7 +145,7 @@ def test_400_of_the_whole_body_has_a_null_field(manager, connection):
     ]
 
 
-def test_401_is_as_documented(db):
+def test_401_without_a_token(db):
     response = ApiClient().update(NAMED)
 
     body = assert_envelope(response, 401, "4010", "Invalid or expired token")
@@ -160,14 +160,14 @@ def test_401_is_as_documented(db):
         ("/web/v1/auth/token/refresh", {"refreshToken": "x"}),
     ],
 )
-def test_401_of_a_login_names_the_scheme_too(db, path, body):
+def test_401_of_a_login_has_the_scheme(db, path, body):
     response = ApiClient().post(path, body, content_type="application/json")
 
     assert (response.status_code, response.json()["code"]) == (401, "4010")
     assert response["WWW-Authenticate"] == "Bearer"
 
 
-def test_403(viewer, connection):
+def test_403_of_a_viewer(viewer, connection):
     response = viewer.update(NAMED)
 
     body = assert_envelope(response, 403, "4030", "Forbidden")
@@ -175,7 +175,7 @@ def test_403(viewer, connection):
     assert "WWW-Authenticate" not in response
 
 
-def test_404_of_a_connection_is_as_documented(manager, workspace):
+def test_404_of_a_missing_connection(manager, workspace):
     response = manager.update(NAMED)
 
     body = assert_envelope(response, 404, "4040", "Stripe tenant connection not found")
@@ -220,7 +220,7 @@ def test_other_method_is_405(manager, connection, method):
 
 
 @pytest.mark.parametrize("query", ["format=xml", "format=json", "format="])
-def test_a_query_does_not_change_a_405(manager, connection, query):
+def test_405_does_not_depend_on_the_query_string(manager, connection, query):
     response = manager.get(f"{update_path()}?{query}")
 
     assert_envelope(response, 405, "4050", "Method not allowed")
@@ -275,35 +275,35 @@ def test_other_accept_is_406(manager, assert_refused, accept):
         "text/html,application/xhtml+xml,*/*;q=0.8",
     ],
 )
-def test_accept_that_admits_json_gets_it(manager, connection, accept):
+def test_accept_header_that_allows_json_succeeds(manager, connection, accept):
     response = manager.update(NAMED, headers={"Accept": accept})
 
     assert response.status_code == 200
     assert response["Content-Type"] == "application/json"
 
 
-def test_412(manager, connection):
+def test_412_of_a_stale_version(manager, connection):
     response = manager.update(NAMED, headers={"If-Match": '"9"'})
 
     message = "The resource has changed since it was read"
     assert list(assert_envelope(response, 412, "4120", message)) == ERROR_KEYS
 
 
-def test_413(manager, connection):
+def test_413_of_a_long_body(manager, connection):
     response = manager.update("x" * 70_000)
 
     body = assert_envelope(response, 413, "4130", "Request body too large")
     assert list(body) == ERROR_KEYS
 
 
-def test_415(manager, connection):
+def test_415_of_another_media_type(manager, connection):
     response = manager.update("{}", content_type="text/plain")
 
     message = "Unsupported media type: send application/json in UTF-8"
     assert list(assert_envelope(response, 415, "4150", message)) == ERROR_KEYS
 
 
-def test_429_says_when_to_come_again(db, monkeypatch):
+def test_429_has_retry_after(db, monkeypatch):
     monkeypatch.setattr(throttles, "time", lambda: 0.5)  # both calls are in one minute
     monkeypatch.setattr(throttles, "counter", throttles.Counter())
     monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "token", "1/min")
@@ -321,7 +321,7 @@ def test_429_says_when_to_come_again(db, monkeypatch):
     assert 1 <= int(responses[1]["Retry-After"]) <= 60
 
 
-def test_user_name_that_is_not_text_can_be_counted(db, monkeypatch):
+def test_username_with_a_surrogate_can_be_counted(db, monkeypatch):
     monkeypatch.setattr(throttles, "counter", throttles.Counter())
     monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "token", "9/min")
 
@@ -361,14 +361,14 @@ def test_crash_is_500_without_details(db, settings, path, debug):
         ("/web/suspicious", 400, "4000", "Invalid request"),
     ],
 )
-def test_what_a_plain_view_raises_is_in_the_envelope(db, path, status, code, message):
+def test_exception_of_a_plain_view_gets_the_envelope(db, path, status, code, message):
     response = ApiClient().post(path)
 
     assert_envelope(response, status, code, message)
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError, read_only])
-def test_database_away_is_503_and_is_logged(manager, connection, error):
+def test_unavailable_database_is_503_and_logged(manager, connection, error):
     with written_log() as log, database.execute_wrapper(refuse_query(error)):
         response = manager.update(NAMED)
 
@@ -385,7 +385,7 @@ def test_database_away_is_503_and_is_logged(manager, connection, error):
         ("token/refresh", lambda user: {"refreshToken": str(RefreshToken.for_user(user))}),
     ],
 )
-def test_database_away_is_503_for_tokens(make_user, path, body):
+def test_unavailable_database_is_503_for_tokens(make_user, path, body):
     sent = body(make_user("somebody"))
 
     with database.execute_wrapper(refuse_query(OperationalError)):
@@ -394,7 +394,7 @@ def test_database_away_is_503_for_tokens(make_user, path, body):
     assert_envelope(response, 503, "5030", "Service unavailable, try again")
 
 
-def test_after_the_database_is_back_it_is_served(manager, connection):
+def test_call_succeeds_when_the_database_is_available_again(manager, connection):
     with database.execute_wrapper(refuse_query(OperationalError)):
         manager.update(NAMED)
 
@@ -415,7 +415,7 @@ def test_bad_host_is_400(manager, connection, host, unknown):
 @pytest.mark.parametrize(
     "sent", ["a", "A.b_c:d-9", "0" * 128, str(uuid.UUID(int=1)), ":", "-", "..", "Root=1-67"[5:]]
 )
-def test_well_formed_request_id_is_echoed_and_kept(manager, connection, sent):
+def test_well_formed_request_id_is_returned_and_recorded(manager, connection, sent):
     response = manager.update(NAMED, headers={"X-Request-Id": sent})
 
     assert response["X-Request-Id"] == sent
@@ -433,14 +433,14 @@ def test_other_request_id_is_replaced(manager, connection, sent):
     assert LogEntry.objects.get().cid == response["X-Request-Id"]
 
 
-def test_without_a_request_id_each_request_gets_its_own(manager, connection):
+def test_request_without_an_id_gets_a_new_one(manager, connection):
     first, second = manager.update(NAMED), manager.update(NAMED)
 
     assert UUID.fullmatch(first["X-Request-Id"])
     assert first["X-Request-Id"] != second["X-Request-Id"]
 
 
-def test_answers_as_a_server_gets_them(manager, connection):
+def test_response_of_the_wsgi_application_has_the_envelope(manager, connection):
     answer = call(manager, b"", PATH_INFO="/web/unknown")
 
     assert_envelope(answer, 404, "4040", "Not found")

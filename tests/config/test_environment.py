@@ -1,4 +1,4 @@
-"""How a deployment's values are read."""
+"""`Environment` reads variables, the .env file and mounted secrets."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from config.environment import Environment
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: Any) -> Any:
-    """A process environment that is put back, and no value remembered of another one."""
+    """Restore the process environment after the test, and start with an empty cache."""
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(Environment.ENVIRON, "env", os.environ)
     monkeypatch.setattr(Environment.ENVIRON, "files_cache", {})
@@ -34,12 +34,12 @@ def from_file(text: str, tmp_path: Path, **variables: str) -> Environment:
 @pytest.mark.parametrize(
     "value", ["plain", "$dollar", "a$b$c", "$", "$$", r"\$x", "a=b", "#x", " x ", "'", "é", r"\n"]
 )
-def test_value_is_taken_to_the_letter(value):
+def test_value_is_read_verbatim(value):
     assert given(NAME=value).str("NAME") == value
 
 
 @pytest.mark.parametrize("value", ["plain", "$dollar", "a$b", r"\$x", "a=b", "a#x", "é", r"a\nb"])
-def test_value_of_the_env_file_is_taken_to_the_letter(value, tmp_path):
+def test_value_of_the_env_file_is_read_verbatim(value, tmp_path):
     assert from_file(f"# comment\n\nNAME={value}\n", tmp_path).str("NAME") == value
 
 
@@ -55,25 +55,25 @@ def test_value_of_the_env_file_is_taken_to_the_letter(value, tmp_path):
         ("\ufeffx\n", "x"),
     ],
 )
-def test_mounted_secret_loses_its_last_line_break_only(content, value, tmp_path):
+def test_mounted_secret_loses_only_its_last_line_break(content, value, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(content.encode())
 
     assert given(NAME_FILE=str(secret)).str("NAME") == value
 
 
-def test_mounted_secret_is_stronger_than_the_plain_value(tmp_path):
+def test_mounted_secret_overrides_the_plain_value(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("mounted")
 
     assert given(NAME="plain", NAME_FILE=str(secret)).str("NAME") == "mounted"
 
 
-def test_empty_name_of_a_file_counts_for_nothing():
+def test_empty_file_name_is_ignored():
     assert given(NAME="plain", NAME_FILE="").str("NAME") == "plain"
 
 
-def test_missing_file_is_named_by_its_variable(tmp_path):
+def test_missing_file_is_reported_with_its_variable(tmp_path):
     environment = given(NAME_FILE=str(tmp_path / "nothing"))
 
     with pytest.raises(ImproperlyConfigured, match="NAME_FILE cannot be read: No such file"):
@@ -88,13 +88,13 @@ def test_file_that_is_not_text_is_refused(tmp_path):
         given(NAME_FILE=str(secret)).str("NAME")
 
 
-def test_environment_wins_over_the_env_file(tmp_path):
+def test_environment_overrides_the_env_file(tmp_path):
     environment = from_file("NAME=file\nOTHER=file\n", tmp_path, NAME="environment")
 
     assert (environment.str("NAME"), environment.str("OTHER")) == ("environment", "file")
 
 
-def test_mounted_secret_of_the_env_file_does_not_outdo_the_environment(tmp_path):
+def test_environment_overrides_a_mounted_secret_of_the_env_file(tmp_path):
     (tmp_path / "secret").write_text("file")
 
     environment = from_file(f"NAME_FILE={tmp_path}/secret\n", tmp_path, NAME="environment")
@@ -108,7 +108,7 @@ def test_env_file_may_name_a_mounted_secret(tmp_path):
     assert from_file(f"NAME_FILE={tmp_path}/secret\n", tmp_path).str("NAME") == "mounted"
 
 
-def test_env_file_may_begin_with_a_byte_order_mark(tmp_path):
+def test_env_file_may_start_with_a_byte_order_mark(tmp_path):
     assert from_file("\ufeffNAME=x\n", tmp_path).str("NAME") == "x"
 
 
@@ -116,7 +116,7 @@ def test_env_file_may_be_missing(tmp_path):
     assert Environment.with_file(tmp_path / ".env").str("NAME", "default") == "default"
 
 
-def test_env_file_that_cannot_be_read_is_named(tmp_path):
+def test_unreadable_env_file_is_reported(tmp_path):
     with pytest.raises(ImproperlyConfigured, match="cannot be read: Is a directory"):
         Environment.with_file(tmp_path)
 
@@ -131,7 +131,7 @@ def test_count_is_a_whole_number(value, count):
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "x", " 1", "²", "٣"])
-def test_invalid_count_is_refused_by_name(value):
+def test_invalid_count_is_refused(value):
     with pytest.raises(ImproperlyConfigured, match="NAME must be a whole number"):
         given(NAME=value).count("NAME", 7)
 
@@ -157,13 +157,13 @@ def test_switch_is_on_or_off(value, is_on, default):
 
 
 @pytest.mark.parametrize("value", ["ture", "2", " ", "enabled"])
-def test_switch_that_is_neither_is_refused_by_name(value):
+def test_invalid_switch_is_refused(value):
     with pytest.raises(ImproperlyConfigured, match="NAME must be one of TRUE, YES"):
         given(NAME=value).switch("NAME", default=False)
 
 
 @pytest.mark.parametrize(("value", "chosen"), [("", "A"), ("b", "B"), ("A", "A")])
-def test_choice_is_read_in_any_case(value, chosen):
+def test_choice_is_case_insensitive(value, chosen):
     assert given(NAME=value).choice("NAME", "A", ("A", "B")) == chosen
 
 
@@ -186,7 +186,7 @@ def test_choice_is_read_in_any_case(value, chosen):
         ("postgresql://db/name?sslmode=require", {"OPTIONS": {"sslmode": "require"}}),
     ],
 )
-def test_database_is_read_from_its_address(url, expected):
+def test_database_is_read_from_its_url(url, expected):
     found = given(NAME=url).database("NAME", "sqlite:////default.sqlite3")
 
     assert {name: found[name] for name in expected} == expected
@@ -204,7 +204,7 @@ def test_database_is_read_from_its_address(url, expected):
         "sqlite://hunter2/name",
     ],
 )
-def test_invalid_address_is_refused_by_name_and_not_shown(url):
+def test_invalid_database_url_is_refused_and_not_shown(url):
     with pytest.raises(ImproperlyConfigured, match="NAME must be like") as error:
         given(NAME=url).database("NAME", "sqlite:////default.sqlite3")
 
@@ -212,7 +212,7 @@ def test_invalid_address_is_refused_by_name_and_not_shown(url):
     assert error.value.__context__ is None
 
 
-def test_env_file_is_private_and_whole(tmp_path):
+def test_written_env_file_is_private_and_complete(tmp_path):
     path = tmp_path / ".env"
 
     dotenv.write(path)
@@ -236,7 +236,7 @@ def test_env_file_is_written_once(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_every_env_file_has_keys_of_its_own(tmp_path):
+def test_every_env_file_has_different_keys(tmp_path):
     dotenv.write(tmp_path / "one")
     dotenv.write(tmp_path / "two")
     lines = [set((tmp_path / name).read_text().splitlines()) for name in ("one", "two")]

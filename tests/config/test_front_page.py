@@ -1,9 +1,9 @@
-"""What a browser gets that opens the bare address."""
+"""The root URL and the icon."""
 
 from django.contrib.staticfiles import finders
 
 
-def test_front_page_leads_to_the_admin(client):
+def test_root_redirects_to_the_admin(client):
     response = client.get("/", secure=True)
 
     assert (response.status_code, response["Location"]) == (302, "/admin/")

@@ -1,4 +1,4 @@
-"""Security headers are on everything, whoever answers."""
+"""Every response has the security headers."""
 
 import pytest
 from django.urls import include, path
@@ -6,7 +6,7 @@ from django.urls import include, path
 from tests.conftest import ApiClient, update_path
 from tests.stripe_connections.admin.conftest import StaffClient, change_url
 
-pytestmark = pytest.mark.only_on("sqlite", reason="headers are the same")
+pytestmark = pytest.mark.only_on("sqlite", reason="headers do not depend on the database")
 
 NAMED = '{"connectionBizId": "sc_abc123", "connectionName": "New"}'
 HEADERS = {
@@ -52,7 +52,7 @@ ANSWERS = {
 
 @pytest.fixture
 def staff(admin_user, manager):
-    """Somebody who may see everything, behind a proxy that ends TLS."""
+    """A superuser with a token, behind a proxy that terminates TLS."""
     client = StaffClient(admin_user)
     client.raise_request_exception = False
     client.defaults["HTTP_AUTHORIZATION"] = manager.defaults["HTTP_AUTHORIZATION"]
@@ -61,7 +61,7 @@ def staff(admin_user, manager):
 
 @pytest.mark.urls(__name__)
 @pytest.mark.parametrize(("method", "url", "status"), ANSWERS.values(), ids=ANSWERS)
-def test_headers_are_on_every_answer(staff, connection, method, url, status):
+def test_every_response_has_the_headers(staff, connection, method, url, status):
     url = url.format(connection=change_url(connection))
     response = staff.generic(method, url, NAMED, content_type="application/json")
     response.getvalue()
@@ -76,7 +76,7 @@ def test_headers_are_on_every_answer(staff, connection, method, url, status):
 
 
 @pytest.mark.parametrize("url", ["/web/unknown", "/healthz"])
-def test_strict_transport_is_not_sent_over_plain_http(db, url):
+def test_hsts_is_not_sent_over_plain_http(db, url):
     response = ApiClient().get(url)
 
     assert "Strict-Transport-Security" not in response.headers
@@ -84,7 +84,7 @@ def test_strict_transport_is_not_sent_over_plain_http(db, url):
 
 
 @pytest.mark.parametrize("url", ["/admin/", "/static/admin/css/base.css", "/unknown"])
-def test_pages_over_plain_http_are_sent_to_https(db, url):
+def test_pages_redirect_to_https(db, url):
     response = ApiClient().get(url)
 
     assert response.status_code == 301

@@ -1,4 +1,4 @@
-"""Probes: alive, and able to serve."""
+"""The liveness and readiness probes."""
 
 import gc
 import logging
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def readiness(monkeypatch):
-    """A process that has not been asked yet, and a clock that stands."""
+    """A process without an earlier probe, and a stopped clock."""
     monkeypatch.setattr(health, "monotonic", lambda: 1_000.0)
     fresh = health.Readiness()
     monkeypatch.setattr(health, "readiness", fresh)
@@ -32,7 +32,7 @@ def readiness(monkeypatch):
 
 @pytest.fixture
 def a_second_later(monkeypatch):
-    """Put the clock of the probe forward."""
+    """Return a function that advances the clock until a result expires."""
 
     def forward():
         now = health.monotonic()
@@ -42,7 +42,7 @@ def a_second_later(monkeypatch):
 
 
 @contextmanager
-def database_away(error=OperationalError):
+def unavailable_database(error=OperationalError):
     def refuse(*args):
         raise error("no such host: do not show")
 
@@ -61,7 +61,7 @@ def assert_failed(response, name):
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_answer_of_a_service_that_is_well(path, method, connection):
+def test_healthy_service_is_200(path, method, connection):
     response = probe(path, method)
 
     assert response.status_code == 200
@@ -79,21 +79,21 @@ def test_other_method_is_405(path, method):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probe_needs_no_host_name_no_https_and_no_portal(path, settings):
+def test_probe_needs_no_allowed_host_https_or_portal_code(path, settings):
     settings.PORTAL_ACCESS_CODE = "code"
     settings.SECURE_SSL_REDIRECT = True
 
     assert probe(path, HTTP_HOST="10.0.0.7:8000").status_code == 200
 
 
-def test_alive_asks_no_database():
-    with database_away():
+def test_liveness_does_not_depend_on_the_database():
+    with unavailable_database():
         assert probe("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
-def test_database_away(error):
-    with database_away(error):
+def test_service_is_not_ready_without_its_database(error):
+    with unavailable_database(error):
         response = probe("/readyz")
 
     assert_failed(response, "database")
@@ -112,7 +112,7 @@ def test_read_only_session_is_replaced(a_second_later):
 
 
 @pytest.mark.only_on("sqlite", reason="PostgreSQL has no file here")
-def test_read_only_file(a_second_later):
+def test_service_is_not_ready_with_a_read_only_file(a_second_later):
     with database.cursor() as cursor:
         cursor.execute("PRAGMA query_only = on")
         assert_failed(probe("/readyz"), "database")
@@ -124,7 +124,7 @@ def test_read_only_file(a_second_later):
 
 @pytest.fixture
 def full_disk():
-    """No file can grow."""
+    """Forbid files to grow."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     yield
@@ -136,12 +136,12 @@ def full_disk():
 @pytest.mark.filterwarnings(
     r"ignore:Exception ignored.*sqlite3:pytest.PytestUnraisableExceptionWarning"
 )
-def test_full_disk(database_file, full_disk):
+def test_service_is_not_ready_with_a_full_disk(database_file, full_disk):
     assert_failed(probe("/readyz"), "database")
     gc.collect()
 
 
-def test_migration_that_is_missing(a_second_later):
+def test_service_is_not_ready_without_a_migration(a_second_later):
     recorder = MigrationRecorder(database)
     last = recorder.migration_qs.filter(app="workspaces").latest("name").name
     recorder.record_unapplied("workspaces", last)
@@ -152,7 +152,9 @@ def test_migration_that_is_missing(a_second_later):
     assert probe("/readyz").status_code == 200
 
 
-def test_keys_of_another_deployment(connection, settings, a_second_later):
+def test_service_is_not_ready_with_the_keys_of_another_deployment(
+    connection, settings, a_second_later
+):
     settings.FERNET_KEYS = [Fernet.generate_key().decode()]
     assert_failed(probe("/readyz"), "keys")
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
@@ -160,7 +162,7 @@ def test_keys_of_another_deployment(connection, settings, a_second_later):
     assert_failed(probe("/readyz"), "keys")
 
 
-def test_one_damaged_secret_does_not_stop_the_service(workspace, connection, make_connection):
+def test_service_is_ready_with_one_damaged_secret(workspace, connection, make_connection):
     make_connection(workspace)
     with database.cursor() as cursor:
         cursor.execute(
@@ -171,8 +173,8 @@ def test_one_damaged_secret_does_not_stop_the_service(workspace, connection, mak
     assert probe("/readyz").status_code == 200
 
 
-def test_demo_user_that_becomes_active_does_not_stop_the_service(settings):
-    """At the start it does: check E014."""
+def test_service_is_ready_with_a_new_demo_user(settings):
+    """At the start, check E014 would fail."""
     settings.DEMO_PEOPLE = False
     User.objects.create(username="demo-manager")
 
@@ -181,7 +183,7 @@ def test_demo_user_that_becomes_active_does_not_stop_the_service(settings):
 
 @pytest.fixture
 def probed_meanwhile():
-    """Probe while another probe is looking; its answer, and the ones that came meanwhile."""
+    """Return a function that sends probes during another one and returns all results."""
 
     def run():
         answers, late = [], []
@@ -208,16 +210,16 @@ def test_probe_does_not_wait_for_another_one(connection, a_second_later, probed_
     assert probed_meanwhile() == (200, {200}, False)
 
 
-def test_nobody_is_sent_here_before_the_first_look(connection, probed_meanwhile):
+def test_concurrent_probe_is_503_before_the_first_result(connection, probed_meanwhile):
     assert probed_meanwhile() == (200, {503}, False)
 
 
-def test_result_is_kept_for_a_second(connection, a_second_later):
+def test_result_is_cached_for_a_second(connection, a_second_later):
     assert probe("/readyz").status_code == 200
     with CaptureQueriesContext(database) as captured:
         assert {probe("/readyz").status_code for _ in range(20)} == {200}
     assert len(captured) == 0
-    with database_away():
+    with unavailable_database():
         a_second_later()
         assert_failed(probe("/readyz"), "database")
         assert_failed(probe("/readyz"), "database")
@@ -226,18 +228,18 @@ def test_result_is_kept_for_a_second(connection, a_second_later):
     assert probe("/readyz").status_code == 200
 
 
-def test_migrations_are_looked_at_until_they_are_complete(connection, a_second_later):
+def test_migrations_are_not_checked_again_once_they_are_complete(connection, a_second_later):
     probe("/readyz")
     a_second_later()
     with CaptureQueriesContext(database) as captured:
         probe("/readyz")
 
-    # The check of stored secrets asks for a single migration.
+    # The check of stored secrets reads one migration.
     assert [q for q in captured if '"django_migrations"."applied"' in q["sql"]] == []
     assert len(captured) <= 5
 
 
-def test_probe_is_logged_for_who_debugs_only(connection):
+def test_successful_probe_is_logged_only_with_debug(connection):
     root = logging.getLogger()
     with written_log() as log:
         probe("/healthz")
@@ -252,7 +254,7 @@ def test_probe_is_logged_for_who_debugs_only(connection):
 
 
 def test_failing_probe_is_a_warning():
-    with written_log() as log, database_away():
+    with written_log() as log, unavailable_database():
         probe("/readyz")
 
     [line] = log_lines(log)

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: right, bounded, and for nobody without the token."""
+"""Metrics for Prometheus: counts, labels, and the token."""
 
 import pytest
 from prometheus_client import REGISTRY
@@ -20,7 +20,7 @@ def scrape(token=TOKEN, **kwargs):
 
 @pytest.fixture
 def rise():
-    """By how much a figure rises while something is done."""
+    """Return a function that returns by how much a call increases a metric."""
 
     def run(call, name, **labels):
         before = REGISTRY.get_sample_value(name, labels) or 0
@@ -62,13 +62,13 @@ def test_request_is_counted_by_route_method_and_code(who, body, code, request, c
         ("POST", "/healthz", {"route": "/healthz", "method": "POST", "code": "405"}),
     ],
 )
-def test_labels_are_bounded(db, rise, method, path, labels):
+def test_labels_have_a_limited_set_of_values(db, rise, method, path, labels):
     call = StaffClient().generic
 
     assert rise(lambda: call(method, path), "http_requests_total", **labels) == 1
 
 
-def test_time_is_counted_by_route(manager, connection, rise):
+def test_duration_is_measured_by_route(manager, connection, rise):
     name = "http_request_duration_seconds"
 
     assert rise(lambda: manager.update(NAMED), f"{name}_count", route=ROUTE) == 1
@@ -87,7 +87,7 @@ def test_updates_are_counted_by_field(manager, connection, rise, field, rises):
     assert found == rises
 
 
-def test_updates_by_staff_are_counted_too(workspace, connection, rise):
+def test_updates_of_the_service_are_counted(workspace, connection, rise):
     def update():
         changes = {"connection_name": "New"}
         actor = Actor(None, Source.ADMIN)
@@ -99,14 +99,14 @@ def test_updates_by_staff_are_counted_too(workspace, connection, rise):
 
 
 @pytest.mark.parametrize("body", [NAMED | {"nonsense": 1}, {"connectionBizId": "sc_abc123"}])
-def test_what_changes_nothing_is_not_an_update(manager, connection, rise, body):
+def test_call_without_a_change_is_not_counted_as_an_update(manager, connection, rise, body):
     def update():
         manager.update(body)
 
     assert rise(update, "connection_updates_total", field="connection_name") == 0
 
 
-def test_page_shows_the_figures(manager, connection, open_metrics):
+def test_page_shows_the_metrics(manager, connection, open_metrics):
     manager.update(NAMED)
     response = scrape()
 
@@ -119,7 +119,7 @@ def test_page_shows_the_figures(manager, connection, open_metrics):
 
 
 @pytest.mark.parametrize("sent", ["wrong", "", TOKEN + " ", TOKEN[:-1], "\xe9", None])
-def test_without_the_token_there_is_no_such_page(db, open_metrics, sent):
+def test_page_is_404_without_the_token(db, open_metrics, sent):
     response = scrape(sent)
 
     assert (response.status_code, response.content) == (404, b"")
@@ -127,6 +127,6 @@ def test_without_the_token_there_is_no_such_page(db, open_metrics, sent):
 
 
 @pytest.mark.parametrize("sent", ["", "None", None])
-def test_page_is_closed_as_long_as_no_token_is_set(db, settings, sent):
+def test_page_is_404_if_no_token_is_set(db, settings, sent):
     assert settings.METRICS_TOKEN == ""
     assert scrape(sent).status_code == 404

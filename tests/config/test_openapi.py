@@ -1,4 +1,4 @@
-"""The OpenAPI document: what it says, how it is served, and that it is held against the code."""
+"""The OpenAPI document: its content, its page, and the checks of responses against it."""
 
 import json
 import re
@@ -77,7 +77,7 @@ def field(name):
 
 
 def api_paths(patterns, prefix="/"):
-    """The paths under /web/ that the service has, as the document writes them."""
+    """Yield the paths under /web/ in the document's spelling."""
     for pattern in patterns:
         path = f"{prefix}{pattern.pattern}"
         if hasattr(pattern, "url_patterns"):
@@ -88,7 +88,7 @@ def api_paths(patterns, prefix="/"):
 
 
 def examples():
-    """Every example with the schema that it must keep to."""
+    """Yield every example with the pointer to its schema."""
     operations = [
         (f"#/paths/{call.split()[1].replace('/', '~1')}/{call.split()[0]}", operation)
         for call, operation in OPERATIONS
@@ -117,7 +117,7 @@ def examples():
 
 @pytest.mark.parametrize("body", BODIES)
 def test_no_field_of_a_body_has_a_default(body):
-    """Generated clients send a default, so it would no longer be an omitted field."""
+    """Generated clients would send the default instead of omitting the field."""
     assert not [name for name, what in SCHEMAS[body]["properties"].items() if "default" in what]
 
 
@@ -127,7 +127,7 @@ def test_document_is_openapi_3_1():
     Draft202012Validator(OPENAPI_31).validate(DOCUMENT)
 
 
-def test_every_call_is_in_it():
+def test_document_has_every_call():
     assert {call: operation["operationId"] for call, operation in OPERATIONS} == {
         "post /web/v1/auth/token": "obtainToken",
         "post /web/v1/auth/token/refresh": "refreshToken",
@@ -143,7 +143,7 @@ def test_every_call_is_in_it():
     }
 
 
-def test_every_path_of_the_service_is_in_it():
+def test_document_has_every_path_of_the_service():
     assert set(api_paths(get_resolver().url_patterns)) == set(DOCUMENT["paths"])
 
 
@@ -180,14 +180,14 @@ def test_query_has_the_names_of_its_serializer(path, serializer):
     assert {p["name"] for p in parameters if p.get("in") == "query"} == set(serializer.fields)
 
 
-def test_documented_example_is_in_it_to_the_letter():
+def test_document_has_the_documented_example_verbatim():
     shown = DOCUMENT["paths"][UPDATE]["post"]["responses"]["200"]["content"]["application/json"]
 
     assert json.dumps(shown["example"]) == json.dumps(ANSWER)
 
 
 @pytest.mark.parametrize(("pointer", "value"), list(examples()))
-def test_example_keeps_to_its_schema(pointer, value):
+def test_example_matches_its_schema(pointer, value):
     schema = {
         "$ref": f"{ROOT}{pointer}/content/application~1json/schema".replace("{", "%7B").replace(
             "}", "%7D"
@@ -199,11 +199,11 @@ def test_example_keeps_to_its_schema(pointer, value):
 
 @pytest.mark.parametrize(("call", "operation"), OPERATIONS)
 @pytest.mark.parametrize("status", sorted(envelope.ERRORS.keys() - {404, 409, 412, 422}))
-def test_every_error_is_in_every_call(call, operation, status):
+def test_every_call_has_the_common_errors(call, operation, status):
     assert str(status) in operation["responses"]
 
 
-def test_calls_that_find_nothing_have_a_404():
+def test_calls_on_one_connection_have_a_404():
     without = [call for call, operation in OPERATIONS if "404" not in operation["responses"]]
 
     assert without == [
@@ -226,14 +226,14 @@ def test_update_has_the_precondition():
 
 
 @pytest.mark.parametrize(("call", "operation"), OPERATIONS)
-def test_every_call_names_the_request_id_and_its_security(call, operation):
+def test_every_call_has_the_request_id_and_its_security(call, operation):
     needed = {} if "/auth/" in call else {"token": []}
 
     assert {"$ref": "#/components/parameters/X-Request-Id"} in operation["parameters"]
     assert operation["security"] == [needed, needed | {"portal": []}]
 
 
-def test_data_has_the_names_of_the_answer(manager, connection):
+def test_schema_of_the_data_has_the_names_of_the_response(manager, connection):
     shown = manager.update({"connectionBizId": "sc_abc123"}).json()["data"]
 
     assert list(SCHEMAS["StripeConnection"]["properties"]) == list(shown)
@@ -253,7 +253,7 @@ def test_data_has_the_names_of_the_answer(manager, connection):
         ("configJson", 16_384),
     ],
 )
-def test_length_of_a_field(name, length):
+def test_field_has_its_maximum_length(name, length):
     assert field(name)["maxLength"] == length
 
 
@@ -270,7 +270,7 @@ def test_length_of_a_field(name, length):
         ("configJson", True),
     ],
 )
-def test_null_of_a_field(name, is_nullable):
+def test_field_allows_null_if_it_can_be_cleared(name, is_nullable):
     assert field(name)["type"] == (["string", "null"] if is_nullable else "string")
 
 
@@ -294,11 +294,11 @@ def test_document_is_served_and_can_be_revalidated(client):
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs/"])
-def test_description_is_only_read(client, path):
+def test_document_and_page_do_not_allow_post(client, path):
     assert client.post(path, secure=True).status_code == 405
 
 
-def test_page_has_nothing_inline_and_nothing_of_another_host(client):
+def test_page_has_no_inline_code_and_loads_nothing_from_other_hosts(client):
     page = client.get("/docs/", secure=True)
 
     assert "unsafe-inline" not in page["Content-Security-Policy"]
@@ -319,7 +319,7 @@ def check(answer=ANSWER, *, status=200, path=PATH, method="POST", headers=HEADER
     described().check(method, path, status, headers, json.dumps(answer).encode())
 
 
-def test_documented_answer_passes():
+def test_documented_response_passes():
     check()
 
 
@@ -346,7 +346,7 @@ def test_documented_answer_passes():
         {"headers": {key: value for key, value in HEADERS.items() if key != "ETag"}},
     ],
 )
-def test_undocumented_answer_fails(change):
+def test_undocumented_response_fails(change):
     with pytest.raises(UndocumentedAnswerError):
         check(**change)
 
@@ -354,7 +354,7 @@ def test_undocumented_answer_fails(change):
 @pytest.mark.parametrize(
     "errors",
     [
-        [{"field": "apiKey", "code": "new", "message": "A code that nobody documented"}],
+        [{"field": "apiKey", "code": "new", "message": "A code that is not documented"}],
         [{"field": "apiKey", "code": "null", "message": "…", "value": "shown"}],
         [{"field": 1, "code": "null", "message": "…"}],
         [],
@@ -365,7 +365,7 @@ def test_undocumented_list_of_errors_fails(errors):
         check(envelope.failure(400) | {"errors": errors}, status=400)
 
 
-def test_every_answer_of_a_test_client_is_checked(db, monkeypatch):
+def test_every_response_of_a_test_client_is_checked(db, monkeypatch):
     changed = json.loads(document())
     del changed["paths"][UPDATE]["post"]["responses"]["401"]
     monkeypatch.setattr("tests.openapi.described", lambda: Described(changed))
@@ -375,7 +375,7 @@ def test_every_answer_of_a_test_client_is_checked(db, monkeypatch):
 
 
 def test_choices_of_a_query_are_those_of_the_code():
-    """The document lists them by hand."""
+    """The document does not take them from the code."""
     parameters = DOCUMENT["paths"][CONNECTIONS]["get"]["parameters"]
     described = {
         parameter["name"]: set(parameter["schema"]["enum"])

@@ -1,4 +1,4 @@
-"""What may change from one version of the API to the next."""
+"""The rules for changes from one version of the API to the next."""
 
 import copy
 import itertools
@@ -21,7 +21,7 @@ GONE = object()
 
 
 def changed(*path, to=GONE, version="1.3.0"):
-    """The document with one thing set, or taken away."""
+    """Return the document with one value set or removed."""
     new = copy.deepcopy(DOCUMENT)
     new["info"]["version"] = version
     item = new
@@ -111,7 +111,7 @@ def released_as(document, version):
 
 
 @pytest.mark.parametrize("new", BREAKING.values(), ids=BREAKING)
-def test_break_needs_another_major_version(new):
+def test_breaking_change_needs_a_new_major_version(new):
     assert breaks(DOCUMENT, new)
     assert "breaks clients" in refusal(DOCUMENT, new, is_released=False)
     assert "breaks clients" in refusal(DOCUMENT, released_as(new, "1.4.0"), is_released=True)
@@ -119,7 +119,7 @@ def test_break_needs_another_major_version(new):
 
 
 @pytest.mark.parametrize("new", COMPATIBLE.values(), ids=COMPATIBLE)
-def test_addition_needs_another_minor_version_after_a_release(new):
+def test_addition_needs_a_new_minor_version_after_a_release(new):
     assert breaks(DOCUMENT, new) == []
     assert adds(DOCUMENT, new)
     assert refusal(DOCUMENT, new, is_released=False) is None
@@ -129,18 +129,18 @@ def test_addition_needs_another_minor_version_after_a_release(new):
 
 
 @pytest.mark.parametrize("new", WORDS.values(), ids=WORDS)
-def test_words_may_change(new):
+def test_descriptions_may_change(new):
     assert not adds(DOCUMENT, new)
     assert refusal(DOCUMENT, new, is_released=True) is None
 
 
-def test_document_is_the_one_that_is_kept():
+def test_document_is_the_stored_one():
     name = f"{DOCUMENT['info']['version']}.json"
 
     assert kept().get(name) == DOCUMENT, f"The API has changed: `make schema`, and commit {name}."
 
 
-def test_each_version_may_follow_the_one_before():
+def test_each_stored_version_may_follow_the_previous_one():
     pairs = itertools.pairwise(kept().values())
 
     assert [why for old, new in pairs if (why := refusal(old, new, is_released=True))] == []
@@ -158,21 +158,21 @@ def elsewhere(tmp_path, monkeypatch):
     openapi_changes.main(json.dumps(DOCUMENT))
 
 
-def test_what_is_allowed_is_written(elsewhere):
+def test_allowed_change_is_written(elsewhere):
     openapi_changes.main(json.dumps(released_as(COMPATIBLE["field"], "1.4.0")))
 
     assert list(kept()) == ["1.3.0.json", "1.4.0.json"]
 
 
 @pytest.mark.parametrize("new", [BREAKING["call gone"], COMPATIBLE["call"]])
-def test_what_is_refused_is_not_written(elsewhere, new):
+def test_refused_change_is_not_written(elsewhere, new):
     with pytest.raises(SystemExit, match="API_VERSION"):
         openapi_changes.main(json.dumps(new))
 
     assert list(kept().values()) == [DOCUMENT]
 
 
-def test_version_is_released_with_its_heading(elsewhere):
+def test_version_is_released_if_its_heading_has_a_date(elsewhere):
     assert is_released(DOCUMENT)
     assert not is_released(released_as(DOCUMENT, "1.3"))
     assert not is_released(released_as(DOCUMENT, "1.4.0"))

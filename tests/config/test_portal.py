@@ -1,4 +1,4 @@
-"""The portal code: whoever did not come through Nginx gets no further."""
+"""The portal code: requests that bypass Nginx are refused."""
 
 import hmac
 from unittest.mock import patch
@@ -7,13 +7,13 @@ import pytest
 
 from tests.conftest import ApiClient, update_path
 
-pytestmark = pytest.mark.only_on("sqlite", reason="the portal comes before the database")
+pytestmark = pytest.mark.only_on("sqlite", reason="the code is checked before the database")
 
 NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
 
 
 @pytest.mark.parametrize("sent", [{}, {"X-PORTAL-ACCESS-CODE": ""}, {"X-PORTAL-ACCESS-CODE": "x"}])
-def test_without_a_code_in_the_settings_everybody_is_admitted(manager, connection, settings, sent):
+def test_every_request_is_accepted_without_the_setting(manager, connection, settings, sent):
     settings.PORTAL_ACCESS_CODE = ""
 
     assert manager.update(NAMED, headers=sent).status_code == 200
@@ -31,7 +31,7 @@ def test_without_a_code_in_the_settings_everybody_is_admitted(manager, connectio
         ("cödé", "cödé".encode().decode("latin-1")),
     ],
 )
-def test_each_of_the_codes_is_admitted(manager, connection, settings, configured, sent, name):
+def test_each_of_the_codes_is_accepted(manager, connection, settings, configured, sent, name):
     settings.PORTAL_ACCESS_CODE = configured
 
     assert manager.update(NAMED, headers={name: sent}).status_code == 200
@@ -71,7 +71,7 @@ def test_any_other_code_is_403(manager, assert_refused, settings, configured, he
 @pytest.mark.parametrize(
     "path", ["/web/v1/auth/token", "/web/v1/auth/token/refresh", "/web/", "/web/v1/unknown"]
 )
-def test_every_path_of_the_chain_is_behind_the_portal(db, settings, path):
+def test_every_path_of_the_api_needs_the_code(db, settings, path):
     settings.PORTAL_ACCESS_CODE = "code-one"
 
     response = ApiClient().post(path, {}, content_type="application/json")
@@ -90,7 +90,7 @@ def test_every_code_is_compared_in_constant_time(manager, connection, settings, 
     assert compared[:2] == [(sent.encode(), b"code-one"), (sent.encode(), b"code-two")]
 
 
-def test_the_code_is_in_no_answer(manager, connection, settings):
+def test_response_does_not_contain_the_code(manager, connection, settings):
     settings.PORTAL_ACCESS_CODE = "code-one"
 
     response = manager.update(NAMED, headers={"X-PORTAL-ACCESS-CODE": "code-one"})

@@ -1,4 +1,4 @@
-"""One line for a request, which says what happened and nothing that a client could hide in it."""
+"""Each request has one line in the log, without values that a client could use to hide a secret."""
 
 import logging
 import os
@@ -28,13 +28,13 @@ NAMED = {"connectionBizId": "sc_abc123", "connectionName": "New"}
 
 @pytest.fixture(autouse=True)
 def statements_counted(db):
-    """As for a connection that was made after the service started."""
+    """Count statements like for a database connection that was opened after the start."""
     connection_created.send(type(database), connection=database)
 
 
 @pytest.fixture
 def line_of():
-    """Make a request; gives the one line that was written."""
+    """Return a function that makes a request and returns its log line."""
 
     def run(call):
         with written_log() as log:
@@ -95,7 +95,7 @@ def test_statements_are_counted_once_each(manager, connection, line_of):
         ({"connectionBizId": "sc_abc123", "connectionName": ""}, {}, 400, "4000", None),
     ],
 )
-def test_refused_update_names_the_connection_if_it_can(
+def test_line_of_a_refused_update_has_a_well_formed_connection(
     manager, connection, line_of, body, headers, status, code, named
 ):
     line = line_of(lambda: manager.update(body, headers=headers))
@@ -106,7 +106,7 @@ def test_refused_update_names_the_connection_if_it_can(
 
 
 @pytest.mark.parametrize("sent", ["sk_" + "live_x", "ws demo", "ws_demo_x", "ws_" + "x" * 62, "x"])
-def test_workspace_is_not_repeated_where_it_cannot_be_one(manager, workspace, line_of, sent):
+def test_malformed_workspace_is_not_logged(manager, workspace, line_of, sent):
     line = line_of(lambda: manager.update(NAMED, workspace_id=sent))
 
     assert (line["status"], line["route"]) == (403, ROUTE)
@@ -114,7 +114,7 @@ def test_workspace_is_not_repeated_where_it_cannot_be_one(manager, workspace, li
     assert "path" not in line
 
 
-def test_nobody_is_named_without_a_token(db, line_of):
+def test_line_without_a_token_has_no_user(db, line_of):
     line = line_of(lambda: ApiClient().update(NAMED))
 
     assert (line["status"], line["code"]) == (401, "4010")
@@ -158,13 +158,13 @@ def test_refused_page_has_one_line(make_user, connection, line_of):
     assert "path" not in line
 
 
-def test_session_is_not_asked_for_the_line(db, line_of):
+def test_session_is_not_read_for_the_line(db, line_of):
     line = line_of(lambda: StaffClient().get("/static/admin/css/base.css"))
 
     assert line["queries"] == 0
 
 
-def test_unknown_method_is_not_repeated(db, line_of):
+def test_unknown_method_is_not_logged(db, line_of):
     line = line_of(lambda: ApiClient().generic("SECRET", update_path()))
 
     assert line["method"] == "other"
@@ -181,7 +181,7 @@ def test_unknown_method_is_not_repeated(db, line_of):
         ),
     ],
 )
-def test_failure_is_an_error_with_its_trace_and_one_line(
+def test_failure_is_logged_with_its_traceback_and_one_line(
     manager, admin_user, connection, refused, path, lines
 ):
     staff = StaffClient(admin_user)
@@ -204,7 +204,7 @@ def test_failure_is_an_error_with_its_trace_and_one_line(
     assert "exception" not in line
 
 
-def test_next_request_does_not_know_the_last_one(manager, viewer, connection, line_of):
+def test_line_has_no_values_of_the_previous_request(manager, viewer, connection, line_of):
     line_of(lambda: manager.update(NAMED))
     line = line_of(lambda: viewer.update(NAMED))
 
@@ -212,7 +212,7 @@ def test_next_request_does_not_know_the_last_one(manager, viewer, connection, li
     assert "connection" not in line
 
 
-def test_no_line_where_the_level_is_higher(manager, connection):
+def test_no_line_is_written_if_the_level_is_higher(manager, connection):
     logger = logging.getLogger("config.request")
     logger.setLevel("WARNING")
     try:
@@ -224,7 +224,7 @@ def test_no_line_where_the_level_is_higher(manager, connection):
     assert log.getvalue() == ""
 
 
-def test_trace_holds_no_values_of_a_frame():
+def test_traceback_does_not_contain_local_variables():
     shown = []
 
     def crash():
@@ -245,7 +245,7 @@ def test_trace_holds_no_values_of_a_frame():
 
 
 def written_to_a_terminal(script):
-    """What a process writes to standard error where that is a terminal."""
+    """Run a script with a terminal as standard error, and return what it writes."""
     mine, its = pty.openpty()
     environment = {"PATH": os.environ["PATH"]} | PRODUCTION | {"DATABASE_URL": "sqlite://:memory:"}
     subprocess.run(
@@ -256,7 +256,7 @@ def written_to_a_terminal(script):
         return terminal.read1().decode()
 
 
-def test_terminal_gets_coloured_text():
+def test_log_on_a_terminal_is_coloured():
     text = written_to_a_terminal(
         "import django, logging, config.settings as s, os\n"
         "os.environ['DJANGO_SETTINGS_MODULE'] = 'config.settings'\n"
@@ -269,7 +269,7 @@ def test_terminal_gets_coloured_text():
 
 
 @pytest.mark.parametrize("path", [update_path(), LIST])
-def test_line_says_that_a_host_is_not_allowed(manager, line_of, path):
+def test_line_has_the_reason_if_a_host_is_not_allowed(manager, line_of, path):
     line = line_of(lambda: manager.get(path, headers={"Host": "unknown.example"}))
 
     assert (line["status"], line["reason"]) == (400, "The Host header is not in ALLOWED_HOSTS.")

@@ -1,4 +1,4 @@
-"""What stops the server from starting is one clear line."""
+"""`serve` reports in one line why it cannot start."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def serve(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_port_that_is_taken(taken_port):
+def test_port_in_use_is_reported(taken_port):
     with pytest.raises(CommandError, match=f"port {taken_port}: .*Address already in use") as error:
         call_command("serve", port=str(taken_port))
 
@@ -45,7 +45,7 @@ def test_port_that_is_taken(taken_port):
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "99999", "http", "", "1.5", "٣"])
-def test_invalid_port(port):
+def test_invalid_port_is_refused(port):
     with pytest.raises(CommandError, match="from 1 to 65535"):
         call_command("serve", port=port)
 
@@ -73,11 +73,11 @@ def test_printed_address_can_be_called(host, url):
         ("2001:db8::7", ".localhost,127.0.0.1,[::1],[2001:db8::7]"),
     ],
 )
-def test_server_answers_under_the_address_that_it_was_given(host, names):
+def test_allowed_hosts_contain_the_given_address(host, names):
     assert names_of(host) == names
 
 
-def test_demo_people_without_debug(settings):
+def test_demo_is_refused_without_debug(settings):
     with pytest.raises(CommandError, match="--demo needs DEBUG"):
         call_command("serve", demo=True)
 
@@ -85,13 +85,13 @@ def test_demo_people_without_debug(settings):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "service.example.com"])
-def test_public_address_without_a_proxy(host):
+def test_public_address_without_a_proxy_is_refused(host):
     with pytest.raises(CommandError, match=r"without a proxy: .* set NUM_PROXIES"):
         call_command("serve", host=host, port="8000")
 
 
 @pytest.mark.parametrize("change", [{"DEBUG": True}, {"NUM_PROXIES": 1}], ids=str)
-def test_public_address_for_development_or_behind_a_proxy(change, settings, taken_port):
+def test_public_address_is_accepted_with_debug_or_a_proxy(change, settings, taken_port):
     settings.DEBUG = change.get("DEBUG", False)
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | change
 
@@ -100,7 +100,7 @@ def test_public_address_for_development_or_behind_a_proxy(change, settings, take
 
 
 @pytest.mark.parametrize("host", ["nothing.invalid", "192.0.2.1", "a" * 64 + ".example"])
-def test_host_that_is_not_here(host, settings):
+def test_address_of_another_machine_is_reported(host, settings):
     settings.DEBUG = True
     with pytest.raises(CommandError, match="Cannot listen on"):
         call_command("serve", host=host, port="8000")
@@ -110,7 +110,7 @@ def test_host_that_is_not_here(host, settings):
     ("url", "vendor"),
     [("postgres://user:hunter2@127.0.0.1:1/name", "postgresql"), ("sqlite:////tmp", "sqlite")],
 )
-def test_database_that_is_away(url, vendor):
+def test_unavailable_database_is_reported(url, vendor):
     ended = serve(DATABASE_URL=url)
 
     assert ended.returncode == 1
@@ -119,7 +119,7 @@ def test_database_that_is_away(url, vendor):
     assert "hunter2" not in ended.stderr
 
 
-def test_directory_of_the_database_that_cannot_be_created(tmp_path):
+def test_error_is_reported_if_the_database_directory_cannot_be_created(tmp_path):
     (tmp_path / "file").touch()
     ended = serve(DATABASE_URL=f"sqlite:///{tmp_path}/file/db.sqlite3")
 
@@ -128,7 +128,7 @@ def test_directory_of_the_database_that_cannot_be_created(tmp_path):
     assert "No directory for the database of DATABASE_URL" in ended.stderr
 
 
-def test_directory_of_the_database_is_created(tmp_path):
+def test_database_directory_is_created(tmp_path):
     ended = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--plan"],
         check=False,
@@ -152,7 +152,7 @@ def old_python(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
 
 
-def test_python_that_is_too_old(old_python: dict[str, str], tmp_path: Any):
+def test_old_python_is_reported(old_python: dict[str, str], tmp_path: Any):
     for name in ("Makefile", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")

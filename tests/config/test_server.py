@@ -1,4 +1,4 @@
-"""The real server, as `serve` starts it: what HTTP itself asks of it."""
+"""The real server, started with `serve`: HTTP, its output, and how it stops."""
 
 import json
 import os
@@ -25,9 +25,9 @@ def token(demo_server):
 
 @pytest.mark.skipif(
     not shutil.which("curl") and not os.environ.get("CI"),
-    reason="There is no curl here: apt-get install curl",
+    reason="curl is not installed: apt-get install curl",
 )
-def test_printed_curl_works_when_pasted(demo_server):
+def test_printed_curl_commands_work(demo_server):
     pasted = demo_server.log.read_text().partition("terminal:\n")[2].partition("\n[")[0]
 
     said = subprocess.check_output(
@@ -39,7 +39,7 @@ def test_printed_curl_works_when_pasted(demo_server):
     assert json.loads(body)["data"]["connectionName"] == "Updated Stripe Connection"
 
 
-def test_start_says_where_everything_is(demo_server):
+def test_start_prints_urls_and_passwords(demo_server):
     log = demo_server.log.read_text()
 
     pages = [f"{demo_server.url}{path}" in log for path in ("", "/admin/", "/docs/")]
@@ -47,11 +47,11 @@ def test_start_says_where_everything_is(demo_server):
     assert len(demo_server.passwords) == 4
 
 
-def test_start_does_not_warn(demo_server):
+def test_start_prints_no_warning(demo_server):
     assert "[WARNING]" not in demo_server.log.read_text()
 
 
-def test_stop_removes_the_directory_of_the_metrics(tmp_path):
+def test_stop_removes_the_metrics_directory(tmp_path):
     server = Demo(tmp_path, METRICS_TOKEN=secrets.token_urlsafe(50))
     server.token()
     counted = [*tmp_path.glob("metrics-*/*.db")]
@@ -61,7 +61,7 @@ def test_stop_removes_the_directory_of_the_metrics(tmp_path):
     assert [*tmp_path.glob("metrics-*")] == []
 
 
-def test_chunked_body_is_a_body_like_any_other(demo_server, token):
+def test_chunked_body_is_read(demo_server, token):
     request = demo_server.request(token, chunked(name_change("Chunked")), length=CHUNKED)
 
     assert demo_server.ask(request)[1]["data"]["connectionName"] == "Chunked"
@@ -69,7 +69,7 @@ def test_chunked_body_is_a_body_like_any_other(demo_server, token):
 
 @pytest.mark.parametrize("length", [70_000, 1_000_000])
 def test_long_chunked_body_is_413(length, demo_server, token):
-    """Without a Content-Length, which would give it away."""
+    """Without a Content-Length, the length is only known after reading."""
     request = demo_server.request(token, chunked(name_change("x" * length), 8_192), length=CHUNKED)
 
     status, body = demo_server.ask(request)
@@ -102,15 +102,15 @@ def test_other_methods_are_405(method, demo_server, token):
         assert connection.makefile("rb").readline().split()[1] == b"405"
 
 
-def test_http_2_is_not_spoken(demo_server):
-    """Its bodies may come without a length, and would be taken for empty."""
+def test_http_2_is_not_supported(demo_server):
+    """A body of HTTP/2 may have no length, and Django would read it as empty."""
     with demo_server.connect() as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
 
         assert connection.recv(1) == b""
 
 
-def test_stop_answers_what_is_in_flight(demo_server, token):
+def test_stop_finishes_running_requests(demo_server, token):
     body = name_change("In flight")
     request = demo_server.request(token, body).replace(
         b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n", 1
@@ -120,7 +120,7 @@ def test_stop_answers_what_is_in_flight(demo_server, token):
         stalled.sendall(demo_server.request(token, body)[:-1])
         stream = connection.makefile("rb")
         connection.sendall(request[: -len(body)])
-        # The server asks for the body: the request is in its hands.
+        # The server asks for the body, so it is processing the request.
         assert stream.readline().split()[1] == b"100"
         assert stream.readline() == b"\r\n"
         demo_server.process.terminate()

@@ -1,4 +1,4 @@
-"""Several worker processes of the real server act as one: their limits and their metrics."""
+"""The worker processes of the real server share rate limits and metrics."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def metrics_directory(strict_server: Demo) -> Path:
 
 @pytest.fixture(scope="module")
 def statuses(strict_server: Demo, token: str) -> Counter[int]:
-    """What many updates at once were answered, each over a connection of its own."""
+    """The statuses of many concurrent updates, each over a new connection."""
     with ThreadPoolExecutor(8) as pool:
         requests = [
             strict_server.request(token, name_change(f"Name {number}")) for number in range(CALLS)
@@ -50,7 +50,7 @@ def get(server: Demo, path: str, **headers: str) -> tuple[int, str]:
 
 
 def updates(server: Demo) -> dict[str, float]:
-    """The counts of answered updates by code, of both workers together."""
+    """Return the number of updates by status, for both workers together."""
     status, page = get(server, "/metrics", Authorization=f"Bearer {server.env['METRICS_TOKEN']}")
     assert status == 200
     line = rf'http_requests_total{{code="(\d+)",method="POST",route="{re.escape(ROUTE)}"}} (\S+)'
@@ -61,22 +61,22 @@ def pids(directory: Path) -> set[int]:
     return {int(file.stem.rpartition("_")[2]) for file in directory.glob("counter_*.db")}
 
 
-def test_processes_together_keep_to_the_limit(statuses):
+def test_processes_share_the_limit(statuses):
     assert statuses == {200: LIMIT, 429: CALLS - LIMIT}
 
 
-def test_metrics_are_of_all_processes(strict_server, statuses, metrics_directory):
+def test_metrics_include_all_processes(strict_server, statuses, metrics_directory):
     assert len(pids(metrics_directory)) == 2
     assert updates(strict_server) == {"200": LIMIT, "429": CALLS - LIMIT}
 
 
-def test_probes_answer_by_address(strict_server):
+def test_probes_accept_an_ip_address_as_the_host(strict_server):
     assert get(strict_server, "/healthz") == (200, '{"status": "ok"}')
     assert get(strict_server, "/readyz") == (200, '{"status": "ok"}')
     assert get(strict_server, "/metrics") == (404, "")
 
 
-def test_lines_of_the_log_are_objects(strict_server, statuses):
+def test_log_lines_are_json_objects(strict_server, statuses):
     lines = [
         json.loads(text) for text in strict_server.log.read_text().splitlines() if text[:1] == "{"
     ]
@@ -88,7 +88,7 @@ def test_lines_of_the_log_are_objects(strict_server, statuses):
     assert max(line["queries"] for line in found if line["status"] == 200) >= 2
 
 
-def test_killed_worker_is_replaced_and_what_it_counted_stays(
+def test_killed_worker_is_replaced_and_its_counts_are_kept(
     strict_server, token, statuses, metrics_directory
 ):
     killed, before = strict_server.workers()[0], pids(metrics_directory)
@@ -98,7 +98,7 @@ def test_killed_worker_is_replaced_and_what_it_counted_stays(
     killed.wait(PATIENCE_SECONDS)
 
     def is_replaced():
-        """Only a worker that has served has files. A request may still meet the killed worker."""
+        """Only a worker that has served has files. A request may still reach the killed worker."""
         with suppress(OSError, HTTPException):
             updates(strict_server)
         return pids(metrics_directory) - before
@@ -109,7 +109,7 @@ def test_killed_worker_is_replaced_and_what_it_counted_stays(
     assert strict_server.ask(strict_server.request(token, name_change("Late")))[0] == 429
 
 
-def test_killed_server_leaves_no_worker_that_keeps_the_port(demo_server):
+def test_workers_of_a_killed_server_end(demo_server):
     workers = demo_server.workers()
 
     demo_server.stop(signal.SIGKILL)
