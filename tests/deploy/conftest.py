@@ -1,4 +1,4 @@
-"""One chain for all of these tests, because a start costs seconds: each leaves it serving."""
+"""One chain for all tests, because its start takes seconds. Tests must leave it running."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ from tests.deploy import chain as parts
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
         if "tests/deploy/" in item.nodeid and "test_files" not in item.nodeid:
-            # One process for all of them: they share what they start.
+            # They run in one pytest process, because they share the chain.
             item.add_marker(pytest.mark.xdist_group("deploy"))
             item.add_marker(pytest.mark.slow)
             reason = "the chain has a PostgreSQL server"
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def need(program: str) -> None:
-    """Skip where `program` is missing; on the build machine its absence is a failure."""
+    """Skip the test if `program` is missing; in CI, the test then fails."""
     if not parts.installed(program) and not os.environ.get("CI"):
         pytest.skip(f"{program} is not installed")
 
@@ -31,8 +31,8 @@ def need(program: str) -> None:
 @pytest.fixture(scope="session")
 def database():
     need("nginx")
-    # Not pytest's directory: PostgreSQL runs as somebody else where the tests run as root, and
-    # pytest keeps its own to itself.
+    # Not in pytest's directory, which other users cannot read: if the tests run as root, PostgreSQL
+    # runs as another user.
     with tempfile.TemporaryDirectory(prefix="chain-") as directory:
         database = parts.Database(Path(directory))
         yield database
@@ -41,7 +41,7 @@ def database():
 
 @pytest.fixture(scope="session")
 def chain(database, tmp_path_factory):
-    """PostgreSQL, the service with two workers, and Nginx; tests leave it serving."""
+    """PostgreSQL, the service with two workers, and Nginx; tests must leave it running."""
     chain = parts.Chain(database, tmp_path_factory.mktemp("chain"), workers=2)
     yield chain
     chain.close()

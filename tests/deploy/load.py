@@ -1,7 +1,7 @@
 """Load the chain and print what each part of it costs: `python -m tests.deploy.load`.
 
-The figures of docs/deployment.md. Every part shares this machine with the load generator, so it
-is the CPU for each request that tells how many machines are needed, not the requests a second.
+docs/deployment.md shows the result. All parts share the machine with the load generator, so use the
+CPU time per request to plan machines, not the requests per second.
 """
 
 import json
@@ -24,7 +24,7 @@ HOSTS = {"ALLOWED_HOSTS": "127.0.0.1,connections.example.com"}
 
 
 def drive(chain: Chain, port: int, parts: dict[str, list[psutil.Process]]) -> dict[str, float]:
-    """Requests a second, latencies in ms, and CPU in ms for each request of each part."""
+    """Return requests per second, latencies in ms, and each part's CPU time per request in ms."""
     job: dict[str, Any] = {"port": port, "path": UPDATE, "portal": CODE, "token": chain.token}
     job |= {"rows": chain.connections[1:], "body": "name", "connections": CONNECTIONS}
     before = {part: sum(cpu_seconds(p.pid) for p in ps) for part, ps in parts.items()}
@@ -45,7 +45,7 @@ def drive(chain: Chain, port: int, parts: dict[str, list[psutil.Process]]) -> di
 
 
 def main() -> None:
-    """Drive each arrangement in turn, round by round; print the medians."""
+    """Load each arrangement in each round, and print the medians."""
     with tempfile.TemporaryDirectory(prefix="load-") as name:
         directory = Path(name)
         database = Database(directory)

@@ -15,11 +15,11 @@ from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, PATIENCE_MS, UPDATE
 pytestmark = [
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("CI"),
-        reason="There is no chromium here: apt-get install chromium",
+        reason="chromium is not installed: apt-get install chromium",
     ),
 ]
 LIMIT = 20
-# What a script of the page gets to see; "unreadable" is all it learns of a blocked response.
+# Returns what a script in the page can read; "unreadable" means that the response was blocked.
 CALL = """
 async ({url, token, ...options}) => {
   const headers = {Authorization: `Bearer ${token}`, "Content-Type": "application/json"};
@@ -38,7 +38,7 @@ async ({url, token, ...options}) => {
 
 @pytest.fixture(scope="module")
 def origins(tmp_path_factory):
-    """Two origins that serve an empty page: one that is allowed, and another."""
+    """Two origins with an empty page: an allowed one, and another."""
     directory = tmp_path_factory.mktemp("page")
     (directory / "index.html").write_text("<!DOCTYPE html><title>Settings</title>")
     handler = partial(SimpleHTTPRequestHandler, directory=directory)
@@ -53,7 +53,7 @@ def origins(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(database, origins, tmp_path_factory):
-    """The chain for pages of the first origin, with a limit of calls for each user."""
+    """A chain that allows the first origin, with a rate limit for each user."""
     chain = Chain(
         database,
         tmp_path_factory.mktemp("cors"),
@@ -75,7 +75,7 @@ def browser():
 
 @pytest.fixture
 def call(site, browser, origins):
-    """Make a call from a page, of the allowed origin unless another is given."""
+    """Return a function that makes a call from a page, by default of the allowed origin."""
     context = browser.new_context()
     context.set_default_timeout(PATIENCE_MS)
 
@@ -92,17 +92,17 @@ def call(site, browser, origins):
 BODY = '{"connectionBizId": "sc_abc123"}'
 
 
-def test_page_updates_and_reads_the_version(call):
+def test_page_can_update_and_read_the_version(call):
     answer = call(body=BODY, headers={"If-Match": "*"})
 
     assert (answer["status"], answer["code"]) == (200, "2000")
     assert answer["ETag"].startswith('"')
     assert answer["X-Request-Id"]
-    # Not exposed: the check itself can fail.
+    # This header is not exposed, so the assertions above could fail.
     assert answer["Referrer-Policy"] is None
 
 
-def test_page_sees_that_a_creation_was_repeated(call):
+def test_page_can_read_that_a_creation_was_replayed(call):
     path = UPDATE.replace("/update", "/create")
     created = {"body": '{"connectionName": "New"}', "headers": {"Idempotency-Key": "of a form"}}
 
@@ -111,42 +111,42 @@ def test_page_sees_that_a_creation_was_repeated(call):
     assert [answer["Idempotent-Replayed"] for answer in answers] == [None, "true"]
 
 
-def test_page_of_another_origin_reads_nothing(call):
+def test_page_of_another_origin_cannot_read_the_response(call):
     assert call(1, body=BODY) == {"status": "unreadable"}
 
 
-def test_cookies_are_never_accepted(call):
+def test_call_with_credentials_is_blocked(call):
     assert call(body=BODY, credentials="include") == {"status": "unreadable"}
 
 
-def test_page_reads_a_401(call):
+def test_page_can_read_a_401(call):
     answer = call(body=BODY, token="expired")
 
     assert (answer["status"], answer["code"]) == (401, "4010")
 
 
-def test_page_reads_a_412(call):
+def test_page_can_read_a_412(call):
     answer = call(body=BODY, headers={"If-Match": '"0"'})
 
     assert (answer["status"], answer["code"]) == (412, "4120")
 
 
-def test_page_reads_a_429_of_the_service(call):
+def test_page_can_read_a_429_of_the_service(call):
     answers = [call(body=BODY) for _ in range(LIMIT + 1)]
 
     assert (answers[-1]["status"], answers[-1]["code"]) == (429, "4290")
     assert int(answers[-1]["Retry-After"]) >= 1
 
 
-def test_page_reads_a_413_of_nginx(call):
+def test_page_can_read_a_413_of_nginx(call):
     answer = call(body="x" * (MAX_BODY_BYTES + 1))
 
     assert (answer["status"], answer["code"]) == (413, "4130")
     assert answer["X-Request-Id"]
 
 
-def test_page_reads_a_429_of_nginx(call, site, origins, tmp_path):
-    """The browser remembers the preflight of the first call; another would be limited as well."""
+def test_page_can_read_a_429_of_nginx(call, site, origins, tmp_path):
+    """The browser caches the preflight of the first call; another one would be limited, too."""
     slow = {"CLIENT_RATE": "1r/m", "CORS_ALLOWED_ORIGINS": origins[0]}
     nginx = Nginx(site.service.port, tmp_path / "slow", **slow)
 
@@ -171,14 +171,14 @@ def test_page_reads_a_429_of_nginx(call, site, origins, tmp_path):
         ("", None),
     ],
 )
-def test_one_origin_is_named_or_none(site, body, origin, expected):
+def test_header_contains_the_allowed_origin_or_is_missing(site, body, origin, expected):
     answer = site.ask(body, Origin=origin)
 
     assert answer.headers.get("access-control-allow-origin") == expected
     assert answer.headers["vary"].lower() == "origin"
 
 
-def test_deployment_without_pages_names_no_origin(chain):
+def test_header_is_missing_without_allowed_origins(chain):
     answer = chain.ask("x" * MAX_BODY_BYTES, Origin="https://app.example.com")
 
     assert answer.status == 413

@@ -1,10 +1,10 @@
-"""What is acknowledged is never lost: database, service or a worker may go at any moment."""
+"""No acknowledged update is lost if the database, the service or a worker stops at any time."""
 
 import pytest
 
 from tests.service import wait_for
 
-# More than one worker has threads.
+# More than the threads of one worker.
 CALLERS = 10
 
 
@@ -17,7 +17,7 @@ def stopped_database(chain):
     chain.recover()
 
 
-def test_stopped_database_is_503_until_it_is_back(chain, stopped_database):
+def test_stopped_database_is_503_until_it_is_started(chain, stopped_database):
     answers = [chain.rename("Without a database") for _ in range(3)]
     chain.database.start()
     wait_for(lambda: chain.rename("After").status == 200, "The recovery")
@@ -28,7 +28,7 @@ def test_stopped_database_is_503_until_it_is_back(chain, stopped_database):
     assert chain.audited_names("Without a database") == {}
 
 
-def test_restarted_database_costs_no_request(chain):
+def test_no_request_fails_after_a_restart_of_the_database(chain):
     with chain.load(CALLERS) as load:
         load.reach(200)
     chain.database.stop()
@@ -37,7 +37,7 @@ def test_restarted_database_costs_no_request(chain):
     assert [chain.rename("Again").status for _ in range(60)] == [200] * 60
 
 
-def test_stopped_service_is_502_until_it_is_back(chain):
+def test_stopped_service_is_502_until_it_is_started(chain):
     chain.service.stop()
     try:
         answer = chain.rename("Without a service")
@@ -52,7 +52,7 @@ def test_stopped_service_is_502_until_it_is_back(chain):
 
 @pytest.fixture
 def hung_service(chain):
-    """The workers stand still, and nobody is to wait for fifteen seconds here."""
+    """A service with suspended workers, and Nginx with a timeout of one second instead of 15."""
     config = chain.nginx.directory / "connections.conf"
     shipped = config.read_text()
     config.write_text(shipped.replace("proxy_read_timeout 15s", "proxy_read_timeout 1s"))
@@ -76,8 +76,8 @@ def test_service_that_hangs_is_504_in_the_envelope(chain, hung_service):
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_stop_under_load_loses_nothing_and_cuts_nothing_off(chain):
-    """Straight at the service: Nginx would turn a cut into a 502."""
+def test_stop_under_load_loses_nothing_and_truncates_no_response(chain):
+    """Without Nginx, which would turn a truncated response into a 502."""
     with chain.load(CALLERS, chain.service.port) as load:
         load.reach(200)
         ended = chain.service.stop()
@@ -85,7 +85,7 @@ def test_stop_under_load_loses_nothing_and_cuts_nothing_off(chain):
 
     assert ended == 0
     assert load.refused == []
-    # A connection that closes between two requests; never within an answer (IncompleteRead).
+    # A connection may be closed between two requests, but not during a response (IncompleteRead).
     assert set(load.errors) <= {
         "refused", "RemoteDisconnected", "ConnectionResetError", "BrokenPipeError"
     }  # fmt: skip
@@ -93,7 +93,7 @@ def test_stop_under_load_loses_nothing_and_cuts_nothing_off(chain):
     load.assert_all_was_answered()
 
 
-def test_stop_under_load_is_502_behind_nginx(chain):
+def test_stop_under_load_is_502_with_nginx(chain):
     with chain.load(CALLERS) as load:
         load.reach(200)
         chain.service.stop()
@@ -106,7 +106,7 @@ def test_stop_under_load_is_502_behind_nginx(chain):
     load.assert_all_was_answered()
 
 
-def test_killed_worker_loses_nothing_that_was_acknowledged(chain):
+def test_killed_worker_loses_no_acknowledged_update(chain):
     with chain.load(CALLERS) as load:
         load.reach(200)
         killed = chain.service.workers()[0]

@@ -1,4 +1,4 @@
-"""The files that containers are built and started from: sound, closed, and complete."""
+"""The files for containers: they are valid, restricted, and complete."""
 
 import os
 import re
@@ -29,21 +29,21 @@ def test_compose_file_follows_the_specification():
 
 
 @pytest.mark.parametrize("script", ["make-secrets.sh", "render.sh", "portal-code.envsh"])
-def test_script_can_be_run(script):
+def test_script_is_valid_and_executable(script):
     path = ROOT / "deploy" / script
     subprocess.check_call(["sh", "-n", path])
 
     assert os.access(path, os.X_OK)
 
 
-def test_only_nginx_can_be_reached():
+def test_only_nginx_publishes_ports():
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
     assert {"inside", "data"} == {n for n, net in COMPOSE["networks"].items() if net}
     assert set(SERVICES["nginx"]["networks"]) & set(SERVICES["database"]["networks"]) == set()
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_container_may_do_no_more_than_it_needs(name):
+def test_container_has_no_unneeded_privileges(name):
     service = SERVICES[name]
 
     assert service["read_only"] is True
@@ -53,16 +53,16 @@ def test_container_may_do_no_more_than_it_needs(name):
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"database"}))
-def test_container_waits_until_what_it_needs_is_healthy(name):
+def test_container_waits_until_its_dependencies_are_healthy(name):
     needed = SERVICES[name]["depends_on"]
 
     assert {condition["condition"] for condition in needed.values()} == {"service_healthy"}
-    # The service's own is in its image.
+    # The service's health check is in its image.
     assert all("healthcheck" in SERVICES[other] or other == "service" for other in needed)
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
 
 
-def test_image_is_given_no_secret_and_no_root():
+def test_image_contains_only_listed_files_and_does_not_run_as_root():
     text = (ROOT / "Dockerfile").read_text()
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
     ignored = (ROOT / ".dockerignore").read_text().split()
@@ -81,10 +81,10 @@ def test_every_setting_of_the_service_is_documented():
 
 
 def test_every_variable_of_the_compose_file_is_in_the_example():
-    asked = re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text())
+    used = re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text())
     given = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
 
-    assert set(asked) == set(given)
+    assert set(used) == set(given)
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +94,15 @@ def secret_directory(tmp_path_factory):
     return directory
 
 
-def test_every_secret_is_made_and_wanted(secret_directory):
-    own = {"tls_certificate", "tls_certificate_key"}  # the operator's to give
+def test_every_secret_is_created_and_used(secret_directory):
+    own = {"tls_certificate", "tls_certificate_key"}  # the operator provides them
 
     assert {path.name for path in secret_directory.iterdir()} == set(COMPOSE["secrets"]) - own
     used = {secret for service in SERVICES.values() for secret in service["secrets"]}
     assert used == set(COMPOSE["secrets"])
 
 
-def test_secrets_that_are_there_stay(secret_directory):
+def test_existing_secrets_are_kept(secret_directory):
     before = {path.name: path.read_text() for path in secret_directory.iterdir()}
 
     subprocess.check_call([ROOT / "deploy/make-secrets.sh", secret_directory])
@@ -127,11 +127,11 @@ def test_certificate_and_key_can_be_read_by_the_unprivileged_nginx(tmp_path):
     assert (tmp_path / "secrets" / "tls_certificate").read_text() == "fullchain.pem"
     assert key.read_text() == "renewed"
     assert key.stat().st_mode & 0o777 == 0o644
-    # A container goes on reading this file, and no other of the same name.
+    # A running container has mounted this file, so the script must not replace it with a new one.
     assert key.stat().st_ino == before.st_ino
 
 
-def test_nginx_is_reloaded_wherever_the_service_gets_another_address():
+def test_documentation_reloads_nginx_after_each_new_service_container():
     text = (ROOT / "docs" / "deployment.md").read_text()
     recreating = re.findall(r"(?m)^.*--force-recreate service\n(.*)$", text)
 
@@ -139,7 +139,7 @@ def test_nginx_is_reloaded_wherever_the_service_gets_another_address():
     assert [line for line in recreating if not line.endswith("nginx -s reload")] == []
 
 
-def test_secrets_that_were_made_are_good_enough_for_production(secret_directory):
+def test_created_secrets_pass_the_checks_for_production(secret_directory):
     files = {
         name: str(secret_directory / Path(path).name)
         for name, path in SERVICES["service"]["environment"].items()

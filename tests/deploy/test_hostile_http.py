@@ -1,4 +1,4 @@
-"""Clients that are slow, broken or hostile: they get an error, and the others are served."""
+"""Slow, broken and hostile clients get an error and do not disturb others."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ def head(*lines: str, first: str = f"POST {UPDATE} HTTP/1.1") -> bytes:
 
 
 def stalled(chain, stack, sent):
-    """Connections that send this and then nothing, and stay open."""
+    """Open connections that send these bytes and then nothing."""
     for _ in range(STALLED):
         client = stack.enter_context(
             closing(socket.create_connection(("127.0.0.1", chain.nginx.port), 60))
@@ -32,14 +32,14 @@ def stalled(chain, stack, sent):
     [b"", b"POST", head("X-Slow: "), head("Content-Length: 50000") + b'\r\n{"connectionBizId":'],
     ids=["nothing", "half a line", "half a header", "half a body"],
 )
-def test_clients_that_send_no_end_keep_nobody_waiting(chain, sent):
+def test_incomplete_requests_do_not_block_others(chain, sent):
     with ExitStack() as stack:
         stalled(chain, stack, sent)
 
         assert chain.rename("Meanwhile").status == 200
 
 
-def test_clients_that_read_no_answer_keep_nobody_waiting(chain):
+def test_clients_that_read_no_response_do_not_block_others(chain):
     request = head("Content-Length: 2") + b"\r\n{}"
     with ExitStack() as stack:
         stalled(chain, stack, request * 20)
@@ -47,7 +47,7 @@ def test_clients_that_read_no_answer_keep_nobody_waiting(chain):
         assert chain.rename("Meanwhile").status == 200
 
 
-def test_clients_that_hang_up_keep_nobody_waiting(chain):
+def test_clients_that_reset_the_connection_do_not_block_others(chain):
     body = json.dumps({"connectionBizId": "sc_abc123", "connectionName": "Gone"})
     request = head(
         f"Authorization: Bearer {chain.token}",
@@ -57,7 +57,7 @@ def test_clients_that_hang_up_keep_nobody_waiting(chain):
     for _ in range(STALLED):
         client = socket.create_connection(("127.0.0.1", chain.nginx.port), 60)
         client.sendall(request + b"\r\n" + body.encode())
-        # A reset, not a polite end.
+        # Send a reset instead of closing normally.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
 
@@ -131,8 +131,8 @@ def test_pipelined_requests_are_answered_in_order(chain):
     assert names == [f"Pipelined {number}" for number in range(5)]
 
 
-def test_two_idempotency_keys_never_create_twice(chain):
-    """Nginx before 1.23 passes the first line on; later versions join the lines, which is 400."""
+def test_request_with_two_idempotency_keys_never_creates_twice(chain):
+    """Nginx before 1.23 forwards the first header; later versions join them, which is 400."""
     body = json.dumps({"connectionName": "Created with two keys"})
     request = head(
         f"Authorization: Bearer {chain.token}",
@@ -155,7 +155,7 @@ def test_two_idempotency_keys_never_create_twice(chain):
 
 
 def test_second_request_inside_a_body_is_part_of_the_body(chain):
-    """Nobody smuggles a request past Nginx: service and proxy agree on where a body ends."""
+    """Request smuggling is not possible, because Nginx and the service agree on a body's end."""
     hidden = head("Content-Length: 0", first="POST /web/v1/hidden HTTP/1.1") + b"\r\n"
     request = head(f"Content-Length: {len(hidden)}", "Connection: close") + b"\r\n" + hidden
 

@@ -1,4 +1,4 @@
-"""The service behind a real PgBouncer in transaction mode: few connections, shared by all."""
+"""The service with a real PgBouncer in transaction mode, which shares few sessions."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from tests.deploy.conftest import need
 from tests.deploy.test_stale_sessions import WIDEN, end_sessions, probe, read_only
 from tests.service import ROOT, Process, Service, free_port, wait_for
 
-# The first version that psycopg's prepared statements pass through, and forgetting them too.
+# The first version that supports psycopg's prepared statements and their deallocation.
 CARRIES_PREPARED_STATEMENTS = (1, 22)
-# Fewer than the service has threads.
+# Fewer than the threads of the service.
 SERVER_CONNECTIONS = 3
-# PGBOUNCER names another one than the machine's.
+# PGBOUNCER can name a second program to test.
 PROGRAMS = {os.environ.get("PGBOUNCER", "pgbouncer"), "pgbouncer"}
 
 
 class PgBouncer(Process):
-    """PgBouncer with the shipped configuration, but for addresses and size."""
+    """PgBouncer with the shipped configuration, except for addresses and the pool size."""
 
     def __init__(self, program, database, directory):
         self.carries = version_of(program) >= CARRIES_PREPARED_STATEMENTS
@@ -63,7 +63,7 @@ def pgbouncer(request, database):
 
 @pytest.fixture(scope="module")
 def service(chain, pgbouncer, tmp_path_factory):
-    """Another service over the same rows, whose connections PgBouncer shares out."""
+    """Another service with the same database, through PgBouncer."""
     name = urlsplit(chain.database_url).path[1:]
     directory = tmp_path_factory.mktemp("pooled")
     more = {"PREPARED_STATEMENTS": str(pgbouncer.carries).lower()}
@@ -72,8 +72,8 @@ def service(chain, pgbouncer, tmp_path_factory):
     service.stop()
 
 
-def test_many_threads_share_few_connections(chain, service):
-    """On a busy machine some may wait for the pool for too long, which is a clear 503."""
+def test_many_threads_share_few_sessions(chain, service):
+    """On a busy machine, the wait for the pool can be too long, which is a 503."""
     with chain.load(12, service.port) as load:
         load.reach(300)
 
@@ -83,8 +83,8 @@ def test_many_threads_share_few_connections(chain, service):
     load.assert_all_was_answered()
 
 
-def test_refusals_leave_prepared_statements_usable(chain, service):
-    """A rolled-back transaction makes psycopg forget what was prepared, at both ends."""
+def test_prepared_statements_work_after_refused_updates(chain, service):
+    """After a rollback, psycopg deallocates its prepared statements."""
     answers = [
         chain.rename("New", connection, port=service.port, **headers, **PORTAL)
         for _ in range(20)
@@ -98,7 +98,7 @@ def test_refusals_leave_prepared_statements_usable(chain, service):
     assert [answer.status for answer in answers] == [200, 404, 412] * 20
 
 
-def test_time_out_of_one_caller_is_nobody_elses(chain, service, pgbouncer):
+def test_lock_timeout_of_a_call_does_not_apply_to_others(chain, service, pgbouncer):
     with chain.held():
         assert chain.rename("Held", port=service.port, **PORTAL).status == 503
     chain.rename("Free", port=service.port, **PORTAL)
@@ -108,7 +108,7 @@ def test_time_out_of_one_caller_is_nobody_elses(chain, service, pgbouncer):
     assert set(others) == {("0",)}
 
 
-def test_database_that_was_restarted_is_found_again(chain, service):
+def test_restarted_database_is_used_again(chain, service):
     chain.database.stop()
     try:
         answer = chain.rename("Behind a pool", port=service.port, **PORTAL)
@@ -121,8 +121,8 @@ def test_database_that_was_restarted_is_found_again(chain, service):
     assert chain.audited_names("Behind a pool") == {}
 
 
-def test_changes_of_a_type_cost_no_request(chain, service):
-    """PgBouncer lends out sessions that have prepared a statement before."""
+def test_no_request_fails_if_the_type_of_a_column_changes(chain, service):
+    """PgBouncer's sessions keep prepared statements of earlier clients."""
     with chain.load(12, service.port) as load:
         for length in (3000, 2048) * 2:
             load.reach(len(load.acknowledged) + 100)
@@ -134,7 +134,7 @@ def test_changes_of_a_type_cost_no_request(chain, service):
     load.assert_all_was_answered()
 
 
-def test_sessions_that_end_lose_and_double_nothing(chain, service):
+def test_ended_sessions_lose_and_repeat_no_update(chain, service):
     with chain.load(12, service.port) as load:
         for _ in range(5):
             load.reach(len(load.acknowledged) + 40)
@@ -146,7 +146,7 @@ def test_sessions_that_end_lose_and_double_nothing(chain, service):
     assert set(chain.audited_names(load.run_name).values()) == {1}
 
 
-def test_database_that_is_read_only_for_a_while(chain, service):
+def test_read_only_database_is_503_until_it_can_be_written(chain, service):
     port = service.port
     with read_only(chain, "ALTER SYSTEM"):
         answers = [chain.rename("Read-only", port=port, **PORTAL) for _ in range(10)]

@@ -1,4 +1,4 @@
-"""What Nginx adds to a request, takes away from it, and answers by itself."""
+"""What Nginx adds to requests and removes from them, and its own responses."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ def assert_envelope(answer, status, code, message):
 
 
 def logged(nginx, request_id):
-    """The line of the access log for a request; it is written after the answer."""
+    """Wait for the line of a request in the access log, which is written after the response."""
 
     def lines():
         return [line for line in nginx.access_log.read_text().splitlines() if request_id in line]
@@ -40,18 +40,18 @@ def logged(nginx, request_id):
     return json.loads(wait_for(lines, f"A line for {request_id}")[0])
 
 
-def test_portal_code_is_injected(chain):
+def test_portal_code_is_added(chain):
     answer = chain.rename("Through the portal")
 
     assert (answer.status, answer.json["data"]["connectionName"]) == (200, "Through the portal")
 
 
 @pytest.mark.parametrize("name", ["X-PORTAL-ACCESS-CODE", "x-portal-access-code"])
-def test_portal_code_of_the_client_is_thrown_away(chain, name):
+def test_portal_code_of_the_client_is_replaced(chain, name):
     assert chain.rename("With a code", **{name: "made up"}).status == 200
 
 
-def test_service_without_the_portal_is_closed(chain):
+def test_service_refuses_requests_that_bypass_nginx(chain):
     before = chain.name_of()
 
     answers = [
@@ -63,7 +63,7 @@ def test_service_without_the_portal_is_closed(chain):
     assert chain.name_of() == before
 
 
-def test_request_id_of_the_gateway_reaches_response_log_and_audit(chain):
+def test_request_id_of_the_gateway_is_in_the_response_logs_and_audit(chain):
     sent = "gateway:7f3a.2026-11"
 
     answer = chain.rename("With an id", X_Request_Id=sent)
@@ -86,7 +86,7 @@ def test_malformed_request_id_is_replaced(chain, sent):
 
 
 @pytest.mark.parametrize("path", [f"{UPDATE}?token=canary-7351", "/web/canary-7351"])
-def test_access_log_has_nothing_that_could_be_a_secret(chain, path):
+def test_access_log_has_no_query_string_or_unknown_path(chain, path):
     answer = chain.ask({"connectionBizId": "sc_abc123"}, path=path)
 
     assert logged(chain.nginx, answer.headers["x-request-id"])["status"] == answer.status
@@ -110,8 +110,8 @@ def test_error_log_has_no_query_string(chain, tmp_path, path, body, status):
     assert "canary-7352" not in nginx.log.read_text()
 
 
-def test_other_headers_do_not_reach_the_service(chain):
-    """It would refuse so many, or such characters, without the envelope."""
+def test_other_headers_are_not_forwarded(chain):
+    """The server would refuse so many headers, or this value, without the envelope."""
     headers = {f"X-Padding-{number}": "x" for number in range(150)}
 
     answer = chain.rename("Padded", **headers, X_Odd="\1")
@@ -119,7 +119,7 @@ def test_other_headers_do_not_reach_the_service(chain):
     assert answer.status == 200
 
 
-def test_idempotency_key_reaches_the_service(chain):
+def test_idempotency_key_is_forwarded(chain):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
     body = {"connectionName": "By a client that tries again"}
 
@@ -130,7 +130,7 @@ def test_idempotency_key_reaches_the_service(chain):
     assert answers[1].headers["idempotent-replayed"] == "true"
 
 
-def test_garbled_idempotency_key_is_400_in_the_envelope(chain):
+def test_malformed_idempotency_key_is_400_in_the_envelope(chain):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
 
     answer = chain.ask({"connectionName": "Garbled"}, path=path, Idempotency_Key="a\x01b")
@@ -159,14 +159,14 @@ def test_header_names_with_an_underscore_are_ignored(chain, listener):
         answer = Answer(connection.getresponse())
 
     assert UUID(answer.headers["x-request-id"])
-    # The internal listener takes the code away, with or without underscores.
+    # The internal listener removes the code, with or without underscores.
     assert answer.status == {"port": 200, "internal_port": 403}[listener]
 
 
-def test_forwarded_headers_of_the_client_decide_nothing(chain):
-    """The throttle on log-ins counts the address that Nginx saw, whatever the client claims.
+def test_forwarded_headers_of_the_client_are_ignored(chain):
+    """The rate limit for logins uses the address that Nginx sees.
 
-    Of 21 within two minutes, one minute has more than ten.
+    If 21 requests take less than two minutes, one minute has more than ten.
     """
     answers = [
         chain.ask(
@@ -185,7 +185,7 @@ def test_forwarded_headers_of_the_client_decide_nothing(chain):
     assert int(refused[0].headers["retry-after"]) >= 1
 
 
-def test_address_that_a_trusted_gateway_names_is_believed(chain, tmp_path):
+def test_address_from_a_trusted_gateway_is_used(chain, tmp_path):
     nginx = Nginx(chain.service.port, tmp_path / "behind", GATEWAY="127.0.0.0/8")
 
     forwarded = {"X-Forwarded-For": "203.0.113.1, 198.51.100.7", "X-Request-Id": "from-afar"}
@@ -196,15 +196,15 @@ def test_address_that_a_trusted_gateway_names_is_believed(chain, tmp_path):
     assert line["client"] == "198.51.100.7"
 
 
-def test_template_knows_the_version_and_the_limit():
+def test_template_has_the_version_and_the_limit():
     text = (ROOT / "deploy/nginx.conf.template").read_text()
 
     assert f'"version":"{API_VERSION}"' in text
     assert f"client_max_body_size {MAX_BODY_BYTES // 1024}k;" in text
 
 
-def test_largest_body_passes(chain):
-    """The limits of service and proxy are the same: neither refuses what the other takes."""
+def test_largest_body_is_accepted(chain):
+    """Nginx and the service have the same limit."""
     body = {"connectionBizId": "sc_abc123", "connectionName": "Large"}
     padding = MAX_BODY_BYTES - len(json.dumps(body | {"updatedAt": ""}))
 
@@ -217,19 +217,19 @@ def test_long_body_is_413_in_the_envelope(chain):
     assert_envelope(answer, 413, "4130", "Request body too large")
 
 
-def test_same_refusal_comes_from_nginx_and_from_the_service(chain):
+def test_413_of_nginx_equals_the_413_of_the_service(chain):
     from_nginx = chain.rename("x" * MAX_BODY_BYTES)
     from_service = chain.rename("x" * MAX_BODY_BYTES, port=chain.service.port, **PORTAL)
 
     assert from_nginx.status == from_service.status == 413
     assert from_nginx.json | {"timestamp": 0} == from_service.json | {"timestamp": 0}
-    ours = {"content-type", "cache-control", "x-content-type-options", "referrer-policy"}
-    assert {from_nginx.headers[name] for name in ours} == {
-        from_service.headers[name] for name in ours
+    names = {"content-type", "cache-control", "x-content-type-options", "referrer-policy"}
+    assert {from_nginx.headers[name] for name in names} == {
+        from_service.headers[name] for name in names
     }
 
 
-def test_long_address_is_414_in_the_envelope(chain):
+def test_long_path_is_414_in_the_envelope(chain):
     assert_envelope(chain.ask({}, path="/web/" + "x" * 20_000), 414, "4000", "Invalid request")
 
 
@@ -251,16 +251,16 @@ def test_many_requests_are_429_in_the_envelope(chain, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/", "/metrics", "/healthz", "/readyz", "/static/x"])
-def test_public_listener_serves_the_api_alone(chain, path):
+def test_public_listener_serves_only_the_api(chain, path):
     assert_envelope(chain.ask(None, method="GET", path=path), 404, "4040", "Not found")
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs/", "/static/openapi/docs.js"])
-def test_public_listener_describes_the_api(chain, path):
+def test_public_listener_serves_the_documentation(chain, path):
     assert chain.ask(None, method="GET", path=path).status == 200
 
 
-def test_internal_listener_has_the_admin(chain):
+def test_internal_listener_serves_the_admin(chain):
     answer = chain.ask(None, method="GET", path="/admin/login/", port=chain.nginx.internal_port)
 
     assert answer.status == 200
@@ -268,13 +268,13 @@ def test_internal_listener_has_the_admin(chain):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_internal_listener_has_health(chain, path):
+def test_internal_listener_serves_the_probes(chain, path):
     answer = chain.ask(None, method="GET", path=path, port=chain.nginx.internal_port)
 
     assert answer.status == 200
 
 
-def test_internal_listener_does_not_have_the_api(chain):
+def test_internal_listener_does_not_serve_the_api(chain):
     answer = chain.rename("Inside", port=chain.nginx.internal_port)
 
     assert (answer.status, answer.json["code"]) == (403, "4030")
@@ -287,7 +287,7 @@ def test_etag_stays_strong(chain):
     assert "content-encoding" not in answer.headers
 
 
-def test_service_that_is_away_is_502_in_the_envelope(chain, tmp_path):
+def test_unreachable_service_is_502_in_the_envelope(chain, tmp_path):
     nginx = Nginx(9, tmp_path / "alone")
 
     answer = chain.rename("New", port=nginx.port)
@@ -299,7 +299,7 @@ def test_service_that_is_away_is_502_in_the_envelope(chain, tmp_path):
 
 @pytest.fixture
 def tls_nginx(chain, tmp_path):
-    """Nginx with a certificate, made up on the spot."""
+    """Nginx with a self-signed certificate."""
     files = {"TLS_CERTIFICATE": tmp_path / "certificate", "TLS_CERTIFICATE_KEY": tmp_path / "key"}
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     command += ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
@@ -313,7 +313,7 @@ def tls_nginx(chain, tmp_path):
     nginx.stop()
 
 
-def test_tls_ends_here(chain, tls_nginx):
+def test_tls_is_terminated_by_nginx(chain, tls_nginx):
     context = ssl.create_default_context(cafile=str(tls_nginx.directory.parent / "certificate"))
     address = ("127.0.0.1", tls_nginx.port)
     connection = http.client.HTTPSConnection(*address, context=context)

@@ -1,4 +1,4 @@
-"""The database changes under the running service: no restart, nothing lost, nothing twice."""
+"""Changes of the database need no restart of the service, and lose or repeat no update."""
 
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ import pytest
 from tests.service import Service, wait_for
 
 CREATE = "/web/v1/workspaces/ws_demo/stripe/connections/create"
-# More than one worker has threads.
+# More than the threads of one worker.
 CALLERS = 12
 CALLS = 30
 THREADS = 8
@@ -24,7 +24,7 @@ def end_sessions(chain):
 
 @contextmanager
 def read_only(chain, setting):
-    """Make the database read-only by `setting`, as a primary that was demoted is."""
+    """Make the database read-only with `setting`, like a primary that was demoted."""
 
     def change(value):
         statement = setting.format(database=chain.database_url.partition("?")[0].rpartition("/")[2])
@@ -50,28 +50,28 @@ def read_only_database(chain, request):
 
 
 def warm_up(chain):
-    """Have the sessions of the service prepare its statements."""
+    """Let the sessions of the service prepare its statements."""
     with chain.load(CALLERS) as load:
         load.reach(150)
 
 
 @pytest.fixture
 def changed_column(chain):
-    """The type of a column that every update and its answer select is another one."""
+    """Change the type of a column that every update selects."""
     warm_up(chain)
     chain.rows(WIDEN.format("partner_endpoint", 3000))
     yield
     chain.rows(WIDEN.format("partner_endpoint", 2048))
 
 
-def test_changed_column_type_costs_no_request(chain, changed_column):
+def test_no_request_fails_after_the_type_of_a_column_changed(chain, changed_column):
     statuses = [chain.rename(f"Changed {number}").status for number in range(CALLS)]
 
     assert statuses == [200] * CALLS
     assert chain.audited_names("Changed ") == {f"Changed {n}": 1 for n in range(CALLS)}
 
 
-def test_changes_of_a_type_under_load_cost_no_request(chain):
+def test_no_request_fails_if_the_type_of_a_column_changes_under_load(chain):
     with chain.load(CALLERS) as load:
         for length in (3000, 2048) * 2:
             load.reach(len(load.acknowledged) + 60)
@@ -83,14 +83,14 @@ def test_changes_of_a_type_under_load_cost_no_request(chain):
     load.assert_all_was_answered()
 
 
-def test_ended_sessions_cost_no_request(chain):
+def test_no_request_fails_after_the_sessions_ended(chain):
     warm_up(chain)
     end_sessions(chain)
 
     assert [chain.rename("Ended").status for _ in range(CALLS)] == [200] * CALLS
 
 
-def test_sessions_that_end_under_load_lose_and_double_nothing(chain):
+def test_sessions_that_end_under_load_lose_and_repeat_no_update(chain):
     with chain.load(CALLERS) as load:
         for _ in range(6):
             load.reach(len(load.acknowledged) + 40)
@@ -103,7 +103,7 @@ def test_sessions_that_end_under_load_lose_and_double_nothing(chain):
     assert set(chain.audited_names(load.run_name).values()) == {1}
 
 
-def test_creations_whose_sessions_end_are_not_doubled(chain):
+def test_creations_whose_sessions_end_are_not_repeated(chain):
     answers = []
     with chain.load(CALLERS) as load:
         for number in range(CALLS // 3):
@@ -121,7 +121,7 @@ def test_creations_whose_sessions_end_are_not_doubled(chain):
     load.assert_nothing_was_lost()
 
 
-def test_read_only_database_is_503_and_not_ready_until_it_is_not(chain, read_only_database):
+def test_read_only_database_is_503_and_the_service_not_ready(chain, read_only_database):
     answers = [chain.rename("Read-only") for _ in range(CALLS)]
     answers += [chain.ask({"connectionName": "Read-only"}, path=CREATE) for _ in range(4)]
     wait_for(lambda: probe(chain).status == 503, "An unready service")
@@ -137,7 +137,7 @@ def probe(chain, port=None):
 
 
 @pytest.mark.parametrize("setting", ["ALTER SYSTEM", "ALTER DATABASE {database}"])
-def test_database_that_can_be_written_again_needs_no_restart(chain, setting):
+def test_no_restart_is_needed_when_the_database_can_be_written_again(chain, setting):
     with read_only(chain, setting):
         end_sessions(chain)
         statuses = [chain.rename("Read-only").status for _ in range(CALLS)]
@@ -147,7 +147,7 @@ def test_database_that_can_be_written_again_needs_no_restart(chain, setting):
     assert [chain.rename("Again").status for _ in range(CALLS)] == [200] * CALLS
 
 
-def test_command_says_in_one_line_that_the_database_is_read_only(chain):
+def test_command_reports_a_read_only_database_in_one_line(chain):
     with read_only(chain, "ALTER DATABASE {database}"):
         ended = chain.service.run("clearsessions")
 
@@ -157,7 +157,7 @@ def test_command_says_in_one_line_that_the_database_is_read_only(chain):
 
 @pytest.fixture
 def short_lived(chain, tmp_path):
-    """A service whose threads end after 5 idle seconds, the shortest that the server allows."""
+    """A service whose threads end after 5 idle seconds, the minimum of the server."""
     url = f"{chain.database_url}&application_name=short_lived"
     service = Service(url, tmp_path, GRANIAN_BLOCKING_THREADS_IDLE_TIMEOUT="5")
     yield service

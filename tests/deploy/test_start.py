@@ -1,4 +1,4 @@
-"""Any number of the same service may start at once over a database that is empty."""
+"""Several services can start at the same time with an empty database."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tests.service import PATIENCE_SECONDS, ROOT, Service, free_port, wait_for
 STARTS = 2
 
 
-def test_services_that_start_at_once_migrate_once(database, tmp_path):
+def test_concurrent_starts_migrate_once(database, tmp_path):
     url = database.new()
     with ThreadPoolExecutor(STARTS) as pool:
         services = list(pool.map(lambda _: Service(url, tmp_path), range(STARTS)))
@@ -28,8 +28,8 @@ def test_services_that_start_at_once_migrate_once(database, tmp_path):
     assert applied == different > 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process 1")
-def test_first_process_of_a_container_stops_while_another_one_migrates(database, tmp_path):
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process with PID 1")
+def test_service_in_a_container_can_be_stopped_while_it_waits_for_migrations(database, tmp_path):
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     url = database.new()
     environment = {"PATH": os.environ["PATH"]} | PRODUCTION | {"DATABASE_URL": url}
@@ -46,7 +46,7 @@ def test_first_process_of_a_container_stops_while_another_one_migrates(database,
 
 @pytest.fixture
 def new_database(database, tmp_path):
-    """What the PostgreSQL image runs when its database is new."""
+    """A database that was created with the script for the PostgreSQL image."""
     password = tmp_path / "password"
     password.write_text("hunter'2\n")
     script = (ROOT / "deploy/database.sql").read_text()
@@ -59,7 +59,7 @@ def new_database(database, tmp_path):
     database.execute("DROP ROLE connections")
 
 
-def test_new_database_bounds_what_the_service_may_ask_of_it(database, new_database):
+def test_role_of_the_service_has_timeouts_and_no_privileges(database, new_database):
     role = "SELECT rolsuper, rolcreaterole, rolconfig FROM pg_roles WHERE rolname = current_user"
 
     assert database.execute(role, new_database) == [
@@ -68,7 +68,7 @@ def test_new_database_bounds_what_the_service_may_ask_of_it(database, new_databa
     assert database.execute("SHOW statement_timeout", new_database) == [("10s",)]
 
 
-def test_service_starts_with_its_own_role_and_collects_statistics(database, new_database, tmp_path):
+def test_service_starts_with_its_role_and_collects_statistics(database, new_database, tmp_path):
     rows = "SELECT reltuples > 0 FROM pg_class WHERE relname = 'auth_permission'"
 
     assert Service(new_database, tmp_path).stop() == 0
