@@ -1,1 +1,1 @@
-"""How fast the update call is, beside other versions of it. Not part of the product."""
+"""Benchmarks of the update call, compared with other implementations. Not part of the product."""

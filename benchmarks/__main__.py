@@ -1,8 +1,8 @@
-"""Measure the update call beside a floor, a textbook version and other frameworks: `make bench`.
+"""Compare the update call with a floor, a textbook version and other frameworks: `make bench`.
 
-One PostgreSQL with its own durable settings, and a server for each version. They are driven in
-turn, round by round, so that other load on the machine affects all of them. Every figure is the
-median over the rounds, every ratio that of the ratios within a round.
+There is one PostgreSQL with its default, durable settings, and a server for each version. Each
+round runs all of them in turn, so that other load on the machine affects all of them. A figure is
+the median of the rounds; a ratio is the median of the ratios in each round.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks import admin, calls, driver, peers, plot
 from benchmarks.servers import ROOT, Bench, Figures, figures
 
-# Without the peers that are left out. The floor, to which all are compared, is always there.
+# Peers can be left out. The floor is always measured, because the ratios need it.
 SERVERS = ("floor", "fastify", "product", "fastapi", "textbook")
 BODIES = tuple(driver.bodies())
 JIT_REQUESTS = 700
@@ -30,7 +30,7 @@ ROTATION_ROWS = 300_000
 
 
 def summarise(rounds: list[dict[str, Figures]]) -> dict[str, dict[str, Figures]]:
-    """For each server the medians, and as `ratios` the medians of the ratios to the floor."""
+    """Return the medians and the medians of the ratios to the floor, for each server."""
     return {
         server: {
             "figures": {
@@ -48,14 +48,14 @@ def summarise(rounds: list[dict[str, Figures]]) -> dict[str, dict[str, Figures]]
 def warm_up(bench: Bench, server: str, body: str, seconds: float) -> None:
     """Drive a server without measuring it."""
     if server == "fastify":
-        # Node compiles what has run often; until then, a request takes twice the CPU.
+        # Until Node has compiled the hot functions, a request takes twice the CPU.
         bench.run(server, body, 30, requests=JIT_REQUESTS)
     else:
         bench.run(server, body, seconds)
 
 
 def measure(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
-    """Warm up, count statements, then go round; what stands in the JSON as `update`."""
+    """Warm up, count statements, run the rounds, and return `update` of the JSON."""
     servers = [server for server in SERVERS if server in bench.processes]
     runs = [(server, body) for server in servers for body in BODIES]
     for server, body in runs:
@@ -87,7 +87,7 @@ def measure(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def table(update: dict[str, Any]) -> Iterator[str]:
-    """The figures as Markdown, each with its ratio to the floor."""
+    """Yield the figures as a Markdown table, with their ratios to the floor."""
     yield "| body | version | requests/s | p50 ms | p99 ms | app CPU ms | database CPU ms | SQL |"
     yield "|---|---|---|---|---|---|---|---|"
     for body, servers in {"all three": update["servers"], **update["bodies"]}.items():
@@ -103,7 +103,7 @@ def table(update: dict[str, Any]) -> Iterator[str]:
 
 
 def rotation(bench: Bench, rows: int) -> dict[str, Any]:
-    """Rotation's figures, measured in a database of its own on the same server."""
+    """Measure the rotation in a separate database on the same server."""
     bench.sql("CREATE DATABASE rotation")
     environment = bench.environment | {"DATABASE_URL": bench.database.get_uri("rotation")}
     command = [sys.executable, "-m", "benchmarks.rotation", "--format", "json", "--rows", str(rows)]
@@ -115,7 +115,7 @@ def rotation(bench: Bench, rows: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print and write var/bench.json; 1 where an answer was wrong."""
+    """Measure, print and write var/bench.json; return 1 if a response was wrong."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="for each server, body and round")
@@ -153,10 +153,10 @@ def main() -> int:
     print("\n".join([*table(update), "", *calls.table(result["calls"])]))
     if not options.update_only:
         print(
-            "\nRotation, of the bare cryptography of one core: one process "
+            "\nRotation, compared with only the cryptography on one core: one process "
             "{crypto_ratio}, two {crypto_ratio_two_processes}".format(**result["rotation"])
         )
-        print(f"Admin with {ADMIN_ROWS:,} connections, median ms of a page:")
+        print(f"Admin with {ADMIN_ROWS:,} connections, median ms per page:")
         for page, milliseconds in result["admin"]["pages"].items():
             print(f"  {page}: {milliseconds:.0f}")
     target = ROOT / "var" / "bench.json"
@@ -164,7 +164,7 @@ def main() -> int:
     target.write_text(json.dumps(result, indent=2) + "\n")
     if options.plot:
         options.plot.write_text(plot.svg(update))
-    print(f"\n{target.relative_to(ROOT)} has the figures; {update['wrong']} answers were wrong.")
+    print(f"\n{target.relative_to(ROOT)} has the figures; {update['wrong']} responses were wrong.")
     return 1 if update["wrong"] else 0
 
 

@@ -1,4 +1,4 @@
-"""How long staff wait for the admin's pages, with many connections."""
+"""Measure the response times of the admin's pages with many connections."""
 
 import http.cookiejar
 import re
@@ -15,12 +15,12 @@ TURNS = 7
 
 
 class Staff:
-    """A member of staff with a browser, logged in."""
+    """A logged-in staff user."""
 
     def __init__(self, bench: Bench) -> None:
         self.url = f"http://127.0.0.1:{bench.ports['product']}"
         cookies = http.cookiejar.CookieJar()
-        # The product believes the proxy in front that says so: its cookies are for TLS only.
+        # The cookies are secure, so act like the proxy that terminates TLS.
         self.browser = urllib.request.build_opener(Cookies(cookies))
         self.browser.addheaders = [
             ("X-Forwarded-Proto", "https"),
@@ -34,13 +34,12 @@ class Staff:
         self.browser.open(f"{self.url}/admin/login/", data).read()
 
     def get(self, path: str) -> str:
-        """The text of a page."""
         text: str = self.browser.open(self.url + path).read().decode()
         return text
 
 
 class Cookies(urllib.request.HTTPCookieProcessor):
-    """Sends cookies that are for TLS only over plain HTTP, as the proxy in front does."""
+    """Sends secure cookies over plain HTTP, like the proxy."""
 
     def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
         pairs = [f"{cookie.name}={cookie.value}" for cookie in self.cookiejar]
@@ -49,7 +48,7 @@ class Cookies(urllib.request.HTTPCookieProcessor):
 
 
 def measure(bench: Bench, rows: int) -> dict[str, Any]:
-    """The median milliseconds of each page, from request to last byte."""
+    """Return the median time of each page in milliseconds, until the last byte."""
     bench.fill(rows)
     staff = Staff(bench)
     pages = {
@@ -66,12 +65,12 @@ def measure(bench: Bench, rows: int) -> dict[str, Any]:
 
 
 def wait(staff: Staff, path: str) -> float:
-    """Milliseconds; the first turn warms up."""
+    """Return the median time in milliseconds; the first request is a warm-up."""
     times = []
     for _ in range(TURNS + 1):
         started = time.perf_counter()
         page = staff.get(path)
         times.append(1000 * (time.perf_counter() - started))
         if "Log out" not in page:
-            raise RuntimeError(f"No page for staff: {path}")
+            raise RuntimeError(f"Not a page of the admin: {path}")
     return median(times[1:])

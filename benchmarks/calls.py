@@ -1,4 +1,4 @@
-"""What the calls around the update cost: statements, and milliseconds for a caller alone."""
+"""Measure the other calls: statements, and milliseconds for a single client."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ REQUESTS = 40
 PAGE = 50
 LIST = PATH.rpartition("/")[0]
 CREATED = {"connectionName": "Created", "connectionDescription": "By the benchmark"}
-# Method, path, body and the Idempotency-Key, in which NUMBER is another one for each request.
+# Method, path, body and Idempotency-Key; NUMBER is replaced with a different number each time.
 CALLS = {
     "list, a page of 50": ("GET", LIST, None, None),
     "list, a later page": ("GET", f"{LIST}?after=ROW", None, None),
@@ -30,12 +30,12 @@ CALLS = {
 
 
 def measure(bench: Bench) -> dict[str, Figures]:
-    """Statements and median milliseconds of each call; a wrong answer is counted as such.
+    """Return the statements and the median milliseconds of each call; count wrong responses.
 
-    Stripe is one that answers at once, so what is seen is our own part.
+    The fake Stripe answers at once, so the time is that of the service.
     """
     caller = Caller(bench, "product")
-    # One of its own: the textbook's records in the audit are of another form.
+    # A new connection, because the textbook version writes audit records in another format.
     row = caller.data("POST", f"{LIST}/create", CREATED)["bizId"]
     for number in range(PAGE):
         caller.data("POST", PATH, {"connectionBizId": row, "connectionName": f"Name {number}"})
@@ -43,8 +43,8 @@ def measure(bench: Bench) -> dict[str, Figures]:
     with serving() as stripe:
         bench.environment |= {"STRIPE_VERIFY": "true", "STRIPE_API_BASE": stripe.url}
         bench.environment |= {"THROTTLE_STRIPE": ""}
-        bench.start("asking", "manage.py", "serve")
-        caller = Caller(bench, "asking")
+        bench.start("verifying", "manage.py", "serve")
+        caller = Caller(bench, "verifying")
         key = driver.bodies()["secret"] | {"connectionBizId": row}
         found["update of a key, Stripe asked"] = caller.figures(row, "POST", PATH, key)
         named = {"connectionBizId": row}
@@ -53,7 +53,7 @@ def measure(bench: Bench) -> dict[str, Figures]:
 
 
 class Caller:
-    """Calls a server with one connection that is kept open."""
+    """Calls a server over one connection."""
 
     def __init__(self, bench: Bench, server: str) -> None:
         self.bench = bench
@@ -66,7 +66,7 @@ class Caller:
         self.numbers = count()
 
     def data(self, method: str, path: str, body: Any, key: str | None = None) -> Any:
-        """What a call answers."""
+        """Make a call and return the data of the response."""
         named = {"Idempotency-Key": key.replace("NUMBER", str(next(self.numbers)))} if key else {}
         self.client.request(method, path, json.dumps(body) if body else None, self.headers | named)
         answer = json.load(self.client.getresponse())
@@ -76,7 +76,7 @@ class Caller:
     def figures(
         self, row: str, method: str, path: str, body: Any, key: str | None = None
     ) -> Figures:
-        """Of a call, which is made often."""
+        """Make a call often, and return its figures."""
 
         def several() -> list[float]:
             return [timed() for _ in range(REQUESTS)]
@@ -91,7 +91,7 @@ class Caller:
 
 
 def table(calls: dict[str, Figures]) -> Iterator[str]:
-    """The figures as Markdown."""
+    """Yield the figures as a Markdown table."""
     yield "| call | median ms | SQL |"
     yield "|---|---|---|"
     for name, figures in calls.items():

@@ -1,8 +1,8 @@
-"""A load generator: `python -m benchmarks.driver`, a job as JSON in, a result as JSON out.
+"""A load generator: `python -m benchmarks.driver` reads a job as JSON and prints a result as JSON.
 
-Keeps connections open, sends the next request as soon as an answer is there, and checks every
-answer: its status, and that it shows the row asked for with the name just written. One thread
-and raw sockets, because what the generator takes of the machine the servers do not get.
+It keeps connections open and sends the next request when a response arrives. It checks each
+response: the status, the row, and the name that was just written. It uses one thread and raw
+sockets, because the servers share the machine's CPU with it.
 """
 
 import json
@@ -27,7 +27,7 @@ Content-Length: %d\r
 
 
 class Client:
-    """One connection, with rows of its own."""
+    """One connection, with rows that no other client updates."""
 
     def __init__(self, job: dict[str, Any], rows: list[str]) -> None:
         self.socket = socket.create_connection(("127.0.0.1", job["port"]))
@@ -53,7 +53,7 @@ class Client:
         self.socket.sendall((self.head % (number, len(body)) + body).encode())
 
     def receive(self) -> bool | None:
-        """Read; whether the answer is right, None while it is not complete."""
+        """Read; return whether the response is right, or None if it is not complete."""
         data = self.socket.recv(65536)
         if not data:
             raise ConnectionError("The server closed the connection.")
@@ -66,7 +66,7 @@ class Client:
 
 
 def bodies() -> dict[str, dict[str, str]]:
-    """The bodies by name, with places for the row and the name."""
+    """Return the bodies by name, with the placeholders ROW and NAME."""
     row = {"connectionBizId": "ROW"}
     api_key = {"apiKey": f"sk_test_{secrets.token_hex(24)}"}
     return {
@@ -86,7 +86,7 @@ def bodies() -> dict[str, dict[str, str]]:
 
 
 def drive(job: dict[str, Any]) -> dict[str, Any]:
-    """Drive for `seconds`, or send `requests` in all; answers are waited for in either case."""
+    """Send requests for `seconds`, or `requests` in total, and wait for all responses."""
     rows, width = job["rows"], job["connections"]
     clients = [Client(job, rows[start::width]) for start in range(width)]
     selector = selectors.DefaultSelector()

@@ -1,7 +1,7 @@
-"""The floor: the update call's work and nothing else. A yardstick, never to be served.
+"""The floor: only the necessary work of the update call. For comparison; never deploy it.
 
 Raw WSGI and one SQL statement, which verifies the caller, locks the row, updates the given
-columns and appends the audit record. There is no validation and one answer to every mistake.
+columns and inserts the audit record. There is no validation, and every error is the same.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ local = threading.local()
 
 
 def database() -> psycopg.Connection:
-    """This thread's connection."""
+    """Return this thread's database connection."""
     if not hasattr(local, "connection"):
         local.connection = psycopg.connect(
             os.environ["DATABASE_URL"], autocommit=True, options="-c timezone=UTC"
@@ -78,7 +78,7 @@ def database() -> psycopg.Connection:
 
 @lru_cache(maxsize=256)
 def statement(columns: tuple[str, ...]) -> bytes:
-    """The SQL that updates these columns."""
+    """Return the SQL that updates these columns."""
     assignments, changes = [], []
     for name in columns:
         assignments.append(f"{name} = %({name})s")
@@ -94,7 +94,7 @@ def statement(columns: tuple[str, ...]) -> bytes:
 
 
 def parameters(environ: WSGIEnvironment, body: dict[str, str]) -> dict[str, object]:
-    """What the statement is given; raises where the token or a name is wrong."""
+    """Return the parameters of the statement; raise if the token or a name is wrong."""
     if not hmac.compare_digest(environ["HTTP_X_PORTAL_ACCESS_CODE"], portal_code):
         raise PermissionError
     claims = jwt.decode(environ["HTTP_AUTHORIZATION"][7:], signing_key, algorithms=["HS256"])
@@ -118,7 +118,6 @@ def parameters(environ: WSGIEnvironment, body: dict[str, str]) -> dict[str, obje
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer the update call."""
     body = orjson.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
     values = parameters(environ, body)
     sql = statement(tuple(COLUMNS[name] for name in body))

@@ -1,4 +1,4 @@
-"""The ratios to the floor as bars, in plain SVG."""
+"""Draw the ratios to the floor as a bar chart in SVG."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ BAR, LEFT, WIDTH = 26, 90, 640
 
 
 def svg(update: dict[str, Any]) -> str:
-    """The picture for what `measure` returned."""
+    """Return the chart for the result of `measure`."""
     lines = list(_charts(update["servers"]))
     height = len(CHARTS) * (len(update["servers"]) + 2) * BAR
     return (

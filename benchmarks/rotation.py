@@ -1,10 +1,10 @@
-"""How fast rotation is, as a share of the bare cryptography, and what memory it takes.
+"""Measure the speed and memory of a rotation, compared with only its cryptography.
 
     python -m tests.postgres python -m benchmarks.rotation --rows 100000
 
-Fills an empty PostgreSQL database, measures the cryptography alone on one core, then runs
-`rotate_secrets` as an operator would, with one process and with two that each have half of the
-rows, and prints the ratios.
+This fills an empty PostgreSQL database and measures only the cryptography on one core. Then it runs
+`rotate_secrets` with one process, and with two that each rotate half of the rows, and prints the
+ratios.
 """
 
 import argparse
@@ -47,7 +47,7 @@ BATCH_SIZE = 1_000
 
 
 def fill(rows: int) -> None:
-    """Make the tables and so many connections under the first key, in a database without any."""
+    """Create the tables and `rows` connections with the first key, in an empty database."""
     import django  # the settings are read from the environment that was just set
 
     django.setup()
@@ -58,7 +58,7 @@ def fill(rows: int) -> None:
 
     call_command("migrate", verbosity=0)
     if StripeConnection.objects.exists():
-        sys.exit("There are connections in this database already; give an empty one.")
+        sys.exit("This database already has connections. Use an empty one.")
     made = min(rows, MADE)
     call_command("load_demo", connections=made, stdout=StringIO())
     connection.close()
@@ -66,10 +66,10 @@ def fill(rows: int) -> None:
 
 
 def multiply(database_url: str, copies: int, key: str, workspaces: Sequence[int] = ()) -> None:
-    """Add copies of every connection: creating a million takes longer than rotating them.
+    """Add copies of every connection, because it is faster than creating a million of them.
 
-    Each has its own business id, to which its secrets are bound. Every second copy goes to the
-    next of `workspaces`, primary keys, if there are any.
+    Each copy has a different business ID, to which its secrets are bound. `workspaces` are primary
+    keys; every second copy goes to the next of them.
     """
     ring = Keyring.of((key,))
     others = cycle(workspaces or [None])
@@ -91,19 +91,19 @@ def multiply(database_url: str, copies: int, key: str, workspaces: Sequence[int]
 
 
 def _crypted(crypt: Any, row: dict[str, Any], name: str) -> Any:
-    """The column `name`, encrypted or decrypted for its row."""
+    """Encrypt or decrypt the column `name` for its row."""
     context = secret_context(row["workspace_id"], row["biz_id"], name)
     return row[name] and crypt(row[name], context)
 
 
 def vacuum(database_url: str) -> None:
-    """Tidy up, as autovacuum has long done when keys are rotated the next time."""
+    """Vacuum, like autovacuum long before the next rotation."""
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute("VACUUM ANALYZE")
 
 
 def cryptography_alone() -> float:
-    """Rows of two secrets that one core brings under another key in a second."""
+    """Return how many rows with two secrets one core re-encrypts per second."""
     old, new = (HMAC(urlsafe_b64decode(key), SHA256()) for key in KEYS[:2])
     stored = []
     for number in range(SAMPLE):
@@ -118,14 +118,14 @@ def cryptography_alone() -> float:
 
 
 def _derived(key: HMAC, context: bytes) -> Fernet:
-    """What encrypts a secret: HKDF-Expand of a ring key is one HMAC."""
+    """Return the Fernet for a secret: HKDF-Expand of a key is one HMAC."""
     keyed = key.copy()
     keyed.update(context + b"\1")
     return Fernet(urlsafe_b64encode(keyed.finalize()))
 
 
 def rotate(keys: list[str], count: int) -> tuple[float, int]:
-    """Rows per second of `count` processes together, and the peak memory of the largest in MiB."""
+    """Return the rows per second of all processes, and the peak memory of the largest in MiB."""
     command = ["manage.py", "rotate_secrets", "--apply", "--format", "json"]
     processes = [
         subprocess.Popen(
@@ -147,8 +147,8 @@ def rotate(keys: list[str], count: int) -> tuple[float, int]:
 
 
 def measure(rows: int) -> dict[str, Any]:
-    """Fill, and rotate with one process and with two, each beside the floor of that minute."""
-    # In a process of its own: a child's peak memory begins at what its parent has.
+    """Fill, and rotate with one process and with two; measure the floor before each rotation."""
+    # In a separate process, because the peak memory of a child starts with its parent's memory.
     filling = get_context("spawn").Process(target=fill, args=(rows,))
     filling.start()
     filling.join()
@@ -172,7 +172,6 @@ def measure(rows: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--format", choices=("text", "json"), default="text")
@@ -184,7 +183,7 @@ def main() -> None:
         return
     for run in figures["runs"]:
         print(
-            "{processes} process(es): {rowsPerSecond:,} rows/s, {ratio} of the bare cryptography "
+            "{processes} process(es): {rowsPerSecond:,} rows/s, {ratio} of only the cryptography "
             "({floor:,} rows/s on one core), {memoryMiB} MiB".format(**run)
         )
 

@@ -1,11 +1,11 @@
-"""Does the update call stay as cheap as it is, with a million connections and after hours?
+"""Measure the update call with a million connections, and the server's memory after many requests.
 
     python -m benchmarks.scale
 
-Drives the product on two databases in turn, one with 1,000 connections in one workspace, one with
-a million in 100,000 workspaces, and compares what a request costs. Then sends one server 200,000
-requests and watches the memory of its worker, and leaves it alone and counts its connections to
-the database.
+This runs the product on two databases in turn and compares the cost of a request: one database has
+1,000 connections in one workspace, the other a million in 100,000 workspaces. Then it sends 200,000
+requests to one server and records its memory. At the end it lets the server idle and counts its
+database connections.
 """
 
 import argparse
@@ -27,7 +27,7 @@ ROWS = 1_000
 MANY_ROWS = 1_000_000
 MANY_WORKSPACES = 100_000
 STEPS = 10
-# One statement each. The manager is a member everywhere, as a support account may be.
+# The manager is a member of every workspace, like a support account.
 MANY = (
     f"""INSERT INTO workspaces_workspace (biz_id, name, is_active, tenant_id)
     SELECT 'ws_many' || n, 'Many', true, (SELECT min(id) FROM workspaces_tenant)
@@ -39,13 +39,13 @@ MANY = (
 
 
 def compare(small: Bench, large: Bench, rounds: int, seconds: float) -> dict[str, Any]:
-    """The figures of both, and the medians of the ratios within a round."""
+    """Return the figures of both, and the medians of the ratios in each round."""
     small.prepare(ROWS, 1)
     large.prepare(MADE, 1)
     for statement in MANY:
         large.sql(statement)
     many = large.sql("SELECT id FROM workspaces_workspace WHERE biz_id LIKE 'ws_many%'")
-    # The originals, which are driven and came first, stay where they are.
+    # Only copies move to the new workspaces. The requests use the original connections.
     large.multiply(MANY_ROWS, [pk for (pk,) in many])
     large.sql("VACUUM (ANALYZE, FREEZE)")
     results: list[tuple[Figures, Figures]] = []
@@ -56,7 +56,7 @@ def compare(small: Bench, large: Bench, rounds: int, seconds: float) -> dict[str
             for bench in (small, large)
         )
         results.append((one, two))
-    # The first round warms up.
+    # The first round is a warm-up.
     pairs = results[1:]
     return {
         "small": {name: median(one[name] for one, _ in pairs) for name in pairs[0][0]},
@@ -68,7 +68,7 @@ def compare(small: Bench, large: Bench, rounds: int, seconds: float) -> dict[str
 
 
 def memory(bench: Bench, requests: int) -> list[float]:
-    """MiB of the server's processes, after each tenth of the requests."""
+    """Return the memory of the server's processes in MiB, after each tenth of the requests."""
     steps = []
     for _ in range(STEPS):
         bench.run("product", "all", 3_600, requests=requests // STEPS)
@@ -79,7 +79,7 @@ def memory(bench: Bench, requests: int) -> list[float]:
 
 
 def connections(bench: Bench) -> int:
-    """How many the server has to the database."""
+    """Count the server's database connections."""
     ((count,),) = bench.sql(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -88,12 +88,12 @@ def connections(bench: Bench) -> int:
 
 
 def main() -> int:
-    """Measure and print; 1 where an answer was wrong."""
+    """Measure and print; return 1 if a response was wrong."""
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--requests", type=int, default=200_000)
-    parser.add_argument("--idle", type=float, default=660, help="seconds, past every time-out")
+    parser.add_argument("--idle", type=float, default=660, help="seconds, longer than any timeout")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as directory,

@@ -1,4 +1,4 @@
-"""The database and the servers that are measured, and what they use meanwhile."""
+"""The measured database and servers, and their CPU usage and statements."""
 
 import contextlib
 import http.client
@@ -37,7 +37,7 @@ class NotStartedError(RuntimeError):
 
 
 class Bench:
-    """The database, the servers, and what was counted."""
+    """A database and servers, with the number of wrong responses."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -49,7 +49,7 @@ class Bench:
             "ALLOWED_HOSTS": "127.0.0.1",
             "PYTHONPATH": str(ROOT),
             "METRICS_TOKEN": secrets.token_urlsafe(32),
-            # Counted as in production, and never reached.
+            # Counted like in production, but never reached.
             "THROTTLE_USER": "1000000/min",
             "THROTTLE_WORKSPACE": "5000000/min",
         }
@@ -72,16 +72,16 @@ class Bench:
         self.start("product", "manage.py", "serve", f"--workers={workers}")
         demo = self.manage("load_demo", "--format=json", f"--connections={rows + 1}")
         self.user, self.staff = demo["users"][0], demo["users"][-1]
-        # The documented example has a shorter id than the rest.
+        # Without the connection from the documentation, which has a shorter ID.
         self.rows = demo["workspaces"][0]["connectionBizIds"][1:]
         self.shares = {"product": self.rows}
         self.sql("VACUUM ANALYZE")
 
     def start_beside(self, names: Sequence[str], peers: Mapping[str, Command]) -> None:
-        """Start the yardsticks with the same server and options as the product, and the peers."""
+        """Start the other versions, with the product's server and options, and the peers."""
         options = self.processes["product"].cmdline()
         port = options.index("--port")
-        # Each with rows of its own, because the yardsticks do not bind a secret to its row.
+        # Each version gets different rows, because the others do not bind a secret to its row.
         versions = ("product", *names, *peers)
         self.shares = {name: self.rows[i :: len(versions)] for i, name in enumerate(versions)}
         for name in names:
@@ -98,7 +98,7 @@ class Bench:
                 leave_out(name, reason.strip())
 
     def unbind(self, rows: list[str]) -> None:
-        """Give connections secrets as django-fernet-fields writes them, which are not verified."""
+        """Write secrets in the format of django-fernet-fields, as unverified."""
         key = PRODUCTION["FERNET_KEYS"].partition(",")[0]
         api_key = Fernet(key).encrypt(b"sk_test_" + secrets.token_hex(24).encode())
         webhook_secret = Fernet(key).encrypt(b"whsec_" + secrets.token_hex(16).encode())
@@ -111,12 +111,12 @@ class Bench:
             )
 
     def manage(self, *arguments: str) -> Any:
-        """The JSON that a management command prints."""
+        """Run a management command and return the JSON that it prints."""
         command = [sys.executable, "manage.py", *arguments]
         return json.loads(subprocess.check_output(command, cwd=ROOT, env=self.environment))
 
     def start(self, name: str, *arguments: str, program: str = sys.executable) -> None:
-        """Start a server on its own port, its log in a file, and wait until it listens."""
+        """Start a server on a free port, with its log in a file, and wait until it listens."""
         self.ports[name] = free_port()
         command = [program, *arguments, "--port", str(self.ports[name])]
         with (self.directory / f"{name}.log").open("w") as log:
@@ -136,7 +136,7 @@ class Bench:
         raise NotStartedError(f"{name} did not start:\n{log_text}")
 
     def log_in(self) -> str:
-        """A token of the product's, with some minutes left."""
+        """Return a token of the product that is valid for some minutes."""
         if time.monotonic() - self.token_at > 300:
             client = http.client.HTTPConnection("127.0.0.1", self.ports["product"])
             client.request(
@@ -153,9 +153,9 @@ class Bench:
         return self.token
 
     def run(self, server: str, body: str, seconds: float, **job: Any) -> dict[str, Any]:
-        """Drive `server`; the result of the driver with the CPU seconds spent meanwhile.
+        """Run the driver with `server`; return its result and the CPU seconds that were used.
 
-        Wrong are also answers without a row in the audit, and rows without an answer.
+        A response without an audit record, or a record without a response, counts as wrong.
         """
         job |= {
             "port": self.ports[server],
@@ -180,23 +180,23 @@ class Bench:
         return result
 
     def sql(self, statement: str) -> list[Any]:
-        """The rows of a statement of ours."""
+        """Run a statement and return its rows."""
         with psycopg.connect(self.database.get_uri(), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def audited(self) -> int:
-        """How many records the audit holds."""
+        """Count the audit records."""
         return int(self.sql("SELECT count(*) FROM auditlog_logentry")[0][0])
 
     def statements(self, server: str) -> Figures:
-        """Statements for each update."""
+        """Return the number of statements per update."""
         return self.counted(
             lambda: self.run(server, "name", 60, requests=COUNTED_REQUESTS), COUNTED_REQUESTS
         )
 
     def counted(self, run: Callable[[], object], requests: int) -> Figures:
-        """Statements for each request of `run`, from PostgreSQL's own log of every statement."""
+        """Return the number of statements per request of `run`, from PostgreSQL's log."""
         self.log_statements("all")
         mark = self.database.log.stat().st_size
         run()
@@ -212,31 +212,30 @@ class Bench:
         }
 
     def log_statements(self, what: str) -> None:
-        """Have PostgreSQL log them, and give its processes a moment to hear of it."""
+        """Change `log_statement`, and wait until PostgreSQL's processes have read it."""
         self.sql(f"ALTER SYSTEM SET log_statement = '{what}'")
         self.sql("SELECT pg_reload_conf()")
         time.sleep(0.5)
 
     def fill(self, rows: int) -> None:
-        """Load the data, and copies of it up to so many connections."""
+        """Load the data, and copy it up to this number of connections."""
         self.prepare(MADE, 1)
         self.multiply(rows)
 
     def multiply(self, rows: int, workspaces: Sequence[int] = ()) -> None:
-        """Copy the MADE connections up to this number of rows, every second to `workspaces`."""
+        """Copy the MADE connections up to this number, every second copy into `workspaces`."""
         key = PRODUCTION["FERNET_KEYS"].partition(",")[0]
         multiply(self.database.get_uri(), rows // MADE - 1, key, workspaces)
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def cpu_seconds(pid: int | None) -> float:
-    """What a process and its children have used, those that have ended included."""
+    """Return the CPU seconds of a process and its children, including ended ones."""
     process = psutil.Process(pid)
     total: float = sum(process.cpu_times()[:4])
     for child in process.children(recursive=True):
@@ -246,7 +245,7 @@ def cpu_seconds(pid: int | None) -> float:
 
 
 def figures(results: list[dict[str, Any]]) -> Figures:
-    """Of runs over several bodies: each body weighs the same, however many requests it had."""
+    """Combine runs with several bodies; each body has the same weight."""
     latencies = [1000 * value for result in results for value in result["latencies"]]
     percentiles = quantiles(latencies, n=100)
     counts = [len(result["latencies"]) for result in results]

@@ -1,7 +1,7 @@
-"""The update call as a textbook has it. A yardstick, never to be served.
+"""The update call like in a textbook. For comparison; never deploy it.
 
-simplejwt loads the user, a permission asks for the membership, a ModelSerializer validates, the
-whole row is loaded, decrypted and saved, and the ORM appends the audit record.
+simplejwt loads the user, a permission class reads the membership, a ModelSerializer validates, the
+whole row is loaded, decrypted and saved, and the ORM inserts the audit record.
 """
 
 import os
@@ -29,7 +29,7 @@ from workspaces.models import Membership, Workspace
 
 
 class StripeConnection(models.Model):
-    """The product's table, with plain encrypted fields."""
+    """The product's table, with the encrypted fields of django-fernet-fields."""
 
     biz_id = models.CharField(max_length=64, unique=True, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+")
@@ -52,8 +52,6 @@ class StripeConnection(models.Model):
 
 
 class ConnectionSerializer(serializers.ModelSerializer[StripeConnection]):
-    """Both ways: what may be written and what is shown."""
-
     bizId = serializers.CharField(source="biz_id", read_only=True)
     tenantBizId = serializers.CharField(source="workspace.tenant.biz_id", read_only=True)
     connectionName = serializers.CharField(source="connection_name", max_length=128)
@@ -90,7 +88,7 @@ class ConnectionSerializer(serializers.ModelSerializer[StripeConnection]):
 
 
 class CanManageWorkspace(permissions.BasePermission):
-    """The caller is a manager of the workspace in the path."""
+    """The caller must be a manager of the workspace in the path."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         view.membership = (
@@ -107,8 +105,6 @@ class CanManageWorkspace(permissions.BasePermission):
 
 
 class ConnectionViewSet(viewsets.GenericViewSet[StripeConnection]):
-    """The call."""
-
     authentication_classes = (JWTAuthentication,)
     permission_classes = (CanManageWorkspace,)
     serializer_class = ConnectionSerializer
@@ -116,7 +112,6 @@ class ConnectionViewSet(viewsets.GenericViewSet[StripeConnection]):
 
     @transaction.atomic
     def update_connection(self, request: Request, workspace_id: str) -> Response:
-        """Load, change, save, record."""
         connection = get_object_or_404(
             self.get_queryset().select_for_update(of=("self",)),
             workspace__biz_id=workspace_id,

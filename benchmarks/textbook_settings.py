@@ -1,4 +1,4 @@
-"""Settings of the textbook version: what `startproject` writes, over the product's database."""
+"""Settings of the textbook version: those of `startproject`, with the product's database."""
 
 import os
 
@@ -10,7 +10,7 @@ FERNET_USE_HKDF = False
 SIMPLE_JWT = {"SIGNING_KEY": os.environ["JWT_SIGNING_KEY"], "CHECK_REVOKE_TOKEN": True}
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "benchmarks.textbook"
-# Persistent connections, which textbooks do tell of; without them it is half as fast again.
+# Textbooks mention persistent connections, too; without them, this version is half as fast.
 DATABASES = {"default": environ.Env().db_url("DATABASE_URL") | {"CONN_MAX_AGE": 3600}}
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -36,9 +36,7 @@ def refusal(old: Any, new: Any, *, is_released: bool) -> str | None:
     broken = breaks(old, new)
     if broken and after[0] <= before[0]:
         listed = "\n".join(f"  {line}" for line in broken)
-        return (
-            f"This breaks clients. Undo it, or increase the major version, API_VERSION:\n{listed}"
-        )
+        return f"This breaks clients. Undo it, or increase API_VERSION's major version:\n{listed}"
     if is_released and adds(old, new) and after[:2] <= before[:2]:
         return "This version is released. Increase API_VERSION's minor version and `make schema`."
     return None

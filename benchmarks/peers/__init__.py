@@ -1,4 +1,4 @@
-"""The update call in other frameworks, as their tutorials have it. Never to be served.
+"""The update call in other frameworks, like in their tutorials. Never deploy them.
 
 Both verify the token, load the caller with one query, validate the body, lock the row, update the
 given columns, encrypt secrets and insert the audit record. They have no throttle, metrics or log.
@@ -17,7 +17,7 @@ MODULES = ("asyncpg", "fastapi", "sqlalchemy", "uvloop")
 
 
 def commands(workers: int) -> dict[str, Command]:
-    """The command of each peer that can run here; prints the reason for each other one."""
+    """Return the command of each peer that can run here; print why the others cannot."""
     found: dict[str, Command] = {}
     for name, problems, command in (
         ("fastapi", _fastapi_problems(), _fastapi(workers)),

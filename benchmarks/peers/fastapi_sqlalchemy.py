@@ -1,4 +1,4 @@
-"""The update call with FastAPI and SQLAlchemy, as a tutorial has it. Never to be served.
+"""The update call with FastAPI and SQLAlchemy, like in a tutorial. Never deploy it.
 
 An asynchronous session for each request, the caller as a dependency, pydantic models for the body
 and the response, and the ORM for the lock, the changed columns and the audit record.
@@ -100,7 +100,7 @@ class Connection(Base):
     updated_at: Mapped[datetime]
 
     def replace_secret(self, name: str, secret: str) -> None:
-        """Encrypt a secret, and keep its hint and fingerprint."""
+        """Encrypt a secret, and set its hint and fingerprint."""
         fingerprint = hmac.new(signing_key.encode(), secret.encode(), hashlib.sha256)
         setattr(self, name, fernet.encrypt(secret.encode()))
         setattr(self, f"{name}_hint", f"{secret[: secret.rindex('_') + 1]}…{secret[-4:]}")
@@ -126,7 +126,7 @@ class LogEntry(Base):
 
 
 def https(value: str) -> str:
-    """An https URL without user-info and fragment."""
+    """Check that the value is an https URL without user information and fragment."""
     parts = urlsplit(value)
     if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.fragment:
         raise ValueError("must be an https URL")
@@ -134,7 +134,7 @@ def https(value: str) -> str:
 
 
 def json_object(value: str) -> str:
-    """A JSON object, which is returned verbatim."""
+    """Check that the value is a JSON object, and return it verbatim."""
     if not isinstance(json.loads(value), dict):
         raise ValueError("must be a JSON object")  # noqa: TRY004  # pydantic expects a ValueError
     return value
@@ -202,7 +202,7 @@ class Caller(NamedTuple):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Read what never changes."""
+    """Read the content type once, because it never changes."""
     statement = text("SELECT id FROM django_content_type WHERE model = 'stripeconnection'")
     async with new_session() as session:
         app.state.content_type_id = (await session.execute(statement)).scalar_one()
@@ -215,13 +215,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.exception_handler(HTTPException)
 async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-    """The envelope of an error."""
+    """Return the envelope of an error."""
     return failure(error.status_code, str(error.detail))
 
 
 @app.exception_handler(RequestValidationError)
 async def bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
-    """The envelope of an invalid body, without the values, which may be secrets."""
+    """Return the envelope for an invalid body, without the values, which may be secrets."""
     faults = [{"field": str(e["loc"][-1]), "message": e["msg"]} for e in error.errors()]
     return failure(400, "Bad request", errors=faults)
 
@@ -232,7 +232,7 @@ def failure(status: int, message: str, **more: Any) -> JSONResponse:
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
-    """A session for this request."""
+    """Yield a database session for the request."""
     async with new_session() as session:
         yield session
 
@@ -250,7 +250,7 @@ async def get_caller(
     session: Database,
     bearer: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())],
 ) -> Caller:
-    """The manager of the workspace whom the token names."""
+    """Return the manager of the workspace to whom the token belongs."""
     try:
         claims = jwt.decode(bearer.credentials, signing_key, algorithms=["HS256"])
     except jwt.PyJWTError:
@@ -286,7 +286,6 @@ async def update_connection(
     response: Response,
     x_request_id: Annotated[str, Header()],
 ) -> Envelope:
-    """Lock, change, record, commit."""
     found = await session.execute(
         select(Connection)
         .where(Connection.workspace_id == caller.workspace_id)
@@ -326,7 +325,7 @@ async def update_connection(
 
 
 def change(connection: Connection, values: dict[str, Any]) -> dict[str, Any]:
-    """Set the attributes; the old and new values for the audit, of secrets their hints."""
+    """Set the attributes; return the old and new values for the audit, and hints of secrets."""
     changes = {}
     for name, value in values.items():
         if name in SECRETS:

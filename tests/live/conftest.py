@@ -1,4 +1,4 @@
-"""What the tests of the TypeScript client and of its example share."""
+"""Fixtures for the tests of the TypeScript client and its example."""
 
 import os
 import shutil
@@ -21,9 +21,9 @@ NPM = shutil.which("npm")
 
 @pytest.fixture(scope="session")
 def typescript(tmp_path_factory: Any) -> Path:
-    """A copy of the client with its packages, so that nothing in the work tree changes."""
+    """A copy of the client with its packages, so that the working tree does not change."""
     if NPM is None and not os.environ.get("CI"):
-        pytest.skip("There is no npm here: apt-get install npm")
+        pytest.skip("npm is not installed: apt-get install npm")
     copy: Path = tmp_path_factory.mktemp("client") / "clients" / "typescript"
     shutil.copytree(TYPESCRIPT, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
     shutil.copytree(ROOT / "docs" / "openapi", copy.parent.parent / "docs" / "openapi")
@@ -38,7 +38,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def frontend(typescript: Path) -> Iterator[str]:
-    """The origin of the built example."""
+    """Build and serve the example, and return its origin."""
     run_program(typescript, "npm", "run", "--silent", "example")
     handler = partial(QuietHandler, directory=typescript / "example")
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -58,7 +58,7 @@ def stripe_of_pages() -> Iterator[FakeStripe]:
 def page_server(
     tmp_path_factory: Any, frontend: str, stripe_of_pages: FakeStripe
 ) -> Iterator[Demo]:
-    """The service for pages of `frontend`, which verifies keys."""
+    """A service that allows the origin `frontend` and verifies keys."""
     started = Demo(
         tmp_path_factory.mktemp("pages"),
         CORS_ALLOWED_ORIGINS=frontend,
@@ -74,7 +74,7 @@ def page_server(
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None and not os.environ.get("CI"):
-        pytest.skip("There is no chromium here: apt-get install chromium")
+        pytest.skip("chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield browser

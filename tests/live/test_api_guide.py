@@ -1,4 +1,4 @@
-"""docs/api.md: its programs run as they stand, and its tables say what the service does."""
+"""docs/api.md: its examples run without changes, and its tables are correct."""
 
 import json
 import os
@@ -33,7 +33,7 @@ CALL = {"connectionBizId": "sc_abc123"}
 
 
 def run(demo_server, command, program):
-    """What the program says, with the service behind a portal, which adds its code."""
+    """Run an example with the portal code, and return its output."""
     environment = {
         "BASE_URL": demo_server.url,
         "USER_NAME": "demo-manager",
@@ -57,9 +57,9 @@ def through_nginx(program):
 
 @pytest.mark.skipif(
     not shutil.which("curl") and not os.environ.get("CI"),
-    reason="There is no curl here: apt-get install curl",
+    reason="curl is not installed: apt-get install curl",
 )
-def test_curl_updates_the_connection(demo_server):
+def test_curl_example_updates_the_connection(demo_server):
     said = run(demo_server, ["sh"], through_nginx(SHELL))
 
     assert said.startswith("HTTP/1.1 200 ")
@@ -68,16 +68,16 @@ def test_curl_updates_the_connection(demo_server):
 
 @pytest.mark.skipif(
     not shutil.which("curl") and not os.environ.get("CI"),
-    reason="There is no curl here: apt-get install curl",
+    reason="curl is not installed: apt-get install curl",
 )
-def test_somebody_who_was_slower_is_refused(demo_server):
+def test_curl_example_of_a_lost_update_is_refused(demo_server):
     said = run(demo_server, ["sh"], through_nginx(LOST_UPDATES))
 
     assert re.findall(r"^HTTP/1.1 (\d+)", said, re.MULTILINE) == ["200", "412"]
     assert json.loads(said.splitlines()[-1])["code"] == "4120"
 
 
-def test_python_updates_the_connection(demo_server):
+def test_python_example_updates_the_connection(demo_server):
     before = "import os\nbase_url, token = os.environ['BASE_URL'], os.environ['TOKEN']\n"
     portal = "request.add_header('X-PORTAL-ACCESS-CODE', os.environ['PORTAL'])\n"
     program = before + PYTHON.replace("with urlopen", f"{portal}with urlopen")
@@ -89,9 +89,9 @@ def test_python_updates_the_connection(demo_server):
 
 @pytest.mark.skipif(
     not shutil.which("node") and not os.environ.get("CI"),
-    reason="There is no node here: apt-get install nodejs",
+    reason="node is not installed: apt-get install nodejs",
 )
-def test_fetch_updates_the_connection(demo_server):
+def test_fetch_example_updates_the_connection(demo_server):
     before = "const { BASE_URL: baseUrl, TOKEN: token, PORTAL: portal } = process.env;\n"
     program = before + FETCH.replace("headers: {", 'headers: { "X-PORTAL-ACCESS-CODE": portal,')
 
@@ -102,9 +102,9 @@ def test_fetch_updates_the_connection(demo_server):
 
 @pytest.mark.skipif(
     not shutil.which("node") and not os.environ.get("CI"),
-    reason="There is no node here: apt-get install nodejs",
+    reason="node is not installed: apt-get install nodejs",
 )
-def test_fetch_sends_back_what_it_was_shown(demo_server):
+def test_fetch_example_sends_the_changed_data_back(demo_server):
     before = "const { BASE_URL: baseUrl, TOKEN: token, PORTAL: portal } = process.env;\n"
     program = before + EDIT.replace(
         "const headers = {", 'const headers = { "X-PORTAL-ACCESS-CODE": portal,'
@@ -116,31 +116,31 @@ def test_fetch_sends_back_what_it_was_shown(demo_server):
     assert int(saved) == int(shown) + 1
 
 
-def test_answer_is_the_documented_one():
+def test_examples_of_responses_are_correct():
     assert f"{json.dumps(ANSWER, indent=2)}\n" == SUCCESS
     assert json.loads(FAILURE).keys() == (envelope.failure(400) | {"errors": []}).keys()
 
 
-def test_every_error_has_its_row():
+def test_table_lists_every_error():
     rows = re.findall(r"^\| (\d{3}) \| (\d{4}) \| .+ \| .+ \|$", GUIDE, re.MULTILINE)
 
     assert rows == [(str(status), code) for status, (code, _) in envelope.ERRORS.items()]
 
 
-def test_every_code_of_a_bad_field_has_its_row():
+def test_table_lists_every_code_of_a_field_error():
     rows = re.findall(r"^\| `([a-z0-9_]+)` \| [^|]+ \|$", GUIDE, re.MULTILINE)
 
     assert rows == DOCUMENT["components"]["schemas"]["FieldErrorCode"]["enum"]
 
 
-def test_table_names_every_field():
+def test_table_lists_every_field():
     assert len(CELLS) == 8 * 3
     assert sum(cell == "stays" for _, _, cell in CELLS) == 7
 
 
-@pytest.mark.only_on("sqlite", reason="the body is refused before it is stored")
+@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
 @pytest.mark.parametrize(("field", "sent", "cell"), [c for c in CELLS if "400" in c[2]])
-def test_what_the_table_refuses_is_refused(field, sent, cell, manager, assert_refused):
+def test_value_is_refused_like_in_the_table(field, sent, cell, manager, assert_refused):
     body = {name: value for name, value in (CALL | {field: sent}).items() if value != "omitted"}
 
     errors = assert_refused(manager.update(body), 400, "4000")["errors"]
@@ -151,7 +151,7 @@ def test_what_the_table_refuses_is_refused(field, sent, cell, manager, assert_re
 @pytest.mark.parametrize(
     ("field", "sent", "cell"), [c for c in CELLS if c[2].startswith(("stored", "cleared"))]
 )
-def test_what_the_table_stores_is_stored(field, sent, cell, manager, connection):
+def test_value_is_stored_like_in_the_table(field, sent, cell, manager, connection):
     response = manager.update(CALL | {field: sent})
 
     assert cell == {None: "cleared to `null`", "": 'stored as `""`'}[sent]
@@ -159,7 +159,7 @@ def test_what_the_table_stores_is_stored(field, sent, cell, manager, connection)
 
 
 @pytest.mark.parametrize("field", [field for field, sent, cell in CELLS if cell == "stays"])
-def test_what_is_omitted_stays(field, manager, connection, stored):
+def test_omitted_field_keeps_its_value_like_in_the_table(field, manager, connection, stored):
     others = {name: value for name, value in VALID.items() if name != field}
     column = UpdateConnectionSerializer().fields[field].source
     before = stored(connection)[column]

@@ -1,4 +1,4 @@
-"""The readable page in a real browser: it works as it stands, and asks no other host."""
+"""The documentation page in a real browser: it makes calls, and only to its own host."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, PATIENCE_MS, Demo
 pytestmark = [
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("CI"),
-        reason="There is no chromium here: apt-get install chromium",
+        reason="chromium is not installed: apt-get install chromium",
     ),
 ]
 
@@ -25,26 +25,26 @@ def console() -> list[str]:
 
 
 @pytest.fixture
-def asked() -> list[str]:
-    """The addresses that the browser asked."""
+def requested() -> list[str]:
+    """The URLs that the browser requests."""
     return []
 
 
 @pytest.fixture
-def page(demo_server: Demo, console: list[str], asked: list[str]) -> Iterator[Page]:
+def page(demo_server: Demo, console: list[str], requested: list[str]) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(base_url=demo_server.url)
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: console.append(message.text))
         page.on("pageerror", lambda error: console.append(error.message))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
         yield page
         browser.close()
 
 
 def authorize(page: Page, token: str, portal: str) -> None:
-    """Paste a token, and the code that Nginx would add."""
+    """Enter a token and the portal code, which Nginx would add."""
     page.get_by_role("button", name="Authorize").click()
     page.get_by_label("auth-bearer-value").fill(token)
     page.locator("#api_key_value").fill(portal)
@@ -53,7 +53,7 @@ def authorize(page: Page, token: str, portal: str) -> None:
     page.get_by_role("button", name="Close").first.click()
 
 
-def test_pasted_token_updates_the_documented_connection(demo_server, page, console, asked):
+def test_update_can_be_made_with_a_pasted_token(demo_server, page, console, requested):
     page.goto("/docs/")
     authorize(page, demo_server.token(), demo_server.portal["X-PORTAL-ACCESS-CODE"])
     call = page.locator("#operations-Connections-updateConnection")
@@ -64,14 +64,14 @@ def test_pasted_token_updates_the_documented_connection(demo_server, page, conso
     expect(call.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
     expect(call.locator(".live-responses-table")).to_contain_text("Updated Stripe Connection")
     update = f"{demo_server.url}/web/v1/workspaces/ws_demo/stripe/connections/update"
-    assert update in asked
-    hosts = {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
+    assert update in requested
+    hosts = {urlsplit(url).netloc for url in requested if not url.startswith("data:")}
     assert hosts == {urlsplit(demo_server.url).netloc}
     assert [text for text in console if re.search("Content.Security.Policy|rror", text)] == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_can_be_used_by_everybody(page, scheme):
+def test_page_is_accessible(page, scheme):
     page.emulate_media(color_scheme=scheme)
     page.goto("/docs/")
     call = page.locator("#operations-Connections-updateConnection")

@@ -1,6 +1,6 @@
-"""The client that openapi-generator makes of the API's document can update a connection.
+"""A client that openapi-generator generates from the document can update a connection.
 
-What openapi-python-client makes of it is kept: tests/live/test_python_client.py.
+tests/live/test_python_client.py tests the client from openapi-python-client, which is committed.
 """
 
 import os
@@ -37,12 +37,12 @@ GENERATE = "generate -i openapi.json -g python -o . --package-name client"
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo_server")]
 
 
-def test_generated_client_updates_a_connection_and_reads_a_refusal(
+def test_generated_client_can_update_a_connection_and_read_an_error(
     demo_server: Any, tmp_path: Path
 ) -> None:
     generator = "openapi-generator-cli"
     if not shutil.which(generator, path=LOCATIONS) and not os.environ.get("CI"):
-        pytest.skip(f"There is no {generator} here: install requirements.txt")
+        pytest.skip(f"{generator} is not installed: install requirements.txt")
     (tmp_path / "openapi.json").write_bytes(document())
     run_program(tmp_path, generator, *GENERATE.split(), PATH=LOCATIONS)
     (tmp_path / "program.py").write_text(

@@ -1,4 +1,4 @@
-"""The Python client: current, typed, compiled, and able to update a connection."""
+"""The Python client is current and typed, compiles, and can update a connection."""
 
 import compileall
 import json
@@ -17,7 +17,7 @@ from tests.service import ROOT, run_program
 CLIENT = ROOT / "clients" / "python"
 PACKAGE = "stripe_connections_client"
 BIN = Path(sys.executable).parent
-# mypy reports a silence that is not needed.
+# mypy also reports an unneeded `type: ignore`.
 MISTAKES = """
 from stripe_connections_client import AuthenticatedClient
 from stripe_connections_client.api.connections import list_connections, update_connection
@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.xdist_group("demo_server"),
     pytest.mark.skipif(
         not (BIN / "openapi-python-client").exists() and not os.environ.get("CI"),
-        reason="There is no openapi-python-client here: install requirements.txt",
+        reason="openapi-python-client is not installed: install requirements.txt",
     ),
 ]
 
@@ -70,7 +70,7 @@ def test_generated_code_is_current(tmp_path):
     assert sources(tmp_path / PACKAGE) == sources(CLIENT / PACKAGE)
 
 
-def test_version_is_the_one_of_the_api():
+def test_version_is_that_of_the_api():
     project = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
 
     assert project["version"] == json.loads(document())["info"]["version"]
@@ -82,7 +82,7 @@ def test_every_file_compiles(tmp_path):
     assert compileall.compile_dir(tmp_path, quiet=1)
 
 
-def test_mistakes_are_found_by_the_types(tmp_path):
+def test_type_checker_finds_mistakes(tmp_path):
     (tmp_path / "mistakes.py").write_text(MISTAKES)
     options = ["--strict", "--follow-imports=silent", "--cache-dir", str(tmp_path / "cache")]
 
@@ -92,7 +92,7 @@ def test_mistakes_are_found_by_the_types(tmp_path):
 def test_example_of_the_readme_updates_a_connection(tmp_path, demo_server):
     readme = (CLIENT / "README.md").read_text()
     example = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
-    # What Nginx would add.
+    # Nginx would add this header.
     source = re.sub(r"(Client\(base_url[^()]*)\)", r"\1, headers=PORTAL)", example)
     (tmp_path / "example.py").write_text(
         f"base_url, PORTAL = {demo_server.url!r}, {demo_server.portal!r}\n"

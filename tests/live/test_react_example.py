@@ -1,4 +1,4 @@
-"""The React example of the TypeScript client: built, and used in a real browser."""
+"""The React example of the TypeScript client in a real browser."""
 
 import json
 from urllib.parse import urlencode
@@ -30,7 +30,7 @@ def address(page_server, frontend):
 
 @pytest.fixture
 def log_in(context, page_server, address):
-    """Open the example as somebody."""
+    """Return a function that opens the example and logs a user in."""
 
     def run(username="demo-manager"):
         page = context.new_page()
@@ -46,7 +46,7 @@ def log_in(context, page_server, address):
 
 @pytest.fixture
 def update(page_server):
-    """Change the connection from elsewhere."""
+    """Return a function that changes the connection with the API."""
     token = page_server.token()
 
     def run(**changes):
@@ -88,7 +88,7 @@ def test_emptied_field_is_cleared(log_in, update):
     assert update()["partnerEndpoint"] is None
 
 
-def test_error_is_beside_its_field(log_in, update):
+def test_error_is_shown_next_to_its_field(log_in, update):
     before = update()
     page = log_in()
 
@@ -159,7 +159,7 @@ def test_connection_is_disconnected_and_connected(log_in, update):
     assert update()["statusName"] == "ACTIVE"
 
 
-def test_viewer_sees_a_form_without_use(log_in):
+def test_viewer_sees_a_disabled_form(log_in):
     page = log_in("demo-viewer")
 
     expect(page.get_by_label("Name", exact=True)).to_be_disabled()
@@ -174,7 +174,7 @@ EXPIRE = """() => {
 
 @pytest.mark.parametrize("locks", ["with locks", "without locks"])
 def test_tabs_stay_logged_in_together(context, log_in, address, locks):
-    """A refresh token can be used once: the tabs must not lose each other's session."""
+    """A refresh token can be used once, so a tab must not end the session of the others."""
     if locks == "without locks":
         context.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
     first = log_in()
@@ -199,10 +199,10 @@ def test_tabs_stay_logged_in_together(context, log_in, address, locks):
     assert locks == "without locks" or posts == [200]
 
 
-def test_page_asks_for_a_login_if_the_session_is_over(log_in, address):
+def test_page_shows_the_login_if_the_session_has_expired(log_in, address):
     page = log_in()
-    over = {"accessToken": "expired", "refreshToken": "expired"}
-    page.evaluate("(t) => localStorage.setItem('stripe-connections', JSON.stringify(t))", over)
+    expired = {"accessToken": "expired", "refreshToken": "expired"}
+    page.evaluate("(t) => localStorage.setItem('stripe-connections', JSON.stringify(t))", expired)
 
     page.get_by_role("button", name="Verify with Stripe").click()
 

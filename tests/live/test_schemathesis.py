@@ -1,4 +1,4 @@
-"""The running service does what its OpenAPI document says, whatever is sent to it."""
+"""Schemathesis: the running service matches its OpenAPI document for any request."""
 
 import sys
 from pathlib import Path
@@ -8,11 +8,8 @@ from tests.service import ROOT, run_program
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
-def test_service_keeps_to_its_document(demo_server, tmp_path):
-    """In all phases, with all checks.
-
-    The token is in the environment, where no list of processes shows it.
-    """
+def test_service_matches_its_document(demo_server, tmp_path):
+    """The token is in the environment, because a list of processes shows arguments."""
     said = run_program(
         tmp_path,
         str(Path(sys.executable).with_name("schemathesis")),

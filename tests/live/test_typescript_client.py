@@ -1,4 +1,4 @@
-"""The TypeScript client: current, strict, and able to update a connection."""
+"""The TypeScript client is current and strictly typed, and can update a connection."""
 
 import json
 import re
@@ -17,7 +17,7 @@ PREAMBLE = """
 declare const process: { env: Record<string, string | undefined> };
 const { BASE_URL: baseUrl = "", USERNAME: username = "", PASSWORD: password = "" } = process.env;
 """
-# What each answer becomes, and how often the calls came. "refresh" stands for the token call.
+# Makes concurrent calls and prints their results and the tokens.
 RESULTS = """
 import { connect, resultOf, Session, memoryStore } from "./index.js";
 declare const process: { argv: string[] };
@@ -78,7 +78,7 @@ if (result.kind === "invalid") {
 """
 
 pytestmark = [
-    # Its packages are installed once.
+    # In one pytest process, so that the packages are installed once.
     pytest.mark.xdist_group("page_server"),
     pytest.mark.slow,
 ]
@@ -86,7 +86,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def compiled(typescript, demo_server):
-    """The client together with three programs that use it; the compiler takes seconds."""
+    """The compiled client and three programs; together, because the compiler takes seconds."""
     example = re.search(r"```ts\n(.*?)```", (typescript / "README.md").read_text(), re.DOTALL)[1]
     portal = json.dumps(demo_server.portal)
     source = example.replace('"stripe-connections-client"', '"./index.js"')
@@ -107,13 +107,13 @@ def test_generated_types_are_current(typescript):
     ).read_text()
 
 
-def test_version_is_the_one_of_the_api():
+def test_version_is_that_of_the_api():
     package = json.loads((TYPESCRIPT / "package.json").read_text())
 
     assert package["version"] == json.loads(document())["info"]["version"]
 
 
-def test_lock_file_names_no_registry():
+def test_lock_file_does_not_name_a_registry():
     assert "registry" not in (TYPESCRIPT / "package-lock.json").read_text()
 
 
@@ -131,7 +131,7 @@ def test_example_of_the_readme_updates_a_connection(compiled, demo_server):
 
 
 class Scripted(BaseHTTPRequestHandler):
-    """Answers each path with the next of the statuses that the test gives."""
+    """Answers with the statuses that the test sets."""
 
     def answer(self):
         server, is_refresh = self.server, self.path.endswith("/refresh")
@@ -176,7 +176,7 @@ def service():
 
 @pytest.fixture
 def results(compiled, service):
-    """The results of calls at the same time, and the tokens afterwards."""
+    """Return a function that makes concurrent calls and returns their results and the tokens."""
 
     def get(count=1):
         address = f"http://127.0.0.1:{service.server_port}"
@@ -204,7 +204,7 @@ def results(compiled, service):
         (0, "network"),
     ],
 )
-def test_every_answer_has_a_kind(results, service, status, kind):
+def test_every_response_has_a_kind(results, service, status, kind):
     service.status = status
 
     [[result], _] = results()
@@ -214,7 +214,7 @@ def test_every_answer_has_a_kind(results, service, status, kind):
     assert result.get("requestId") == (None if kind in {"ok", "network"} else "the-id")
 
 
-def test_token_is_renewed_once_for_all_calls_and_each_is_sent_again(results, service):
+def test_token_is_refreshed_once_and_all_calls_are_repeated(results, service):
     service.is_expired = True
 
     found, tokens = results(5)
@@ -225,7 +225,7 @@ def test_token_is_renewed_once_for_all_calls_and_each_is_sent_again(results, ser
     assert tokens["refreshToken"] == "new"
 
 
-def test_call_is_sent_again_only_once(results, service):
+def test_call_is_repeated_only_once(results, service):
     service.is_expired, service.status = True, 401
 
     [[result], _] = results()
@@ -234,7 +234,7 @@ def test_call_is_sent_again_only_once(results, service):
     assert service.seen == ["Bearer first", "refresh", "Bearer second"]
 
 
-def test_session_that_is_over_is_forgotten(results, service):
+def test_expired_session_is_deleted(results, service):
     service.is_expired, service.refresh = True, 401
 
     [[result], tokens] = results()
@@ -246,7 +246,7 @@ def test_session_that_is_over_is_forgotten(results, service):
 @pytest.mark.parametrize(
     ("status", "kind"), [(429, "throttled"), (503, "unavailable"), (0, "network")]
 )
-def test_renewal_that_fails_for_now_ends_no_session(results, service, status, kind):
+def test_temporary_failure_of_a_refresh_keeps_the_session(results, service, status, kind):
     service.is_expired, service.refresh = True, status
 
     found, tokens = results(2)
@@ -255,8 +255,8 @@ def test_renewal_that_fails_for_now_ends_no_session(results, service, status, ki
     assert tokens["refreshToken"] == "spent once"
 
 
-def test_package_has_what_it_needs_and_nothing_else(typescript, tmp_path):
-    """As published from a clean checkout."""
+def test_package_contains_only_the_needed_files(typescript, tmp_path):
+    """The package is built from a clean checkout."""
     copy = tmp_path / "typescript"
     shutil.copytree(TYPESCRIPT, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
     (copy / "node_modules").symlink_to(typescript / "node_modules")
@@ -273,12 +273,12 @@ def test_package_has_what_it_needs_and_nothing_else(typescript, tmp_path):
 
 
 @pytest.mark.parametrize("file", ["package.json", "package-lock.json", ".npmrc"])
-def test_package_names_no_registry_of_its_own(file):
+def test_package_does_not_configure_a_registry(file):
     text = (TYPESCRIPT / file).read_text()
 
     assert not re.search(r"registry[^-]*[=:] *\"?http|_auth|publishConfig|\"private\"", text)
 
 
 def test_mistakes_do_not_compile(compiled):
-    """Each of them is expected: otherwise the compiler ends with an error."""
+    """Each mistake is marked as expected, otherwise the compiler fails."""
     assert (compiled / "mistakes.js").exists()

@@ -1,4 +1,4 @@
-// The update call with Fastify and pg, as a tutorial has it. A yardstick, never to be served.
+// The update call with Fastify and pg, like in a tutorial. For comparison; never deploy it.
 //
 //     node server.js --port 8000
 
