@@ -110,8 +110,11 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
 
     def with_previous(self, name: str, column: str) -> Self:
         """Annotate as `name` a column of the replaced webhook secret that still verifies events."""
-        of_secret = {"field": "webhook_secret", "valid_until__gt": timezone.now()}
-        valid = ReplacedSecret.objects.filter(connection=models.OuterRef("pk"), **of_secret)
+        now, of = timezone.now(), models.OuterRef("pk")
+        # A clock that was wrong and was put back may have replaced it in the future.
+        valid = ReplacedSecret.objects.filter(
+            connection=of, field="webhook_secret", valid_until__gt=now, replaced_at__lte=now
+        )
         latest = valid.order_by("-version").values(column)[:1]
         return self.annotate(**{name: models.Subquery(latest)})
 

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import lru_cache
 from ipaddress import IPv6Network, ip_address
 from threading import Lock
 from time import time
 from typing import Any, NamedTuple, cast
 
+from axes.handlers.database import AxesDatabaseHandler
 from django.db import connection
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -21,16 +24,19 @@ from workspaces.models import CallCount
 
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PORTIONS = 100
+# By how many seconds the clocks of two machines may differ.
+MAX_CLOCK_DIFFERENCE = 300
 
 # One atomic statement: a count that is read and then written loses calls. If the clocks of two
-# machines differ, the later window counts.
+# machines differ, the later window counts; but not one of a clock that was wrong and has been put
+# back, or nobody could call until that time has come.
 TAKE = """
 INSERT INTO workspaces_callcount AS stored (key, window_end, calls) VALUES {rows}
 ON CONFLICT (key) DO UPDATE SET
   calls = excluded.calls
-    + CASE WHEN stored.window_end < excluded.window_end THEN 0 ELSE stored.calls END,
-  window_end = CASE WHEN stored.window_end < excluded.window_end
-    THEN excluded.window_end ELSE stored.window_end END
+    + CASE WHEN stored.window_end BETWEEN excluded.window_end AND %s THEN stored.calls ELSE 0 END,
+  window_end = CASE WHEN stored.window_end BETWEEN excluded.window_end AND %s
+    THEN stored.window_end ELSE excluded.window_end END
 RETURNING key, window_end, calls
 """
 
@@ -87,7 +93,8 @@ class Counter:
                     return None
                 if ends := [lease.window_end for _, lease in empty if lease.is_last]:
                     return max(ends) - now
-            self._refill([bucket for bucket, _ in empty], now)
+            period = empty[0][0].period
+            self._refill([bucket for bucket, _ in empty if bucket.period == period], now)
 
     def clear(self) -> None:
         """Forget all leases, like a new process."""
@@ -95,15 +102,19 @@ class Counter:
 
     def _lease(self, bucket: Bucket, now: float) -> Lease:
         lease = self._leases.get(bucket.key)
-        if lease is None or lease.window_end <= now:
+        if lease is None or not now < lease.window_end <= _latest_end(bucket, now):
             lease = self._leases[bucket.key] = Lease(_window_end(bucket, now))
         return lease
 
     def _refill(self, buckets: Sequence[Bucket], now: float) -> None:
-        """Reserve a portion of each bucket, before the view begins a transaction."""
+        """Reserve a portion of each bucket, before the view begins a transaction.
+
+        All of them have the same period.
+        """
         if self._sweeper.run_if_due():
             self._forget_ended(now)
         values = [v for b in buckets for v in (b.key, _window_end(b, now), b.portion)]
+        values += [_latest_end(buckets[0], now)] * 2
         with connection.cursor() as cursor:
             cursor.execute(_take_sql(len(buckets)), values)
             taken = {key: (window_end, calls) for key, window_end, calls in cursor.fetchall()}
@@ -186,6 +197,15 @@ class TokenThrottle(_Throttle):
         )
 
 
+class LoginHandler(AxesDatabaseHandler):
+    """Counts the wrong passwords in the admin, but none of a clock that has been put back."""
+
+    def get_user_attempts(self, request: HttpRequest, credentials: Any = None) -> list[Any]:
+        latest = timezone.now() + timedelta(seconds=MAX_CLOCK_DIFFERENCE)
+        found = super().get_user_attempts(request, credentials)
+        return [attempts.filter(attempt_time__lte=latest) for attempts in found]
+
+
 def client_address(request: Request | HttpRequest) -> str | None:
     """The client's IP address, for the throttles and for the admin's login.
 
@@ -211,6 +231,11 @@ def _customer(address: str) -> str:
 
 def _window_end(bucket: Bucket, now: float) -> int:
     return (int(now) // bucket.period + 1) * bucket.period
+
+
+def _latest_end(bucket: Bucket, now: float) -> int:
+    """The end of the last window that the clock of another machine can be in."""
+    return int(now) + bucket.period + MAX_CLOCK_DIFFERENCE
 
 
 @lru_cache(maxsize=16)

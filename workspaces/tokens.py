@@ -90,11 +90,14 @@ class Backend(TokenBackend):
         """The claims of `token`; its signature is verified only the first time.
 
         A client sends the same token for minutes, and verifying it takes a tenth of an update.
-        Later, only its expiry can make it invalid, which `check_exp` checks every time. Tokens of
+        Later, only its times can make it invalid. `check_exp` checks the expiry every time; a token
+        from the future, which is refused, is only seen again if the clock was put back. Tokens of
         an identity provider with a JWKS endpoint are always verified, because its keys may change.
         """
         if self.jwks_client is None and verify:
-            return dict(self._verified(token))
+            claims = self._verified(token)
+            if max(int(claims.get("iat", 0)), int(claims.get("nbf", 0))) <= time.time():
+                return dict(claims)
         return super().decode(token, verify)
 
     def get_verifying_key(self, token: Any) -> Any:

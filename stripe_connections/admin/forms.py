@@ -8,8 +8,10 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
+from django.utils import timezone
 from django_otp import devices_for_user
 from django_otp.admin import OTPAdminAuthenticationForm
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from config.web_chain.exceptions import InvalidFieldsError
 from stripe_connections.audit import history
@@ -276,6 +278,10 @@ class SecondFactorForm(OTPAdminAuthenticationForm):
         devices = [device.persistent_id for device in devices_for_user(user)] if user else []
         if self.cleaned_data.get("otp_device") not in devices:
             self.cleaned_data["otp_device"] = devices[0] if devices else None
+        # After a wrong code, the library waits: for long, if the clock was ahead then.
+        now = timezone.now()
+        late = TOTPDevice.objects.filter(user=user, throttling_failure_timestamp__gt=now)
+        late.update(throttling_failure_timestamp=now)
         try:
             super().clean_otp(user)
         finally:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from config.delete_expired import Sweeper
@@ -35,8 +36,12 @@ def restorable() -> QuerySet[ReplacedSecret]:
 
 
 def expired() -> QuerySet[ReplacedSecret]:
-    """The secrets that can neither be restored nor verify events any longer."""
+    """The secrets that can neither be restored nor verify events any longer.
+
+    Not if only the clock of this machine says so, and not that of the database: they would be gone.
+    """
     rows = ReplacedSecret.objects.filter(replaced_at__lte=_limit(), valid_until__lte=timezone.now())
+    rows = rows.filter(replaced_at__lte=Now() - timedelta(days=settings.SECRET_UNDO_DAYS))
     return rows.order_by("pk")
 
 

@@ -195,6 +195,36 @@ def test_later_window_of_a_process_with_a_faster_clock_is_used(
     assert response["Retry-After"] == "61"
 
 
+@pytest.mark.parametrize("jump", [3_600, 86_400, 10 * 365 * 86_400])
+@pytest.mark.parametrize("is_another", [False, True])
+def test_clock_that_is_put_back_locks_nobody_out(
+    manager, connection, limits, later, another_process, jump, is_another
+):
+    limits(user="2/min", workspace="1000/day")
+    later(jump)
+    assert statuses(manager, 3) == [200, 200, 429]
+    later(-jump)
+    if is_another:
+        another_process()
+
+    assert statuses(manager, 3) == [200, 200, 429]
+    later(60)
+    assert statuses(manager, 3) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("rate", ["2/s", "2/min", "2/day"])
+def test_clock_that_is_put_back_a_little_lifts_no_limit(manager, connection, limits, later, rate):
+    limits(user=rate)
+    later(200)
+    assert statuses(manager, 3) == [200, 200, 429]
+    later(-200)
+
+    response = manager.update(NAMED)
+
+    assert response.status_code == 429
+    assert int(response["Retry-After"]) <= 86_400
+
+
 def test_changed_period_starts_a_new_count(manager, connection, limits, another_process):
     limits(user="1/day")
     assert statuses(manager, 2) == [200, 429]

@@ -7,8 +7,9 @@ import json
 import re
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import jwt
 import pytest
@@ -269,6 +270,21 @@ def test_token_that_was_accepted_before_expires(user, connection, stored, monkey
     response = update_with(authorization)
 
     assert (response.status_code, response.json()["code"]) == (401, "4010")
+    assert stored(connection) == before
+
+
+def test_token_of_a_clock_that_was_put_back_is_refused(user, connection, stored, monkeypatch):
+    """While the clock was ahead, its signature was remembered as good."""
+    hour_ahead = datetime.now(UTC) + timedelta(hours=1)
+    with monkeypatch.context() as ahead:
+        ahead.setattr("jwt.api_jwt.datetime", Mock(now=lambda **_: hour_ahead))
+        ahead.setattr(tokens, "aware_utcnow", lambda: hour_ahead)
+        ahead.setattr("workspaces.tokens.time", Mock(time=hour_ahead.timestamp))
+        authorization = good(user)
+        assert [update_with(authorization).status_code for _ in range(2)] == [200, 200]
+    before = stored(connection)
+
+    assert update_with(authorization).status_code == 401
     assert stored(connection) == before
 
 

@@ -58,13 +58,14 @@ class Command(command.BulkCommand):
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> dict[str, Any]:
         if not settings.STRIPE_VERIFY:
             raise CommandError("STRIPE_VERIFY is off: no key is verified.")
-        verified_since = timezone.now() - timedelta(hours=options["max_age"])
+        now = timezone.now()
+        verified_since = now - timedelta(hours=options["max_age"])
 
         def wanted(connection: StripeConnection) -> dict[str, Any] | None:
             outcome = connection.outcome
             if connection.api_key_fingerprint is None:
                 return None
-            if not (outcome.is_conclusive and outcome.at and outcome.at > verified_since):
+            if not (outcome.is_conclusive and outcome.at and verified_since < outcome.at <= now):
                 return {}
             _refuse_rejected(connection)
             return None

@@ -75,6 +75,14 @@ def test_lock_expires(person, guess, monkeypatch):
     assert log_in(**person).status_code == 302
 
 
+@pytest.mark.parametrize(("ahead", "status"), [(1, 429), (60 * 24, 302)])
+def test_clock_that_is_put_back_opens_the_login_again(person, guess, ahead, status):
+    guess(LIMIT)
+    AccessAttempt.objects.update(attempt_time=timezone.now() + timedelta(minutes=ahead))
+
+    assert log_in(**person).status_code == status
+
+
 def test_unknown_and_known_usernames_get_the_same_page(person):
     wrong, unknown = log_in(), log_in(username="nobody")
 
@@ -238,6 +246,18 @@ def test_password_without_the_code_does_not_log_in(person, second_factor, code, 
 
     assert response.status_code == 200
     assert 'name="otp_token"' in text(response)
+
+
+def test_wrong_code_of_a_clock_that_was_put_back_does_not_close_the_login(
+    person, second_factor, code, monkeypatch
+):
+    ahead = timezone.now() + timedelta(days=3_650)
+    TOTPDevice.objects.update(throttling_failure_count=1, throttling_failure_timestamp=ahead)
+    assert log_in_with(code, **person).status_code == 200
+    later = timezone.now() + timedelta(seconds=2)
+    monkeypatch.setattr("django_otp.models.timezone.now", lambda: later)
+
+    assert log_in_with(code, **person).headers["Location"] == LIST
 
 
 def test_page_after_a_wrong_code_does_not_show_the_password(person, second_factor, code):

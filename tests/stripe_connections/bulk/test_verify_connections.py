@@ -157,6 +157,8 @@ def test_key_without_a_reply_is_verified_in_the_next_run(connection, stripe, sto
         (timedelta(hours=1), ("--max-age", "0.5"), True),
         (timedelta(hours=1), ("--max-age", "2"), False),
         (timedelta(), ("--max-age", "0"), True),
+        # The clock was ahead, and was put back.
+        (-timedelta(days=365), (), True),
     ],
 )
 def test_recent_result_is_not_verified_again(connection, stripe, age, arguments, is_verified):

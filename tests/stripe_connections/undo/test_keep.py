@@ -88,6 +88,14 @@ def test_kept_secret_expires(replaced, days, is_kept):
     assert ReplacedSecret.objects.exists() == is_kept
 
 
+def test_clock_of_one_machine_that_is_ahead_deletes_nothing(replaced, monkeypatch):
+    ahead = timezone.now() + 3_650 * DAY
+    monkeypatch.setattr("stripe_connections.undo.replaced.timezone.now", lambda: ahead)
+    call_command("delete_replaced_secrets")
+
+    assert ReplacedSecret.objects.exists()
+
+
 def test_refused_update_keeps_nothing(connection, stored):
     with pytest.raises(TypeError):
         replace(connection, api_key=random_api_key(), webhook_secret=4711)

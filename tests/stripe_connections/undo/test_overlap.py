@@ -44,6 +44,14 @@ def test_overlap_ends(manager, connection):
     assert shown(manager) is None
 
 
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_clock_that_is_put_back_prolongs_no_overlap(manager, connection, seconds):
+    roll(manager, webhookSecretKeepSeconds=seconds)
+    age(-timedelta(days=1))
+
+    assert shown(manager) is None
+
+
 def test_new_connection_has_no_overlap(manager, workspace):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
     response = manager.post(path, {"connectionName": "New"}, content_type="application/json")
