@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import tarfile
+from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -17,7 +19,7 @@ PREAMBLE = """
 declare const process: { env: Record<string, string | undefined> };
 const { BASE_URL: baseUrl = "", USERNAME: username = "", PASSWORD: password = "" } = process.env;
 """
-# Makes concurrent calls and prints their results and the tokens.
+# Makes concurrent calls and prints their results and the tokens. `limit` is the expected status.
 RESULTS = """
 import { connect, resultOf, Session, memoryStore } from "./index.js";
 declare const process: { argv: string[] };
@@ -25,7 +27,8 @@ const baseUrl = process.argv[2]!;
 const store = memoryStore();
 store.write({ accessToken: "first", refreshToken: "spent once" });
 const client = connect(baseUrl, new Session(baseUrl, store));
-const get = () => resultOf(client.GET("/web/v1/workspaces", {}));
+const get = (status: string) =>
+  resultOf(client.GET("/web/v1/workspaces", { params: { query: { limit: Number(status) } } }));
 const results = await Promise.all(process.argv.slice(3).map(get));
 console.log(JSON.stringify({ results, tokens: store.read() ?? null }));
 """
@@ -85,13 +88,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def compiled(typescript, demo_server):
+def compiled(typescript):
     """The compiled client and three programs; together, because the compiler takes seconds."""
     example = re.search(r"```ts\n(.*?)```", (typescript / "README.md").read_text(), re.DOTALL)[1]
-    portal = json.dumps(demo_server.portal)
     source = example.replace('"stripe-connections-client"', '"./index.js"')
-    source = source.replace("new Session(baseUrl", f"new Session(baseUrl, undefined, {portal}")
-    source = source.replace("connect(baseUrl, session", f"connect(baseUrl, session, {portal}")
     (typescript / "src" / "example.ts").write_text(PREAMBLE.strip() + "\n" + source)
     (typescript / "src" / "results_program.ts").write_text(RESULTS)
     (typescript / "src" / "mistakes.ts").write_text(MISTAKES)
@@ -117,21 +117,21 @@ def test_lock_file_does_not_name_a_registry():
     assert "registry" not in (TYPESCRIPT / "package-lock.json").read_text()
 
 
-def test_example_of_the_readme_updates_a_connection(compiled, demo_server):
+def test_example_of_the_readme_updates_a_connection(compiled, page_server):
     said = run_program(
         compiled,
         "node",
         "example.js",
-        BASE_URL=demo_server.url,
+        BASE_URL=page_server.url,
         USERNAME="demo-manager",
-        PASSWORD=demo_server.passwords["demo-manager"],
+        PASSWORD=page_server.passwords["demo-manager"],
     )
 
     assert re.fullmatch(r'By TypeScript "\d+"\nnot_https partnerEndpoint\nconflict\n', said)
 
 
 class Scripted(BaseHTTPRequestHandler):
-    """Answers with the statuses that the test sets."""
+    """Answers a call with the status in its `limit`, and a refresh with the one that is set."""
 
     def answer(self):
         server, is_refresh = self.server, self.path.endswith("/refresh")
@@ -141,8 +141,10 @@ class Scripted(BaseHTTPRequestHandler):
         pair = {"accessToken": "second", "refreshToken": "new", "expiresIn": 900}
         if is_refresh:
             status = server.refresh
+        elif token == "Bearer first" and server.is_expired:
+            status = 401
         else:
-            status = 401 if token == "Bearer first" and server.is_expired else server.status
+            status = int(self.path.partition("limit=")[2])
         body = json.dumps(
             {"code": "x", "message": f"Status {status}", "data": pair if is_refresh else {}}
         )
@@ -164,50 +166,62 @@ class Scripted(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def service():
+@contextmanager
+def scripted():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
-    server.seen, server.status, server.refresh, server.is_expired = [], 200, 200, False
+    server.seen, server.refresh, server.is_expired = [], 200, False
     Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
+def run_results(compiled, service, *statuses):
+    """Make concurrent calls, and return their results and the tokens."""
+    address = f"http://127.0.0.1:{service.server_port}"
+    said = run_program(compiled, "node", "results_program.js", address, *map(str, statuses))
+    found = json.loads(said)
+    return found["results"], found["tokens"]
+
+
+@pytest.fixture
+def service():
+    with scripted() as server:
+        yield server
+
+
 @pytest.fixture
 def results(compiled, service):
-    """Return a function that makes concurrent calls and returns their results and the tokens."""
-
-    def get(count=1):
-        address = f"http://127.0.0.1:{service.server_port}"
-        said = run_program(compiled, "node", "results_program.js", address, *["call"] * count)
-        found = json.loads(said)
-        return found["results"], found["tokens"]
-
-    return get
+    return partial(run_results, compiled, service)
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (200, "ok"),
-        (400, "invalid"),
-        (403, "forbidden"),
-        (404, "notFound"),
-        (412, "conflict"),
-        (413, "failed"),
-        (422, "keyReused"),
-        (429, "throttled"),
-        (500, "failed"),
-        (502, "unavailable"),
-        (503, "unavailable"),
-        (0, "network"),
-    ],
-)
-def test_every_response_has_a_kind(results, service, status, kind):
-    service.status = status
+KINDS = {
+    200: "ok",
+    400: "invalid",
+    403: "forbidden",
+    404: "notFound",
+    412: "conflict",
+    413: "failed",
+    422: "keyReused",
+    429: "throttled",
+    500: "failed",
+    502: "unavailable",
+    503: "unavailable",
+    0: "network",
+}
 
-    [[result], _] = results()
+
+@pytest.fixture(scope="module")
+def result_of(compiled):
+    """The result for each status, all from one process."""
+    with scripted() as service:
+        results, _ = run_results(compiled, service, *KINDS)
+    return dict(zip(KINDS, results, strict=True))
+
+
+@pytest.mark.parametrize(("status", "kind"), KINDS.items())
+def test_every_response_has_a_kind(result_of, status, kind):
+    result = result_of[status]
 
     assert result["kind"] == kind
     assert result.get("retryAfter") == (7 if kind in {"throttled", "unavailable"} else None)
@@ -217,7 +231,7 @@ def test_every_response_has_a_kind(results, service, status, kind):
 def test_token_is_refreshed_once_and_all_calls_are_repeated(results, service):
     service.is_expired = True
 
-    found, tokens = results(5)
+    found, tokens = results(*[200] * 5)
 
     assert [result["kind"] for result in found] == ["ok"] * 5
     assert service.seen.count("refresh") == 1
@@ -226,9 +240,9 @@ def test_token_is_refreshed_once_and_all_calls_are_repeated(results, service):
 
 
 def test_call_is_repeated_only_once(results, service):
-    service.is_expired, service.status = True, 401
+    service.is_expired = True
 
-    [[result], _] = results()
+    [[result], _] = results(401)
 
     assert result["kind"] == "loggedOut"
     assert service.seen == ["Bearer first", "refresh", "Bearer second"]
@@ -237,7 +251,7 @@ def test_call_is_repeated_only_once(results, service):
 def test_expired_session_is_deleted(results, service):
     service.is_expired, service.refresh = True, 401
 
-    [[result], tokens] = results()
+    [[result], tokens] = results(200)
 
     assert (result["kind"], tokens) == ("loggedOut", None)
     assert service.seen.count("refresh") == 1
@@ -249,7 +263,7 @@ def test_expired_session_is_deleted(results, service):
 def test_temporary_failure_of_a_refresh_keeps_the_session(results, service, status, kind):
     service.is_expired, service.refresh = True, status
 
-    found, tokens = results(2)
+    found, tokens = results(200, 200)
 
     assert [result["kind"] for result in found] == [kind] * 2
     assert tokens["refreshToken"] == "spent once"
