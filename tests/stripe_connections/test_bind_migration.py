@@ -33,21 +33,21 @@ def migrate_forward() -> None:
 
 
 @pytest.fixture
-def three(workspace, make_connection):
-    """Three connections; the first one is verified."""
-    made = [make_connection(workspace, f"sc_{number}") for number in range(3)]
+def made(workspace, make_connection):
+    """Five connections; the first one is verified."""
+    made = [make_connection(workspace, f"sc_{number}") for number in range(5)]
     verification = {"verification": "verified", "verification_account_id": "acct_1234567890"}
     set_columns(made[0], **verification)
     return made
 
 
 @pytest.fixture
-def secrets(three):
-    return [plain_secrets(connection) for connection in three]
+def secrets(made):
+    return [plain_secrets(connection) for connection in made]
 
 
 @pytest.fixture
-def migrated_back(three, secrets, monkeypatch):
+def migrated_back(made, secrets, monkeypatch):
     """The database of an older version; the migration converts it in batches of two."""
     migration = import_module("stripe_connections.migrations.0008_bind_secrets")
     monkeypatch.setattr(migration, "BATCH_SIZE", 2)
@@ -56,16 +56,37 @@ def migrated_back(three, secrets, monkeypatch):
     migrate_forward()
 
 
-def now(three):
-    return [StripeConnection.objects.get(pk=connection.pk) for connection in three]
+def now(made):
+    return [StripeConnection.objects.get(pk=connection.pk) for connection in made]
 
 
-def test_older_versions_can_read_the_secrets_after_a_reverse(
-    three, secrets, migrated_back, stored, settings
+def test_secrets_become_unbound_and_bound_again(
+    made, secrets, migrated_back, stored, settings, caplog
 ):
-    key = settings.FERNET_KEYS[0]
-    rows = [stored(connection) for connection in three]
+    """One test of many rules, as to migrate takes seconds."""
+    _, unreadable, retired, bound, empty = made
+    assert_older_versions_read(made, secrets, stored, settings.FERNET_KEYS[0])
+    set_columns(unreadable, api_key=Fernet(Fernet.generate_key()).encrypt(b"sk_lost"))
+    set_columns(retired, api_key=Fernet(settings.FERNET_KEYS[1]).encrypt(b"sk_retired"))
+    columns = secret_columns(bound.workspace_id, bound.biz_id, "api_key", secrets[3][0])
+    set_columns(bound, api_key=columns["api_key"])
+    names = ("api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at")
+    set_columns(empty, **dict.fromkeys(names))
+    before = [stored(connection) for connection in made]
 
+    migrate_forward()
+
+    assert_bound(now(made), secrets)
+    after = [stored(connection) for connection in made]
+    # What cannot be read, is bound already or is empty stays as it was.
+    assert [after[1][name] for name in names] == [before[1][name] for name in names]
+    assert after[3]["api_key"] == before[3]["api_key"]
+    assert "1 secrets cannot be read and were left" in caplog.text
+    assert not LogEntry.objects.exists()
+
+
+def assert_older_versions_read(made, secrets, stored, key):
+    rows = [stored(connection) for connection in made]
     read = [
         tuple(Fernet(key).decrypt(row[name]).decode() for name in SECRET_FIELDS) for row in rows
     ]
@@ -74,55 +95,18 @@ def test_older_versions_can_read_the_secrets_after_a_reverse(
     assert rows[0]["verification_fingerprint"] == rows[0]["api_key_fingerprint"]
 
 
-def test_secrets_and_fingerprints_are_converted(three, secrets, migrated_back):
-    migrate_forward()
-
-    assert [plain_secrets(connection) for connection in now(three)] == secrets
-    assert [one.webhook_secret_fingerprint for one in now(three)] == [
-        keyring().fingerprint(webhook_secret) for _, webhook_secret in secrets
+def assert_bound(connections, secrets):
+    """All secrets are under the first key, with their fingerprints."""
+    whole, _, retired, bound, empty = connections
+    assert plain_secrets(whole) == secrets[0]
+    assert plain(retired, "api_key") == "sk_retired"
+    assert retired.api_key.position(retired) == 0
+    assert retired.api_key_fingerprint == keyring().fingerprint("sk_retired")
+    assert plain_secrets(bound) == secrets[3]
+    assert plain_secrets(empty) == (None, secrets[4][1])
+    signing = [webhook_secret for _, webhook_secret in secrets]
+    assert [plain(one, "webhook_secret") for one in connections] == signing
+    assert [one.webhook_secret_fingerprint for one in connections] == [
+        keyring().fingerprint(secret) for secret in signing
     ]
-    assert [one.outcome.verification for one in now(three)] == ["verified", *["unverified"] * 2]
-    assert not LogEntry.objects.exists()
-
-
-def test_secret_under_an_old_key_is_encrypted_with_the_first_key(three, migrated_back, settings):
-    token = Fernet(settings.FERNET_KEYS[1]).encrypt(b"sk_retired")
-    set_columns(three[1], api_key=token)
-    migrate_forward()
-
-    connection = now(three)[1]
-    assert plain(connection, "api_key") == "sk_retired"
-    assert connection.api_key.position(connection) == 0
-    assert connection.api_key_fingerprint == keyring().fingerprint("sk_retired")
-
-
-def test_unreadable_secret_is_left_and_counted(three, secrets, migrated_back, stored, caplog):
-    set_columns(three[1], api_key=Fernet(Fernet.generate_key()).encrypt(b"sk_lost"))
-    before = stored(three[1])
-    migrate_forward()
-
-    after = stored(three[1])
-    assert [after[name] for name in ("api_key", "api_key_fingerprint")] == [
-        before[name] for name in ("api_key", "api_key_fingerprint")
-    ]
-    assert plain(now(three)[1], "webhook_secret") == secrets[1][1]
-    assert "1 secrets cannot be read and were left" in caplog.text
-
-
-def test_bound_secret_is_not_changed(three, secrets, migrated_back, stored, caplog):
-    connection = three[2]
-    bound = secret_columns(connection.workspace_id, "sc_2", "api_key", secrets[2][0])
-    set_columns(connection, api_key=bound["api_key"])
-    before = stored(connection)["api_key"]
-    migrate_forward()
-
-    assert stored(connection)["api_key"] == before
-    assert "cannot be read" not in caplog.text
-
-
-def test_empty_secrets_stay_empty(three, secrets, migrated_back):
-    columns = ("api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at")
-    set_columns(three[1], **dict.fromkeys(columns))
-    migrate_forward()
-
-    assert plain_secrets(now(three)[1]) == (None, secrets[1][1])
+    assert [one.outcome.verification for one in connections] == ["verified", *["unverified"] * 4]
