@@ -2,13 +2,12 @@
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 
 import pytest
 
-from tests.service import PATIENCE_SECONDS, Demo, answer, name_change
+from tests.service import PATIENCE_SECONDS, answer, name_change
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -49,16 +48,6 @@ def test_start_prints_urls_and_passwords(demo_server):
 
 def test_start_prints_no_warning(demo_server):
     assert "[WARNING]" not in demo_server.log.read_text()
-
-
-def test_stop_removes_the_metrics_directory(tmp_path):
-    server = Demo(tmp_path, METRICS_TOKEN=secrets.token_urlsafe(50))
-    server.token()
-    counted = [*tmp_path.glob("metrics-*/*.db")]
-    server.stop()
-
-    assert counted
-    assert [*tmp_path.glob("metrics-*")] == []
 
 
 def test_chunked_body_is_read(demo_server, token):
@@ -110,7 +99,9 @@ def test_http_2_is_not_supported(demo_server):
         assert connection.recv(1) == b""
 
 
-def test_stop_finishes_running_requests(demo_server, token):
+def test_stop_finishes_running_requests_and_removes_the_metrics(demo_server, token):
+    directory = demo_server.log.parent
+    counted = [*directory.glob("metrics-*/*.db")]
     body = name_change("In flight")
     request = demo_server.request(token, body).replace(
         b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n", 1
@@ -127,7 +118,10 @@ def test_stop_finishes_running_requests(demo_server, token):
         connection.sendall(body.encode())
         status, answered = answer(stream)
         ended = demo_server.process.wait(PATIENCE_SECONDS)
+    left = [*directory.glob("metrics-*")]
     demo_server.start()
 
     assert (status, answered["data"]["connectionName"]) == (200, "In flight")
     assert ended == 0
+    assert counted
+    assert left == []
