@@ -115,6 +115,7 @@ def test_empty_secrets_and_untouched_fields_write_nothing(staff, connection, sto
     assert not LogEntry.objects.exists()
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the form")
 @pytest.mark.parametrize(
     ("button", "next_page"), [("_save", LIST), ("_continue", ""), ("_addanother", ADD)]
 )
@@ -194,6 +195,7 @@ def test_form_decrypts_nothing(staff, connection, monkeypatch):
     assert staff.save(change_url(connection), api_key=random_api_key()).status_code == 302
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the form")
 def test_secret_must_be_typed_again_after_an_error(staff, connection, stored):
     before = stored(connection)
     typed = {"api_key": random_api_key(), "stripe_account_id": "we_123"}
@@ -206,6 +208,7 @@ def test_secret_must_be_typed_again_after_an_error(staff, connection, stored):
     assert stored(connection) == before
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the form")
 def test_secret_of_a_new_connection_must_be_typed_again_after_an_error(staff, workspace):
     secret = random_webhook_secret()
     typed = {"workspace": workspace.pk, "connection_name": "", "webhook_secret": secret}
@@ -216,6 +219,7 @@ def test_secret_of_a_new_connection_must_be_typed_again_after_an_error(staff, wo
     assertContains(response, 'type="checkbox" name="keep_', 1)
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the form")
 def test_refused_secret_is_not_shown_again(staff, connection):
     typed = "pk_" + "live_" + "canary"
 
@@ -225,6 +229,7 @@ def test_refused_secret_is_not_shown_again(staff, connection):
     assert 'value="Kept"' in page
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the form")
 @pytest.mark.parametrize(
     "name", ["biz_id", "version", "created_at", "updated_at", "workspace", "api_key_hint"]
 )
@@ -315,6 +320,7 @@ def test_connection_is_added(staff, workspace):
     assert saved.api_key_hint in record.changes["api_key"][1]
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the form")
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -408,6 +414,7 @@ def test_form_without_an_account_does_not_link_to_stripe(staff, workspace, make_
     assert "dashboard.stripe.com" not in text(staff.get(change_url(connection)))
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the form")
 @pytest.mark.parametrize(
     ("client", "buttons"),
     [("staff", ["verify", "deactivate"]), ("colleague", ["verify", "deactivate"]), ("support", [])],

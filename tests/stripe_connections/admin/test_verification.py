@@ -117,6 +117,7 @@ class TestList:
         assert staff.get(LIST, {lookup: "v"}).status_code == 400
 
 
+@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
 class TestShownInForm:
     def test_outcome_is_shown_with_its_details(self, support, connection):
         columns = {"verification_account_id": STORED, "missing_permission": PERMISSION}
@@ -167,6 +168,7 @@ class TestShownInForm:
         assert stored(connection) == before
 
 
+@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
 class TestChange:
     def test_new_key_is_verified_once_and_saved(self, staff, connection, stripe):
         key = random_api_key()
@@ -386,6 +388,7 @@ class TestChange:
         assert '<span class="old">unverified</span> → <span class="new">verified</span>' in page
 
 
+@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
 class TestSwappedMode:
     def test_swap_is_refused_without_confirmation(self, staff, connection, stripe, stored):
         before, key = stored(connection), random_api_key("sk_test_")
@@ -432,6 +435,7 @@ class TestSwappedMode:
         assert 'type="checkbox" name="allow_mode_change"' not in page
 
 
+@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
 class TestAdd:
     def test_key_of_a_new_connection_is_verified_once(self, staff, adding, stripe):
         key = random_api_key()
@@ -476,6 +480,7 @@ class TestAdd:
         assert stripe.requests == []
 
 
+@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
 class TestAction:
     @pytest.mark.parametrize(
         ("how", "message", "outcome"),
