@@ -116,14 +116,17 @@ class Bench:
         return json.loads(subprocess.check_output(command, cwd=ROOT, env=self.environment))
 
     def start(self, name: str, *arguments: str, program: str = sys.executable) -> None:
-        """Start a server on a free port, with its log in a file, and wait until it listens."""
-        self.ports[name] = free_port()
+        """Start a server on a free port, with its log in a file, and wait until it listens.
+
+        A server that has ended is started again on its old port.
+        """
+        self.ports.setdefault(name, free_port())
         command = [program, *arguments, "--port", str(self.ports[name])]
         with (self.directory / f"{name}.log").open("w") as log:
             self.processes[name] = psutil.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        for _ in range(600):
+        for _ in range(3_000):
             with contextlib.suppress(ConnectionError):
                 socket.create_connection(("127.0.0.1", self.ports[name])).close()
                 return
