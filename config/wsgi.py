@@ -44,3 +44,4 @@ request_finished.disconnect(reset_urlconf)
 request_finished.disconnect(close_old_connections)
 # Imported last, because its modules read the settings.
 application = import_string("config.web_chain.middleware.WebHandler")()
+import_string("config.observability.metrics.WORKER_STARTS").inc()

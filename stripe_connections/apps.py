@@ -25,8 +25,8 @@ class StripeConnectionsConfig(AppConfig):
     verbose_name = "Stripe"
 
     def ready(self) -> None:
-        """Register the checks, and import Stripe's library before the first request needs it."""
-        from stripe_connections import checks  # noqa: F401
+        """Register checks and gauges, and import Stripe's library before a request needs it."""
+        from stripe_connections import checks, gauges  # noqa: F401
 
         post_migrate.connect(analyze, sender=self)
 

@@ -9,6 +9,7 @@ import os
 from functools import lru_cache
 
 from django.conf import settings
+from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import Counter, Histogram, exposition, registry, values
@@ -31,6 +32,11 @@ USES = Counter("connection_uses", "Secrets that code used.", ["secret", "outcome
 VERIFICATIONS = Counter(
     "connections_verification", "Stripe's replies about API keys.", ["outcome", "cause"]
 )
+DATABASE_ERRORS = Counter("database_errors", "Statements that found it busy or gone.", ["error"])
+WORKER_STARTS = Counter("worker_starts", "Worker processes that started.")
+
+# Sent before the metrics are read, so that an app can refresh its own.
+requested = Signal()
 
 # One counter for each set of labels; the library would look it up under a lock each time.
 requests = lru_cache(maxsize=None)(REQUESTS.labels)
@@ -47,6 +53,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     token = settings.METRICS_TOKEN
     if not (token and constant_time_compare(sent, f"Bearer {token}")):
         return HttpResponse(status=404, content_type="text/plain")
+    requested.send_robust(sender=None)
     return HttpResponse(
         exposition.generate_latest(_registry()), content_type=exposition.CONTENT_TYPE_LATEST
     )

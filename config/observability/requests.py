@@ -19,12 +19,14 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import ResponseHeaders
 from django.utils.functional import SimpleLazyObject
 
+from config.database_sessions import is_unavailable
 from config.observability import metrics
 from config.observability.health import healthz, readyz
 from config.web_chain import envelope
@@ -180,7 +182,14 @@ def _count(execute: Callable[..., Any], *arguments: Any) -> Any:
     notes = _notes.get()
     if notes is not None:
         notes["queries"] += 1
-    return execute(*arguments)
+    try:
+        return execute(*arguments)
+    except Error as error:
+        if is_unavailable(error):
+            # What the driver calls it: SQLITE_BUSY, or psycopg's LockNotAvailable.
+            name = getattr(error.__cause__, "sqlite_errorname", type(error.__cause__).__name__)
+            metrics.DATABASE_ERRORS.labels(name).inc()
+        raise
 
 
 def _count_statements_of(connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -1,8 +1,10 @@
 """Metrics for Prometheus: counts, labels, and the token."""
 
 import pytest
+from django.dispatch import Signal
 from prometheus_client import REGISTRY
 
+from config.observability import metrics
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
 from tests.conftest import ApiClient, random_api_key, update_path
@@ -31,8 +33,10 @@ def rise():
 
 
 @pytest.fixture
-def open_metrics(settings):
+def open_metrics(settings, monkeypatch):
+    """The page, which does not start to compute the gauges: test_gauges.py does."""
     settings.METRICS_TOKEN = TOKEN
+    monkeypatch.setattr(metrics, "requested", Signal())
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,17 @@ def updates(server: Demo) -> dict[str, float]:
     return {code: float(count) for code, count in re.findall(line, page)}
 
 
+def page_with_gauges(server: Demo) -> str:
+    """The page as soon as a worker has computed the gauges over the tables."""
+
+    def page() -> str | None:
+        sent = f"Bearer {server.env['METRICS_TOKEN']}"
+        _, text = get(server, "/metrics", Authorization=sent)
+        return text if "\ntables_read_timestamp_seconds " in text else None
+
+    return str(wait_for(page, "The computing of the gauges"))
+
+
 def pids(directory: Path) -> set[int]:
     return {int(file.stem.rpartition("_")[2]) for file in directory.glob("counter_*.db")}
 
@@ -68,6 +79,17 @@ def test_processes_share_the_limit(statuses):
 def test_metrics_include_all_processes(strict_server, statuses, metrics_directory):
     assert len(pids(metrics_directory)) == 2
     assert updates(strict_server) == {"200": LIMIT, "429": CALLS - LIMIT}
+
+
+def test_gauges_are_the_same_from_every_worker(strict_server):
+    """Each worker has its own file, and one that did not compute them shows no zeros."""
+    page_with_gauges(strict_server)
+    pages = [page_with_gauges(strict_server) for _ in range(5)]
+
+    lines = {re.search(r'connections_stored\{.*"0-89 days".*"unver.* (\S+)', p)[1] for p in pages}
+    assert len(lines) == 1
+    assert float(lines.pop()) > 0
+    assert {float(re.search(r"\nworker_starts_total (\S+)", page)[1]) for page in pages} == {2}
 
 
 def test_probes_accept_an_ip_address_as_the_host(strict_server):

@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 from django.db import connection as database
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
+from prometheus_client import REGISTRY
 
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import MEMORY_SECONDS
@@ -174,6 +175,22 @@ def test_row_that_stays_locked_is_503(
     assert int(response["Retry-After"]) >= 1
     assert stored(connection) == before
     assert not LogEntry.objects.exists()
+
+
+BUSY = {"sqlite": "SQLITE_BUSY", "postgresql": "LockNotAvailable"}
+
+
+def test_busy_database_is_counted_by_its_error(
+    manager, connection, short_lock_timeout, other_session
+):
+    labels = {"error": BUSY[database.vendor]}
+    before = REGISTRY.get_sample_value("database_errors_total", labels) or 0
+    other_session.set_autocommit(False)
+    with other_session.cursor() as cursor:
+        cursor.execute(LOCK)
+    manager.update({"connectionBizId": "sc_abc123", "connectionName": "New"})
+
+    assert REGISTRY.get_sample_value("database_errors_total", labels) == before + 1
 
 
 @pytest.fixture
