@@ -1,4 +1,4 @@
-"""The benchmark's programs in other frameworks do the same work, or are left out with a reason."""
+"""The peers of the benchmark do the same work, or are left out with a reason."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ ENCRYPT = "import {{ encrypter }} from './fernet.js'; process.stdout.write(encry
 @pytest.mark.skipif(
     not shutil.which("node") and not os.environ.get("CI"), reason="Node is not installed"
 )
-def test_fastify_encrypts_as_the_product_does():
+def test_fastify_encrypts_like_the_product():
     key = Fernet.generate_key()
     script = ENCRYPT.format(key.decode(), "a seçret")
     command = ["node", "--input-type=module", "--eval", script]
@@ -26,7 +26,7 @@ def test_fastify_encrypts_as_the_product_does():
     assert Fernet(key).decrypt(token, ttl=60).decode() == "a seçret"
 
 
-def test_a_peer_that_cannot_run_is_left_out_with_the_reason(monkeypatch, capsys):
+def test_peer_that_cannot_run_is_left_out_with_a_reason(monkeypatch, capsys):
     monkeypatch.setattr(peers, "MODULES", ("no_such_module",))
     monkeypatch.setattr(shutil, "which", lambda _name: None)
 
@@ -36,11 +36,11 @@ def test_a_peer_that_cannot_run_is_left_out_with_the_reason(monkeypatch, capsys)
     assert fastify == "fastify is left out: node or npm is missing"
 
 
-def test_the_picture_shows_every_version_that_was_measured():
+def test_chart_shows_every_measured_version():
     ratios = {"app_cpu_ms": 1.25, "requests_per_second": 0.75}
     measured = ("floor", "product", "fastify")
 
-    picture = plot.svg({"servers": {name: {"ratios": ratios} for name in measured}})
+    chart = plot.svg({"servers": {name: {"ratios": ratios} for name in measured}})
 
-    assert [picture.count(f">{name}<") for name in measured] == [2, 2, 2]
-    assert ">textbook<" not in picture
+    assert [chart.count(f">{name}<") for name in measured] == [2, 2, 2]
+    assert ">textbook<" not in chart

@@ -111,7 +111,7 @@ def test_read_only_session_is_replaced(a_second_later):
     assert probe("/readyz").status_code == 200
 
 
-@pytest.mark.only_on("sqlite", reason="PostgreSQL has no file here")
+@pytest.mark.only_on("sqlite", reason="only SQLite has a database file")
 def test_service_is_not_ready_with_a_read_only_file(a_second_later):
     with database.cursor() as cursor:
         cursor.execute("PRAGMA query_only = on")
@@ -131,7 +131,7 @@ def full_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.only_on("sqlite", reason="PostgreSQL has no file here")
+@pytest.mark.only_on("sqlite", reason="only SQLite has a database file")
 # Django drops a new connection if its first statement fails, and Python 3.13 warns that it is open.
 @pytest.mark.filterwarnings(
     r"ignore:Exception ignored.*sqlite3:pytest.PytestUnraisableExceptionWarning"
@@ -186,19 +186,19 @@ def probed_meanwhile():
     """Return a function that sends probes during another one and returns all results."""
 
     def run():
-        answers, late = [], []
+        statuses, late = [], []
 
         def meanwhile(execute, *args):
-            other = Thread(target=lambda: answers.append(probe("/readyz").status_code))
+            other = Thread(target=lambda: statuses.append(probe("/readyz").status_code))
             other.start()
             other.join(timeout=60)
             late.append(other.is_alive())
             return execute(*args)
 
         with database.execute_wrapper(meanwhile):
-            answer = probe("/readyz").status_code
+            status = probe("/readyz").status_code
         assert late
-        return answer, set(answers), any(late)
+        return status, set(statuses), any(late)
 
     return run
 

@@ -144,13 +144,13 @@ def test_request_with_two_idempotency_keys_never_creates_twice(chain):
         first="POST /web/v1/workspaces/ws_demo/stripe/connections/create HTTP/1.1",
     )
 
-    answers = [chain.raw(request + b"\r\n" + body.encode()) for _ in range(2)]
+    responses = [chain.raw(request + b"\r\n" + body.encode()) for _ in range(2)]
 
     [(stored,)] = chain.rows(
         "SELECT count(*) FROM stripe_connections_stripeconnection"
         " WHERE connection_name = 'Created with two keys'"
     )
-    assert [answer.split()[1] for answer in answers] == [b"200" if stored else b"400"] * 2
+    assert [response.split()[1] for response in responses] == [b"200" if stored else b"400"] * 2
     assert stored in {0, 1}
 
 

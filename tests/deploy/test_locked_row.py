@@ -14,9 +14,9 @@ def test_calls_for_a_locked_row_do_not_block_other_calls(chain):
         others.reach(300)
 
     assert locked.acknowledged == []
-    answers = locked.refused
-    assert {(answer.status, answer.json["code"]) for answer in answers} == {(503, "5030")}
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+    responses = locked.refused
+    assert {(response.status, response.json["code"]) for response in responses} == {(503, "5030")}
+    assert all(int(response.headers["retry-after"]) >= 1 for response in responses)
     assert others.refused == []
     others.assert_nothing_was_lost()
 

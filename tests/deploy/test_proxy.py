@@ -18,17 +18,17 @@ from tests.service import ROOT, UPDATE, free_port, wait_for
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}").fullmatch
 
 
-def assert_envelope(answer, status, code, message):
-    body = answer.json
-    assert answer.status == status
+def assert_envelope(response, status, code, message):
+    body = response.json
+    assert response.status == status
     assert list(body) == ["version", "timestamp", "success", "code", "message"]
     assert (body["version"], body["success"]) == (API_VERSION, False)
     assert (body["code"], body["message"]) == (code, message)
     assert abs(body["timestamp"] - time.time() * 1000) < 60_000
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["cache-control"] == "no-store"
-    assert UUID(answer.headers["x-request-id"])
-    assert not re.search(r"\d", answer.headers["server"])
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["cache-control"] == "no-store"
+    assert UUID(response.headers["x-request-id"])
+    assert not re.search(r"\d", response.headers["server"])
 
 
 def logged(nginx, request_id):
@@ -41,9 +41,9 @@ def logged(nginx, request_id):
 
 
 def test_portal_code_is_added(chain):
-    answer = chain.rename("Through the portal")
+    response = chain.rename("Through the portal")
 
-    assert (answer.status, answer.json["data"]["connectionName"]) == (200, "Through the portal")
+    assert (response.status, response.json["data"]["connectionName"]) == (200, "Through the portal")
 
 
 @pytest.mark.parametrize("name", ["X-PORTAL-ACCESS-CODE", "x-portal-access-code"])
@@ -54,21 +54,23 @@ def test_portal_code_of_the_client_is_replaced(chain, name):
 def test_service_refuses_requests_that_bypass_nginx(chain):
     before = chain.name_of()
 
-    answers = [
+    responses = [
         chain.rename("Around the portal", port=chain.service.port, **headers)
         for headers in ({}, {"X-PORTAL-ACCESS-CODE": "made up"})
     ]
 
-    assert [(answer.status, answer.json["code"]) for answer in answers] == [(403, "4030")] * 2
+    assert [(response.status, response.json["code"]) for response in responses] == [
+        (403, "4030")
+    ] * 2
     assert chain.name_of() == before
 
 
 def test_request_id_of_the_gateway_is_in_the_response_logs_and_audit(chain):
     sent = "gateway:7f3a.2026-11"
 
-    answer = chain.rename("With an id", X_Request_Id=sent)
+    response = chain.rename("With an id", X_Request_Id=sent)
 
-    assert answer.headers["x-request-id"] == sent
+    assert response.headers["x-request-id"] == sent
     audited = chain.rows(f"SELECT count(*) FROM auditlog_logentry WHERE cid = '{sent}'")
     assert audited == [(1,)]
     line = logged(chain.nginx, sent)
@@ -78,18 +80,18 @@ def test_request_id_of_the_gateway_is_in_the_response_logs_and_audit(chain):
 
 @pytest.mark.parametrize("sent", ["", " ", "a b", "a" * 129, "<script>", "{}", "ü", "a,b"])
 def test_malformed_request_id_is_replaced(chain, sent):
-    answer = chain.rename("With an odd id", X_Request_Id=sent)
+    response = chain.rename("With an odd id", X_Request_Id=sent)
 
-    given = answer.headers["x-request-id"]
+    given = response.headers["x-request-id"]
     assert UUID(given)
     assert chain.rows(f"SELECT count(*) FROM auditlog_logentry WHERE cid = '{given}'") == [(1,)]
 
 
 @pytest.mark.parametrize("path", [f"{UPDATE}?token=canary-7351", "/web/canary-7351"])
 def test_access_log_has_no_query_string_or_unknown_path(chain, path):
-    answer = chain.ask({"connectionBizId": "sc_abc123"}, path=path)
+    response = chain.ask({"connectionBizId": "sc_abc123"}, path=path)
 
-    assert logged(chain.nginx, answer.headers["x-request-id"])["status"] == answer.status
+    assert logged(chain.nginx, response.headers["x-request-id"])["status"] == response.status
     assert "canary-7351" not in chain.nginx.access_log.read_text()
 
 
@@ -103,10 +105,10 @@ def test_access_log_has_no_query_string_or_unknown_path(chain, path):
 def test_error_log_has_no_query_string(chain, tmp_path, path, body, status):
     nginx = Nginx(9, tmp_path / "alone")
 
-    answer = chain.ask(body, path=path, port=nginx.port)
+    response = chain.ask(body, path=path, port=nginx.port)
 
     nginx.stop()
-    assert answer.status == status
+    assert response.status == status
     assert "canary-7352" not in nginx.log.read_text()
 
 
@@ -114,28 +116,28 @@ def test_other_headers_are_not_forwarded(chain):
     """The server would refuse so many headers, or this value, without the envelope."""
     headers = {f"X-Padding-{number}": "x" for number in range(150)}
 
-    answer = chain.rename("Padded", **headers, X_Odd="\1")
+    response = chain.rename("Padded", **headers, X_Odd="\1")
 
-    assert answer.status == 200
+    assert response.status == 200
 
 
 def test_idempotency_key_is_forwarded(chain):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
     body = {"connectionName": "By a client that tries again"}
 
-    answers = [chain.ask(body, path=path, Idempotency_Key="a key") for _ in range(2)]
+    responses = [chain.ask(body, path=path, Idempotency_Key="a key") for _ in range(2)]
 
-    assert [answer.status for answer in answers] == [200, 200]
-    assert answers[0].json["data"]["bizId"] == answers[1].json["data"]["bizId"]
-    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert [response.status for response in responses] == [200, 200]
+    assert responses[0].json["data"]["bizId"] == responses[1].json["data"]["bizId"]
+    assert responses[1].headers["idempotent-replayed"] == "true"
 
 
 def test_malformed_idempotency_key_is_400_in_the_envelope(chain):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
 
-    answer = chain.ask({"connectionName": "Garbled"}, path=path, Idempotency_Key="a\x01b")
+    response = chain.ask({"connectionName": "Garbled"}, path=path, Idempotency_Key="a\x01b")
 
-    assert_envelope(answer, 400, "4000", "Invalid request")
+    assert_envelope(response, 400, "4000", "Invalid request")
 
 
 @pytest.mark.parametrize("listener", ["port", "internal_port"])
@@ -156,11 +158,11 @@ def test_header_names_with_an_underscore_are_ignored(chain, listener):
         }.items():
             connection.putheader(name, value)
         connection.endheaders(body.encode())
-        answer = Answer(connection.getresponse())
+        response = Answer(connection.getresponse())
 
-    assert UUID(answer.headers["x-request-id"])
+    assert UUID(response.headers["x-request-id"])
     # The internal listener removes the code, with or without underscores.
-    assert answer.status == {"port": 200, "internal_port": 403}[listener]
+    assert response.status == {"port": 200, "internal_port": 403}[listener]
 
 
 def test_forwarded_headers_of_the_client_are_ignored(chain):
@@ -168,7 +170,7 @@ def test_forwarded_headers_of_the_client_are_ignored(chain):
 
     If 21 requests take less than two minutes, one minute has more than ten.
     """
-    answers = [
+    responses = [
         chain.ask(
             {"username": f"nobody-{number}", "password": "wrong"},
             path="/web/v1/auth/token",
@@ -180,7 +182,7 @@ def test_forwarded_headers_of_the_client_are_ignored(chain):
         for number in range(21)
     ]
 
-    refused = [answer for answer in answers if answer.status == 429]
+    refused = [response for response in responses if response.status == 429]
     assert refused
     assert int(refused[0].headers["retry-after"]) >= 1
 
@@ -212,9 +214,9 @@ def test_largest_body_is_accepted(chain):
 
 
 def test_long_body_is_413_in_the_envelope(chain):
-    answer = chain.rename("x" * MAX_BODY_BYTES)
+    response = chain.rename("x" * MAX_BODY_BYTES)
 
-    assert_envelope(answer, 413, "4130", "Request body too large")
+    assert_envelope(response, 413, "4130", "Request body too large")
 
 
 def test_413_of_nginx_equals_the_413_of_the_service(chain):
@@ -234,20 +236,20 @@ def test_long_path_is_414_in_the_envelope(chain):
 
 
 def test_long_header_is_431_in_the_envelope(chain):
-    answer = chain.rename("New", X_Padding="x" * 20_000)
+    response = chain.rename("New", X_Padding="x" * 20_000)
 
-    assert_envelope(answer, 431, "4000", "Invalid request")
+    assert_envelope(response, 431, "4000", "Invalid request")
 
 
 def test_many_requests_are_429_in_the_envelope(chain, tmp_path):
     nginx = Nginx(chain.service.port, tmp_path / "slow", CLIENT_RATE="1r/m")
 
-    answers = [chain.ask({}, path="/web/", port=nginx.port) for _ in range(103)]
+    responses = [chain.ask({}, path="/web/", port=nginx.port) for _ in range(103)]
 
     nginx.stop()
-    assert answers[0].status == 404
-    assert_envelope(answers[-1], 429, "4290", "Too many requests")
-    assert answers[-1].headers["retry-after"] == "1"
+    assert responses[0].status == 404
+    assert_envelope(responses[-1], 429, "4290", "Too many requests")
+    assert responses[-1].headers["retry-after"] == "1"
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/", "/metrics", "/healthz", "/readyz", "/static/x"])
@@ -261,40 +263,40 @@ def test_public_listener_serves_the_documentation(chain, path):
 
 
 def test_internal_listener_serves_the_admin(chain):
-    answer = chain.ask(None, method="GET", path="/admin/login/", port=chain.nginx.internal_port)
+    response = chain.ask(None, method="GET", path="/admin/login/", port=chain.nginx.internal_port)
 
-    assert answer.status == 200
-    assert b"csrfmiddlewaretoken" in answer.body
+    assert response.status == 200
+    assert b"csrfmiddlewaretoken" in response.body
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_internal_listener_serves_the_probes(chain, path):
-    answer = chain.ask(None, method="GET", path=path, port=chain.nginx.internal_port)
+    response = chain.ask(None, method="GET", path=path, port=chain.nginx.internal_port)
 
-    assert answer.status == 200
+    assert response.status == 200
 
 
 def test_internal_listener_does_not_serve_the_api(chain):
-    answer = chain.rename("Inside", port=chain.nginx.internal_port)
+    response = chain.rename("Inside", port=chain.nginx.internal_port)
 
-    assert (answer.status, answer.json["code"]) == (403, "4030")
+    assert (response.status, response.json["code"]) == (403, "4030")
 
 
 def test_etag_stays_strong(chain):
-    answer = chain.rename("Compressed?", Accept_Encoding="gzip")
+    response = chain.rename("Compressed?", Accept_Encoding="gzip")
 
-    assert re.fullmatch(r'"\d+"', answer.headers["etag"])
-    assert "content-encoding" not in answer.headers
+    assert re.fullmatch(r'"\d+"', response.headers["etag"])
+    assert "content-encoding" not in response.headers
 
 
 def test_unreachable_service_is_502_in_the_envelope(chain, tmp_path):
     nginx = Nginx(9, tmp_path / "alone")
 
-    answer = chain.rename("New", port=nginx.port)
+    response = chain.rename("New", port=nginx.port)
 
     nginx.stop()
-    assert_envelope(answer, 502, "5030", "Service unavailable, try again")
-    assert answer.headers["retry-after"] == "1"
+    assert_envelope(response, 502, "5030", "Service unavailable, try again")
+    assert response.headers["retry-after"] == "1"
 
 
 @pytest.fixture
@@ -319,13 +321,13 @@ def test_tls_is_terminated_by_nginx(chain, tls_nginx):
     connection = http.client.HTTPSConnection(*address, context=context)
     connection.sock = context.wrap_socket(socket.create_connection(address), server_hostname=HOST)
     with closing(connection):
-        answer = chain.send(connection, {"connectionBizId": "sc_abc123", "connectionName": "TLS"})
+        response = chain.send(connection, {"connectionBizId": "sc_abc123", "connectionName": "TLS"})
 
-    assert (answer.status, answer.json["data"]["connectionName"]) == (200, "TLS")
+    assert (response.status, response.json["data"]["connectionName"]) == (200, "TLS")
 
 
 def test_request_without_tls_is_refused(chain, tls_nginx):
-    answer = chain.rename("In the clear", port=tls_nginx.port)
+    response = chain.rename("In the clear", port=tls_nginx.port)
 
-    assert_envelope(answer, 400, "4000", "Invalid request")
+    assert_envelope(response, 400, "4000", "Invalid request")
     assert chain.audited_names("In the clear") == {}

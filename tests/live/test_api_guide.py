@@ -60,10 +60,10 @@ def through_nginx(program):
     reason="curl is not installed: apt-get install curl",
 )
 def test_curl_example_updates_the_connection(demo_server):
-    said = run(demo_server, ["sh"], through_nginx(SHELL))
+    output = run(demo_server, ["sh"], through_nginx(SHELL))
 
-    assert said.startswith("HTTP/1.1 200 ")
-    assert "Updated Stripe Connection" in said
+    assert output.startswith("HTTP/1.1 200 ")
+    assert "Updated Stripe Connection" in output
 
 
 @pytest.mark.skipif(
@@ -71,10 +71,10 @@ def test_curl_example_updates_the_connection(demo_server):
     reason="curl is not installed: apt-get install curl",
 )
 def test_curl_example_of_a_lost_update_is_refused(demo_server):
-    said = run(demo_server, ["sh"], through_nginx(LOST_UPDATES))
+    output = run(demo_server, ["sh"], through_nginx(LOST_UPDATES))
 
-    assert re.findall(r"^HTTP/1.1 (\d+)", said, re.MULTILINE) == ["200", "412"]
-    assert json.loads(said.splitlines()[-1])["code"] == "4120"
+    assert re.findall(r"^HTTP/1.1 (\d+)", output, re.MULTILINE) == ["200", "412"]
+    assert json.loads(output.splitlines()[-1])["code"] == "4120"
 
 
 def test_python_example_updates_the_connection(demo_server):
@@ -95,9 +95,9 @@ def test_fetch_example_updates_the_connection(demo_server):
     before = "const { BASE_URL: baseUrl, TOKEN: token, PORTAL: portal } = process.env;\n"
     program = before + FETCH.replace("headers: {", 'headers: { "X-PORTAL-ACCESS-CODE": portal,')
 
-    said = run(demo_server, ["node", "--input-type=module", "-"], program)
+    output = run(demo_server, ["node", "--input-type=module", "-"], program)
 
-    assert re.fullmatch(r'Updated Stripe Connection "\d+"\n', said)
+    assert re.fullmatch(r'Updated Stripe Connection "\d+"\n', output)
 
 
 @pytest.mark.skipif(
@@ -110,9 +110,9 @@ def test_fetch_example_sends_the_changed_data_back(demo_server):
         "const headers = {", 'const headers = { "X-PORTAL-ACCESS-CODE": portal,'
     )
 
-    said = run(demo_server, ["node", "--input-type=module", "-"], program)
+    output = run(demo_server, ["node", "--input-type=module", "-"], program)
 
-    shown, saved = re.fullmatch(r'Edited in a form (\d+) "(\d+)"\n', said).groups()
+    shown, saved = re.fullmatch(r'Edited in a form (\d+) "(\d+)"\n', output).groups()
     assert int(saved) == int(shown) + 1
 
 

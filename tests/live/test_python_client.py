@@ -99,6 +99,6 @@ def test_example_of_the_readme_updates_a_connection(tmp_path, demo_server):
         f"username, password = 'demo-manager', {demo_server.passwords['demo-manager']!r}\n{source}"
     )
 
-    said = run_program(tmp_path, sys.executable, "example.py", **ENVIRONMENT)
+    output = run_program(tmp_path, sys.executable, "example.py", **ENVIRONMENT)
 
-    assert re.fullmatch(r"""By Python "\d+"\n\[\('connectionName', 'blank'\)\]\n""", said)
+    assert re.fullmatch(r"""By Python "\d+"\n\[\('connectionName', 'blank'\)\]\n""", output)

@@ -10,7 +10,7 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 def test_service_matches_its_document(demo_server, tmp_path):
     """The token is in the environment, because a list of processes shows arguments."""
-    said = run_program(
+    output = run_program(
         tmp_path,
         str(Path(sys.executable).with_name("schemathesis")),
         f"--config-file={CONFIGURATION}",
@@ -25,4 +25,4 @@ def test_service_matches_its_document(demo_server, tmp_path):
         PORTAL=demo_server.env["PORTAL_ACCESS_CODE"],
     )
 
-    assert "passed" in said
+    assert "passed" in output

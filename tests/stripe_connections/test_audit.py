@@ -187,7 +187,7 @@ OWN = {"auditlog_no_new_actor", "auditlog_no_replace"} if ON_SQLITE else {"audit
 
 @pytest.mark.parametrize("time", ["before a flush", "after a flush"])
 @pytest.mark.django_db(transaction=True)
-def test_flush_between_tests_leaves_the_triggers(time):
+def test_flush_between_tests_keeps_the_triggers(time):
     with database.cursor() as cursor:
         cursor.execute(TRIGGERS)
         names = {name for (name,) in cursor.fetchall()}

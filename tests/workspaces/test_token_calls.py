@@ -40,7 +40,7 @@ class CountingHasher(MD5PasswordHasher):
 
 
 @pytest.fixture
-def somebody(make_user: Any, workspace: Any) -> User:
+def user(make_user: Any, workspace: Any) -> User:
     user: User = make_user("somebody", workspace)
     return user
 
@@ -85,7 +85,7 @@ def refresh_token_of(user: User, **claims: Any) -> str:
 
 
 # ── Login ─────────────────────────────────────────────────────────────────────────────────────
-def test_login_returns_two_tokens_in_the_envelope(somebody):
+def test_login_returns_two_tokens_in_the_envelope(user):
     response = log_in()
 
     body = response.json()
@@ -97,7 +97,7 @@ def test_login_returns_two_tokens_in_the_envelope(somebody):
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_access_token_of_the_login_is_valid_for_an_update(somebody, connection):
+def test_access_token_of_the_login_is_valid_for_an_update(user, connection):
     client = ApiClient()
     client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {log_in().json()['data']['accessToken']}"
 
@@ -106,7 +106,7 @@ def test_access_token_of_the_login_is_valid_for_an_update(somebody, connection):
     assert response.json()["data"]["connectionName"] == "New"
 
 
-def test_login_ignores_a_bad_token_in_the_header(somebody):
+def test_login_ignores_a_bad_token_in_the_header(user):
     assert log_in(authorization="Bearer garbage").status_code == 200
 
 
@@ -148,8 +148,8 @@ WRONG_LOGINS = [
 
 
 @pytest.mark.parametrize("wrong", WRONG_LOGINS)
-def test_every_wrong_login_gets_the_same_response(wrong, somebody):
-    response = log_in(*wrong(somebody))
+def test_every_wrong_login_gets_the_same_response(wrong, user):
+    response = log_in(*wrong(user))
 
     assert response.status_code == 401
     assert without_time(response) == (
@@ -160,16 +160,16 @@ def test_every_wrong_login_gets_the_same_response(wrong, somebody):
 
 
 @pytest.mark.parametrize("wrong", WRONG_LOGINS)
-def test_wrong_login_hashes_one_password_like_a_correct_one(wrong, somebody, settings):
+def test_wrong_login_hashes_one_password_like_a_correct_one(wrong, user, settings):
     settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
-    name, password = wrong(somebody)
+    name, password = wrong(user)
     CountingHasher.encoded = 0
 
     log_in(name, password)
     of_wrong = CountingHasher.encoded
     User.objects.update(is_active=True)
-    somebody.set_password(PASSWORD)
-    somebody.save()
+    user.set_password(PASSWORD)
+    user.save()
     CountingHasher.encoded = 0
     log_in()
 
@@ -207,7 +207,7 @@ def test_wrong_login_hashes_one_password_like_a_correct_one(wrong, somebody, set
         (REFRESH, {"refresh": "x"}, [("refreshToken", "required"), ("refresh", "unknown")]),
     ],
 )  # fmt: skip
-def test_bad_body_is_refused(path, body, errors, somebody):
+def test_bad_body_is_refused(path, body, errors, user):
     response = post(path, body)
 
     assert response.status_code == 400
@@ -239,7 +239,7 @@ def test_portal_code_is_checked_first(path, db, settings):
 
 
 # ── Refresh ───────────────────────────────────────────────────────────────────────────────────
-def test_refresh_returns_two_new_tokens(somebody, connection):
+def test_refresh_returns_two_new_tokens(user, connection):
     old = log_in().json()["data"]
 
     new = refresh(old["refreshToken"]).json()["data"]
@@ -251,7 +251,7 @@ def test_refresh_returns_two_new_tokens(somebody, connection):
     assert client.update({"connectionBizId": "sc_abc123"}).status_code == 200
 
 
-def test_new_refresh_token_can_be_used(somebody):
+def test_new_refresh_token_can_be_used(user):
     first = log_in().json()["data"]["refreshToken"]
     second = refresh(first).json()["data"]["refreshToken"]
 
@@ -303,8 +303,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("token", REFUSED.values(), ids=REFUSED)
-def test_refused_refresh_is_the_documented_401(token, somebody):
-    response = refresh(token(somebody))
+def test_refused_refresh_is_the_documented_401(token, user):
+    response = refresh(token(user))
 
     assert response.status_code == 401
     assert without_time(response) == (
@@ -315,8 +315,8 @@ def test_refused_refresh_is_the_documented_401(token, somebody):
 
 @pytest.mark.only_on("postgresql", reason="the database in memory cannot be used by threads")
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_use_of_a_refresh_token_succeeds_once(somebody):
-    token = refresh_token_of(somebody)
+def test_concurrent_use_of_a_refresh_token_succeeds_once(user):
+    token = refresh_token_of(user)
     start = threading.Barrier(THREADS)
 
     def trade(_: int) -> int:
@@ -332,7 +332,7 @@ def test_concurrent_use_of_a_refresh_token_succeeds_once(somebody):
     assert statuses == [200] + [401] * (THREADS - 1)
 
 
-def test_no_token_is_stored(somebody):
+def test_no_token_is_stored(user):
     pair = log_in().json()["data"]
     newer = refresh(pair["refreshToken"]).json()["data"]
     refresh(newer["refreshToken"])
@@ -349,14 +349,14 @@ def test_no_token_is_stored(somebody):
 
 
 # ── Throttle ──────────────────────────────────────────────────────────────────────────────────
-def test_many_logins_with_one_username_are_429(somebody, throttle):
+def test_many_logins_with_one_username_are_429(user, throttle):
     throttle("2/min", proxies=1)
     statuses = [log_in(x_forwarded_for=f"198.51.100.{number}").status_code for number in range(4)]
 
     assert statuses == [200, 200, 429, 429]
 
 
-def test_usernames_are_counted_case_insensitively(somebody, throttle):
+def test_usernames_are_counted_case_insensitively(user, throttle):
     throttle("2/min", proxies=1)
     statuses = [
         log_in(name, x_forwarded_for=name).status_code
@@ -366,27 +366,27 @@ def test_usernames_are_counted_case_insensitively(somebody, throttle):
     assert statuses == [200, 401, 429]
 
 
-def test_many_logins_from_one_address_are_429(somebody, throttle):
+def test_many_logins_from_one_address_are_429(user, throttle):
     throttle("2/min")
     statuses = [log_in(f"name {number}").status_code for number in range(3)]
 
     assert statuses == [401, 401, 429]
 
 
-def test_many_refreshes_from_one_address_are_429(somebody, throttle):
+def test_many_refreshes_from_one_address_are_429(user, throttle):
     throttle("2/min")
     statuses = [refresh("garbage").status_code for _ in range(3)]
 
     assert statuses == [401, 401, 429]
 
 
-def test_logins_and_refreshes_have_separate_limits(somebody, throttle):
+def test_logins_and_refreshes_have_separate_limits(user, throttle):
     throttle("1/min")
 
     assert [log_in().status_code, refresh("garbage").status_code] == [200, 401]
 
 
-def test_throttled_response_has_retry_after(somebody, throttle):
+def test_throttled_response_has_retry_after(user, throttle):
     throttle("1/min")
     log_in()
 
@@ -399,7 +399,7 @@ def test_throttled_response_has_retry_after(somebody, throttle):
     assert 1 <= int(response.headers["Retry-After"]) <= 60
 
 
-def test_throttle_ends_with_its_period(somebody, throttle, monkeypatch):
+def test_throttle_ends_with_its_period(user, throttle, monkeypatch):
     throttle("1/min")
     log_in()
     now = throttles.time()
@@ -408,7 +408,7 @@ def test_throttle_ends_with_its_period(somebody, throttle, monkeypatch):
     assert log_in().status_code == 200
 
 
-def test_throttle_is_off_without_a_rate(somebody, throttle):
+def test_throttle_is_off_without_a_rate(user, throttle):
     throttle(None)
 
     assert {log_in().status_code for _ in range(12)} == {200}
@@ -454,7 +454,7 @@ def test_limit_of_logins_does_not_apply_to_updates(manager, connection, throttle
 # ── With an identity provider ─────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("setting", ["VERIFYING_KEY", "JWK_URL"])
 @pytest.mark.parametrize("path", [LOGIN, REFRESH])
-def test_calls_are_404_with_an_identity_provider(path, setting, somebody, monkeypatch):
+def test_calls_are_404_with_an_identity_provider(path, setting, user, monkeypatch):
     monkeypatch.setattr(api_settings, setting, "https://identity.example.com/keys")
 
     response = post(path, CREDENTIALS)

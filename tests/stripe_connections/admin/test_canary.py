@@ -64,7 +64,7 @@ def test_no_page_or_log_shows_a_secret(
     form = superuser.form(change_url(planted))
     add = {"workspace": workspace.pk, "connection_name": "New", "status": "1"}
 
-    answers = [
+    responses = [
         *(client.get(url) for client in (superuser, support) for url in pages),
         superuser.post(FIND, {"secret": stored_key}),
         superuser.get(LIST, {"q": stored_key}),
@@ -85,12 +85,12 @@ def test_no_page_or_log_shows_a_secret(
         *(client.get(url) for client in (superuser, support) for url in pages),
     ]
     damage(planted)
-    answers += [superuser.get(url) for url in pages]
+    responses += [superuser.get(url) for url in pages]
 
-    said = "".join(map(text, answers)) + caplog.text + str(dict(superuser.session.items()))
+    shown = "".join(map(text, responses)) + caplog.text + str(dict(superuser.session.items()))
     assert StripeConnection.objects.holding(new_key).count() == 2
-    assert [secret for secret in canaries if secret in said] == []
-    assert [secret for secret in canaries if secret[:-4] in said] == []
+    assert [secret for secret in canaries if secret in shown] == []
+    assert [secret for secret in canaries if secret[:-4] in shown] == []
 
 
 def test_no_page_or_log_shows_a_secret_if_keys_are_verified(
@@ -104,7 +104,7 @@ def test_no_page_or_log_shows_a_secret_if_keys_are_verified(
     add = {"workspace": workspace.pk, "connection_name": "New", "status": "1"}
 
     stripe.rejects()
-    answers = [
+    responses = [
         superuser.post(url, form | {"api_key": new_key}),
         superuser.post(url, form | {"stripe_account_id": OTHER}),
         superuser.post(url, form | {"api_key": test_key}),
@@ -114,20 +114,20 @@ def test_no_page_or_log_shows_a_secret_if_keys_are_verified(
         *(superuser.get(page) for page in pages),
     ]
     stripe.knows(OTHER)
-    answers += [
+    responses += [
         superuser.post(url, form | {"api_key": new_key}),
         superuser.post(ADD, add | {"api_key": new_key, "stripe_account_id": OTHER}),
         superuser.act("verify", planted),
     ]
     stripe.repeats(503)
-    answers += [
+    responses += [
         superuser.post(ADD, add | {"api_key": new_key}),
         superuser.act("verify", planted),
         *(superuser.get(page) for page in pages),
     ]
 
-    said = "".join(map(text, answers)) + caplog.text + str(dict(superuser.session.items()))
+    shown = "".join(map(text, responses)) + caplog.text + str(dict(superuser.session.items()))
     assert {stored_key, new_key, test_key} == {*stripe.keys}
     assert StripeConnection.objects.holding(new_key).count() == 2
-    assert [secret for secret in canaries if secret in said] == []
-    assert [secret for secret in canaries if secret[:-4] in said] == []
+    assert [secret for secret in canaries if secret in shown] == []
+    assert [secret for secret in canaries if secret[:-4] in shown] == []

@@ -14,14 +14,14 @@ def opened(staff, connection):
 
 @pytest.fixture
 def meanwhile(opened, manager):
-    answer = manager.update(
+    response = manager.update(
         {
             "connectionBizId": "sc_abc123",
             "connectionName": "By the customer",
             "apiKey": random_api_key(),
         }
     )
-    return answer.json()["data"]
+    return response.json()["data"]
 
 
 def test_connection_that_changed_meanwhile_is_not_overwritten(

@@ -11,7 +11,7 @@ from tests.stripe_connections.admin.conftest import AUDIT, change_url, history_u
 
 
 @pytest.fixture
-def life(staff, manager, connection, workspace):
+def changed(staff, manager, connection, workspace):
     """A connection that was changed by the API, the admin and a command."""
     manager.update(
         {"connectionBizId": "sc_abc123", "connectionName": "Second", "apiKey": random_api_key()},
@@ -37,10 +37,10 @@ def records(client, **query):
     return [record.additional_data["version"] for record in response.context["cl"].result_list]
 
 
-def test_history_shows_user_source_and_changes_newest_first(staff, life):
+def test_history_shows_user_source_and_changes_newest_first(staff, changed):
     shown = [
         (entry.version, entry.username, entry.source, entry.request_id)
-        for entry in entries(staff, life)
+        for entry in entries(staff, changed)
     ]
 
     assert shown == [
@@ -50,38 +50,44 @@ def test_history_shows_user_source_and_changes_newest_first(staff, life):
     ]
 
 
-def test_history_shows_old_and_new_values(staff, life):
+def test_history_shows_old_and_new_values(staff, changed):
     shown = {
         change.label: (change.old_text, change.new_text)
-        for entry in entries(staff, life)
+        for entry in entries(staff, changed)
         for change in entry.changes
     }
 
     old_hint = LogEntry.objects.earliest("pk").changes["api_key"][0]
     assert shown == {
         "Name": ("Stripe Connection", "Second"),
-        "API key": (old_hint, f"replaced {life.api_key_hint}"),
+        "API key": (old_hint, f"replaced {changed.api_key_hint}"),
         "Description": ("As it was", None),
         "Status": ("Active", "Inactive"),
         "Stripe account ID": ("acct_1234567890", "acct_by_command"),
     }
 
 
-def test_page_shows_the_history(staff, life):
-    page = text(staff.get(history_url(life)))
+def test_page_shows_the_history(staff, changed):
+    page = text(staff.get(history_url(changed)))
 
-    for shown in ("from-the-gateway", "manager", "Second", f"replaced {life.api_key_hint}", "none"):
+    for shown in (
+        "from-the-gateway",
+        "manager",
+        "Second",
+        f"replaced {changed.api_key_hint}",
+        "none",
+    ):
         assert shown in page
 
 
-def test_all_records_show_labels_instead_of_names(staff, life):
+def test_all_records_show_labels_instead_of_names(staff, changed):
     page = text(staff.get(AUDIT))
 
-    for shown in ("Stripe account ID", "Active", "Inactive", f"replaced {life.api_key_hint}"):
+    for shown in ("Stripe account ID", "Active", "Inactive", f"replaced {changed.api_key_hint}"):
         assert f">{shown}<" in page
 
 
-def test_history_has_only_the_records_of_the_connection(staff, life, workspace, make_connection):
+def test_history_has_only_the_records_of_the_connection(staff, changed, workspace, make_connection):
     assert entries(staff, make_connection(workspace)) == []
 
 
@@ -101,10 +107,10 @@ def test_long_history_is_paginated(staff, connection, workspace):
     assert '<a href="?p=2">Older</a>' in text(first)
 
 
-def test_name_of_a_deleted_user_is_still_shown(staff, life):
+def test_name_of_a_deleted_user_is_still_shown(staff, changed):
     User.objects.get(username="manager").delete()
 
-    assert [entry.username for entry in entries(staff, life)] == ["", "staff", "manager"]
+    assert [entry.username for entry in entries(staff, changed)] == ["", "staff", "manager"]
     assert records(staff, user="manager") == [2]
 
 
@@ -132,20 +138,20 @@ def test_markup_in_values_is_escaped(staff, connection):
         ({"day": "9999-12-31"}, [4, 3, 2]),
     ],
 )
-def test_all_records_can_be_filtered(staff, life, query, expected):
+def test_all_records_can_be_filtered(staff, changed, query, expected):
     assert records(staff, **query) == expected
 
 
-def test_all_records_can_be_filtered_by_day(staff, life):
+def test_all_records_can_be_filtered_by_day(staff, changed):
     day = LogEntry.objects.earliest("pk").timestamp.date().isoformat()
 
     assert records(staff, day=day) == [4, 3, 2]
 
 
 @pytest.mark.parametrize("lookup", ["changes__icontains", "additional_data", "object_repr"])
-def test_all_records_cannot_be_filtered_by_other_lookups(staff, life, lookup):
+def test_all_records_cannot_be_filtered_by_other_lookups(staff, changed, lookup):
     assert staff.get(AUDIT, {lookup: "x"}).status_code == 400
 
 
-def test_all_records_link_to_the_connection(staff, life):
-    assert f'<a href="{change_url(life)}">sc_abc123</a>' in text(staff.get(AUDIT))
+def test_all_records_link_to_the_connection(staff, changed):
+    assert f'<a href="{change_url(changed)}">sc_abc123</a>' in text(staff.get(AUDIT))

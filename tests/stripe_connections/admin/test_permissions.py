@@ -116,10 +116,10 @@ def test_permission_to_replace_secrets_does_not_include_change(make_staff, conne
     before = stored(connection)
 
     page = text(viewer.get(change_url(connection)))
-    answer = viewer.post(change_url(connection), {"api_key": random_api_key()})
+    response = viewer.post(change_url(connection), {"api_key": random_api_key()})
 
     assert 'type="password"' not in page
-    assert answer.status_code == 403
+    assert response.status_code == 403
     assert stored(connection) == before
 
 

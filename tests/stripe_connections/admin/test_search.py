@@ -146,7 +146,7 @@ def test_search_ignores_the_case_of_ascii_letters(workspace, make_connection):
     assert found("café lumi") == {"sc_lumiere"}
 
 
-SAID = (
+TEXTS = (
     "sc_crowd42000", "CROWD42000", "acct_42000", "42000", "connection 42000", "tenant 42000",
     "workspace 42000", "tn_crowd42000", "ws_crowd42000", "1042", "sk_live_…1042", "member42000",
     "nothing is called this",
@@ -156,9 +156,9 @@ DOMAINS = ("hooks.h42000.exam", "h42000.example.com", "mail42000@customer.exampl
 SCANS = r"Seq Scan on|SCAN \w+"
 
 
-@pytest.mark.parametrize("said", [SAID, pytest.param(DOMAINS, marks=POSTGRESQL)])
-def test_search_uses_only_indexes(crowd, explained, said):
-    plans = {text: explained(text) for text in said}
+@pytest.mark.parametrize("texts", [TEXTS, pytest.param(DOMAINS, marks=POSTGRESQL)])
+def test_search_uses_only_indexes(crowd, explained, texts):
+    plans = {text: explained(text) for text in texts}
 
     assert {text: plan for text, plan in plans.items() if re.search(SCANS, plan)} == {}
 

@@ -97,7 +97,7 @@ def test_workspace_and_tenant_are_added(keeper):
 
 
 @pytest.mark.parametrize("model", ["tenant", "workspace"])
-def test_nobody_deletes_them(superuser, workspace, model):
+def test_tenant_and_workspace_cannot_be_deleted(superuser, workspace, model):
     path = reverse(f"admin:workspaces_{model}_delete", args=[workspace.pk])
 
     response = superuser.post(path, {"post": "yes"})

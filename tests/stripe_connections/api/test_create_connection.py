@@ -378,18 +378,21 @@ def at_once(transactional_db, database_file, manager):
 
 
 def test_concurrent_calls_with_one_key_create_one_connection(at_once):
-    answers = at_once([(NAME, KEY)] * 8)
+    responses = at_once([(NAME, KEY)] * 8)
 
-    assert Counter(answer.status_code for answer in answers) == {200: 8}
-    assert len({answer.json()["data"]["bizId"] for answer in answers}) == 1
-    assert Counter(answer.get("Idempotent-Replayed") for answer in answers) == {None: 1, "true": 7}
+    assert Counter(response.status_code for response in responses) == {200: 8}
+    assert len({response.json()["data"]["bizId"] for response in responses}) == 1
+    assert Counter(response.get("Idempotent-Replayed") for response in responses) == {
+        None: 1,
+        "true": 7,
+    }
     assert counts() == (1, 1, 1)
 
 
 def test_concurrent_calls_with_one_key_and_different_bodies_create_one_connection(at_once):
-    answers = at_once([({"connectionName": f"Name {number}"}, KEY) for number in range(8)])
+    responses = at_once([({"connectionName": f"Name {number}"}, KEY) for number in range(8)])
 
-    assert Counter(answer.status_code for answer in answers) == {200: 1, 422: 7}
+    assert Counter(response.status_code for response in responses) == {200: 1, 422: 7}
     assert counts() == (1, 1, 1)
 
 
@@ -397,9 +400,9 @@ def test_concurrent_calls_with_an_expired_key_create_one_connection(at_once, man
     create(manager, NAME, KEY)
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
-    answers = at_once([(NAME, KEY)] * 8)
+    responses = at_once([(NAME, KEY)] * 8)
 
-    assert Counter(answer.status_code for answer in answers) == {200: 8}
+    assert Counter(response.status_code for response in responses) == {200: 8}
     assert counts() == (2, 2, 1)
 
 
@@ -411,9 +414,9 @@ def test_concurrent_calls_with_different_keys_succeed_while_old_keys_are_deleted
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
     ten_minutes_later(idempotency)
-    answers = at_once([(NAME, f"old {number}") for number in range(8)])
+    responses = at_once([(NAME, f"old {number}") for number in range(8)])
 
-    assert Counter(answer.status_code for answer in answers) == {200: 8}
+    assert Counter(response.status_code for response in responses) == {200: 8}
     assert counts() == (16, 16, 8)
 
 

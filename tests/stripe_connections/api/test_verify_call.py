@@ -157,7 +157,7 @@ def test_result_is_not_stored_for_a_key_that_was_replaced_meanwhile(
             {"api_key": "typed by hand"},
             "apiKey",
             "unreadable",
-            marks=pytest.mark.only_on("sqlite", reason="a bytea column holds no text"),
+            marks=pytest.mark.only_on("sqlite", reason="a bytea column cannot contain text"),
         ),
     ],
     ids=["no key", "unreadable", "text"],

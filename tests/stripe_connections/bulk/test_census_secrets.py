@@ -69,7 +69,7 @@ def test_undecryptable_secret_is_counted(connection, token, kind):
     assert "a" * 24 not in result.everything
 
 
-@pytest.mark.only_on("sqlite", reason="a bytea column holds no text")
+@pytest.mark.only_on("sqlite", reason="a bytea column cannot contain text")
 def test_text_in_the_column_is_plaintext(connection):
     damage(connection, "sk_" + "live_" + "a" * 24)
 

@@ -13,7 +13,7 @@ def findings(result):
 
 
 @pytest.fixture
-def sound(workspace, make_connection):
+def valid(workspace, make_connection):
     return make_connection(workspace, "sc_sound")
 
 
@@ -35,7 +35,7 @@ def unconstrained(connection):
             yield
 
 
-def test_valid_connections_pass(connection, sound):
+def test_valid_connections_pass(connection, valid):
     result = run("check_connections")
 
     assert (result.code, result.counts, findings(result)) == (0, (0, 2, 0, 0), [])
@@ -57,7 +57,7 @@ def test_valid_connections_pass(connection, sound):
     ],
     ids=[str(n) for n in range(10)],
 )
-def test_invalid_value_is_found(connection, sound, stored, columns, expected):
+def test_invalid_value_is_found(connection, valid, stored, columns, expected):
     set_columns(connection, **columns)
     before = stored(connection)
 
@@ -82,7 +82,7 @@ def test_secret_under_an_old_key_passes(connection, new_key):
     assert run("check_connections").code == 0
 
 
-def test_row_that_violates_a_constraint_is_found(connection, sound, unconstrained):
+def test_row_that_violates_a_constraint_is_found(connection, valid, unconstrained):
     set_columns(connection, connection_name="")
 
     result = run("check_connections")
@@ -94,7 +94,7 @@ def test_row_that_violates_a_constraint_is_found(connection, sound, unconstraine
     assert "connection_name_length" in result.json["rows"][0]["message"]
 
 
-def test_only_filtered_rows_are_checked(connection, sound):
+def test_only_filtered_rows_are_checked(connection, valid):
     set_columns(connection, api_key=b"gAAAAAno")
 
     assert run("check_connections", "--ids", "-", stdin="sc_sound").code == 0

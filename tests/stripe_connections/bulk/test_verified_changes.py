@@ -201,9 +201,9 @@ class TestReplaceSecret:
         result = run("replace_secret", "--apply", "--format", form, stdin=BOTH)
 
         records = json.dumps(list(LogEntry.objects.values()), default=str)
-        said = result.everything + records + caplog.text
+        output = result.everything + records + caplog.text
         assert stripe.keys[0] == NEW
-        assert not [secret for secret in (LEAKED, NEW) if secret[:-4] in said]
+        assert not [secret for secret in (LEAKED, NEW) if secret[:-4] in output]
 
 
 class TestUpdateConnections:

@@ -35,7 +35,7 @@ def update(connection, changes, **options):
     return StripeConnection.objects.get(pk=connection.pk)
 
 
-def ask(connection, changes, **options):
+def verify(connection, changes, **options):
     return verification.verify(verification.request_of(connection, changes, **options))
 
 
@@ -65,14 +65,14 @@ def test_new_connection_without_a_key_sends_no_request(workspace, stripe):
 
 
 @pytest.mark.parametrize(
-    ("answer", "field", "code"),
+    ("reply", "field", "code"),
     [
         (("rejects",), "api_key", "rejected_by_stripe"),
         (("knows", STORED), "stripe_account_id", "account_mismatch"),
     ],
 )
-def test_connection_with_a_bad_key_is_not_created(workspace, stripe, answer, field, code):
-    name, *arguments = answer
+def test_connection_with_a_bad_key_is_not_created(workspace, stripe, reply, field, code):
+    name, *arguments = reply
     getattr(stripe, name)(*arguments)
 
     with refusal(field, code):
@@ -103,9 +103,9 @@ def test_creation_sends_no_request_if_verification_is_off(workspace, fake_stripe
 
 def test_update_with_a_reply_sends_no_request(connection, stripe):
     changes = {"api_key": random_api_key()}
-    answer = ask(connection, changes)
+    reply = verify(connection, changes)
 
-    updated = update(connection, changes, reply=answer)
+    updated = update(connection, changes, reply=reply)
 
     assert len(stripe.requests) == 1
     assert updated.outcome.verification == "verified"
@@ -113,10 +113,10 @@ def test_update_with_a_reply_sends_no_request(connection, stripe):
 
 def test_creation_with_a_reply_sends_no_request(workspace, stripe):
     values = {"connection_name": "New", "api_key": random_api_key()}
-    answer = ask(StripeConnection(workspace=workspace), values)
+    reply = verify(StripeConnection(workspace=workspace), values)
 
     created = services.create_connection(
-        workspace=workspace, values=values, actor=ACTOR, reply=answer
+        workspace=workspace, values=values, actor=ACTOR, reply=reply
     )
 
     assert len(stripe.requests) == 1
@@ -127,18 +127,18 @@ def test_update_with_a_rejecting_reply_is_refused(connection, stripe, stored):
     before = stored(connection)
     stripe.rejects()
     changes = {"api_key": random_api_key()}
-    answer = ask(connection, changes)
+    reply = verify(connection, changes)
 
     with refusal("api_key", "rejected_by_stripe"):
-        update(connection, changes, reply=answer)
+        update(connection, changes, reply=reply)
 
     assert stored(connection) == before
 
 
 def test_reply_for_another_key_is_ignored(connection, stripe):
-    answer = ask(connection, {"api_key": random_api_key()})
+    reply = verify(connection, {"api_key": random_api_key()})
 
-    updated = update(connection, {"api_key": random_api_key()}, reply=answer)
+    updated = update(connection, {"api_key": random_api_key()}, reply=reply)
 
     assert updated.outcome.verification == "unverified"
 
@@ -155,16 +155,16 @@ def test_update_with_an_empty_reply_is_unverified(connection, stripe, settings):
 def test_update_sends_no_request_if_verification_is_off(connection, fake_stripe):
     changes = {"api_key": random_api_key("sk_test_")}
 
-    answer = ask(connection, changes)
+    reply = verify(connection, changes)
 
-    assert answer == Reply()
+    assert reply == Reply()
     assert fake_stripe.requests == []
-    assert update(connection, changes, reply=answer).outcome == Reply()
+    assert update(connection, changes, reply=reply).outcome == Reply()
 
 
 def test_change_of_mode_is_refused_before_the_request(connection, stripe):
     with refusal("api_key", "mode_mismatch"):
-        ask(connection, {"api_key": random_api_key("sk_test_")})
+        verify(connection, {"api_key": random_api_key("sk_test_")})
 
     assert stripe.requests == []
 
@@ -180,9 +180,9 @@ def test_change_of_mode_is_refused_by_the_service(connection, stripe, stored):
 
 def test_allowed_change_of_mode_is_verified_and_saved(connection, stripe):
     changes = {"api_key": random_api_key("sk_test_")}
-    answer = ask(connection, changes, allow_mode_change=True)
+    reply = verify(connection, changes, allow_mode_change=True)
 
-    updated = update(connection, changes, reply=answer, allow_mode_change=True)
+    updated = update(connection, changes, reply=reply, allow_mode_change=True)
 
     assert (updated.mode, updated.outcome.verification) == ("test", "verified")
 
@@ -208,4 +208,4 @@ def test_errors_do_not_contain_the_key(connection, stripe):
         update(connection, {"api_key": key})
 
     assert key not in repr(caught.value) + str(caught.value) + str(caught.getrepr(style="long"))
-    assert key not in repr(ask(connection, {"api_key": key}))
+    assert key not in repr(verify(connection, {"api_key": key}))

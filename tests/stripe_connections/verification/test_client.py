@@ -25,7 +25,7 @@ JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d
 HUGE = b" " * 70_000 + json.dumps({"id": STORED}).encode()
 
 
-def ask(key=None, account_id=None):
+def verify(key=None, account_id=None):
     request = Request(key or random_api_key(), account_id, workspace_id=1)
     return verification.verify(request, rate=None)
 
@@ -39,16 +39,16 @@ def sends_raw(stripe, data):
 
 
 def test_key_of_an_account_is_verified(stripe):
-    answer = ask()
+    reply = verify()
 
-    assert (answer.verification, answer.account_id) == ("verified", STORED)
+    assert (reply.verification, reply.account_id) == ("verified", STORED)
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
 def test_401_is_rejected(stripe):
     stripe.rejects()
 
-    assert facts(ask()) == ("rejected", None, None)
+    assert facts(verify()) == ("rejected", None, None)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_401_is_rejected(stripe):
 def test_403_with_a_permission_is_restricted(stripe, message, permission):
     stripe.fails(403, message)
 
-    assert facts(ask()) == ("restricted", None, permission)
+    assert facts(verify()) == ("restricted", None, permission)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_403_with_a_permission_is_restricted(stripe, message, permission):
 def test_403_without_a_permission_is_unverified(stripe, message):
     stripe.fails(403, message)
 
-    assert facts(ask()) == ("unverified", None, None)
+    assert facts(verify()) == ("unverified", None, None)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_403_without_a_permission_is_unverified(stripe, message):
 def test_reply_without_information_is_unverified(stripe, status, body):
     stripe.sends(status, body)
 
-    assert facts(ask()) == ("unverified", None, None)
+    assert facts(verify()) == ("unverified", None, None)
     assert len(stripe.requests) == 1
 
 
@@ -127,7 +127,7 @@ def test_reply_without_information_is_unverified(stripe, status, body):
 def test_failed_request_is_retried_once(stripe, status):
     stripe.fails(status)
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert len(stripe.requests) == 2
 
 
@@ -136,7 +136,7 @@ def test_retry_can_succeed(stripe):
     body = json.dumps({"id": STORED}).encode()
     stripe.answer = lambda handler: handler.send(next(answers), body)
 
-    assert ask().verification == "verified"
+    assert verify().verification == "verified"
 
 
 def test_request_is_retried_once_after_a_broken_connection(stripe):
@@ -147,14 +147,14 @@ def test_request_is_retried_once_after_a_broken_connection(stripe):
 
     stripe.answer = answer
 
-    assert ask().verification == "verified"
+    assert verify().verification == "verified"
     assert len(stripe.requests) == 2
 
 
 def test_header_of_stripe_prevents_a_retry(stripe):
     stripe.fails(500, Stripe_Should_Retry="false")
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert len(stripe.requests) == 1
 
 
@@ -186,7 +186,7 @@ def test_header_of_stripe_prevents_a_retry(stripe):
 def test_garbage_is_unverified(stripe, data):
     sends_raw(stripe, data)
 
-    assert facts(ask()) == ("unverified", None, None)
+    assert facts(verify()) == ("unverified", None, None)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_slow_reply_exceeds_the_deadline(stripe, start):
     """The complete reply would be a valid one."""
     stripe.drips(start)
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert len(stripe.requests) == 1
     assert not stripe.has_ended
 
@@ -215,7 +215,7 @@ def test_slow_reply_exceeds_the_deadline(stripe, start):
 )
 def test_endless_reply_does_not_block_other_requests(stripe, start):
     stripe.drips(start, letters=10_000)
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
 
     places = [verification._places.acquire(timeout=10) for _ in range(verification.MAX_AT_ONCE)]
     verification._places.release(len(places))
@@ -227,7 +227,7 @@ def test_endless_reply_does_not_block_other_requests(stripe, start):
 def test_timeout_is_unverified_and_not_retried(stripe):
     stripe.is_silent()
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert len(stripe.requests) == 1
 
 
@@ -242,7 +242,7 @@ def test_endless_body_is_not_read_completely(stripe):
 
     stripe.answer = answer
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert sum(sent) < 10_000 * 10_000
 
 
@@ -250,14 +250,14 @@ def test_endless_body_is_not_read_completely(stripe):
 def test_redirect_is_not_followed(stripe, status):
     stripe.sends(status, b"", Location=f"{stripe.url}/elsewhere")
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
 def test_compressed_reply_is_unverified(stripe):
     stripe.sends(200, b"\x1f\x8b\x08", Content_Encoding="gzip")
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert stripe.requests[0][1]["Accept-Encoding"] == "identity"
 
 
@@ -265,24 +265,24 @@ def test_refused_connection_is_unverified(stripe, settings):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         settings.STRIPE_API_BASE = f"http://127.0.0.1:{closed.getsockname()[1]}"
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
 
 
 def test_unknown_host_is_unverified(stripe, settings):
     settings.STRIPE_API_BASE = "http://stripe.invalid"
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
 
 
 def test_base_url_may_end_with_a_slash(stripe, settings):
     settings.STRIPE_API_BASE += "/"
 
-    assert ask().verification == "verified"
+    assert verify().verification == "verified"
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
 def test_key_of_an_organization_is_sent_with_the_account(stripe):
-    assert ask(random_api_key("sk_org_live_"), STORED).verification == "verified"
+    assert verify(random_api_key("sk_org_live_"), STORED).verification == "verified"
 
     assert stripe.requests[0][1]["Stripe-Context"] == STORED
     assert stripe.requests[0][1]["Stripe-Version"]
@@ -295,7 +295,7 @@ def test_key_of_an_organization_without_an_account_is_not_sent(stripe):
 
 
 def test_other_key_is_sent_without_the_account(stripe):
-    ask(random_api_key(), STORED)
+    verify(random_api_key(), STORED)
 
     assert {"Stripe-Context", "Stripe-Account"}.isdisjoint(stripe.requests[0][1])
 
@@ -306,7 +306,7 @@ def test_netrc_does_not_replace_the_key_without_tls(stripe, tmp_path, monkeypatc
     monkeypatch.setenv("NETRC", str(netrc))
     key = random_api_key()
 
-    ask(key)
+    verify(key)
 
     assert stripe.keys == [key]
 
@@ -317,13 +317,13 @@ def test_proxy_is_not_used_without_tls(stripe, monkeypatch, name):
         monkeypatch.delenv(exception, raising=False)
     monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    assert ask().verification == "verified"
+    assert verify().verification == "verified"
 
 
 def test_no_telemetry_is_sent(stripe):
     stripe.sends(200, {"id": STORED}, Request_Id="req_1")
-    ask()
-    ask()
+    verify()
+    verify()
 
     for _, headers in stripe.requests:
         assert "X-Stripe-Client-Telemetry" not in headers
@@ -342,13 +342,13 @@ def test_request_above_the_concurrency_limit_is_unverified(stripe):
         knows(handler)
 
     stripe.answer = answer
-    waiting = [threading.Thread(target=ask) for _ in range(verification.MAX_AT_ONCE)]
+    waiting = [threading.Thread(target=verify) for _ in range(verification.MAX_AT_ONCE)]
     for thread in waiting:
         thread.start()
     for _ in waiting:
         assert arrived.acquire(timeout=60)
 
-    assert ask().verification == "unverified"
+    assert verify().verification == "unverified"
     assert len(stripe.requests) == verification.MAX_AT_ONCE
     may_answer.set()
     for thread in waiting:
@@ -357,7 +357,7 @@ def test_request_above_the_concurrency_limit_is_unverified(stripe):
 
 def test_finished_requests_do_not_count_for_the_concurrency_limit(stripe):
     stripe.rejects()
-    outcomes = {ask().verification for _ in range(verification.MAX_AT_ONCE + 2)}
+    outcomes = {verify().verification for _ in range(verification.MAX_AT_ONCE + 2)}
 
     assert outcomes == {"rejected"}
 
@@ -411,16 +411,16 @@ def test_duration_is_logged_in_milliseconds(connection, stripe, monkeypatch):
 def test_error_with_an_unknown_text_is_judged_by_its_status(stripe, status, cause):
     stripe.fails(status)
 
-    assert (facts(ask()), ask().cause) == (("unverified", None, None), cause)
+    assert (facts(verify()), verify().cause) == (("unverified", None, None), cause)
 
 
 def test_permissions_of_a_rejected_key_are_not_requested(stripe, settings):
     settings.STRIPE_REQUIRED_PERMISSIONS = ["customers"]
     stripe.rejects()
 
-    answer = ask(random_api_key("rk_live_"))
+    reply = verify(random_api_key("rk_live_"))
 
-    assert facts(answer) == ("rejected", None, None)
+    assert facts(reply) == ("rejected", None, None)
     assert [path for path, _ in stripe.requests] == ["/v1/account"]
 
 
@@ -482,5 +482,5 @@ def test_netrc_does_not_replace_the_key(stripe_with_tls, monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(netrc))
     key = random_api_key()
 
-    assert ask(key).verification == "verified"
+    assert verify(key).verification == "verified"
     assert stripe_with_tls.keys == [key]

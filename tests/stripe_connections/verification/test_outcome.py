@@ -17,7 +17,7 @@ STORED, OTHER = "acct_1234567890", "acct_other"
 
 
 @pytest.fixture
-def said(connection):
+def set_outcome(connection):
     """Return a function that stores a result and returns the connection."""
 
     def write(verification="verified", account_id=STORED, **columns):
@@ -52,15 +52,15 @@ def test_new_connection_is_unverified(connection):
     "change",
     [{"api_key": random_api_key()}, {"stripe_account_id": OTHER}, {"stripe_account_id": None}],
 )
-def test_new_key_or_account_resets_the_outcome(said, verification, change):
-    connection = said(verification)
+def test_new_key_or_account_resets_the_outcome(set_outcome, verification, change):
+    connection = set_outcome(verification)
     assert connection.outcome.verification == verification
 
     assert update(connection, **change).outcome == Reply()
 
 
-def test_other_change_keeps_the_outcome(said):
-    before = said()
+def test_other_change_keeps_the_outcome(set_outcome):
+    before = set_outcome()
 
     assert update(before, connection_name="New").outcome == before.outcome
 
@@ -69,8 +69,8 @@ def test_other_change_keeps_the_outcome(said):
 @pytest.mark.parametrize(
     "names", [["api_key"], ["stripe_account_id"], ["api_key", "stripe_account_id"]]
 )
-def test_same_key_and_account_keep_the_outcome(said, verification, names):
-    before = said(verification)
+def test_same_key_and_account_keep_the_outcome(set_outcome, verification, names):
+    before = set_outcome(verification)
     stored = {"api_key": plain(before, "api_key"), "stripe_account_id": STORED}
 
     after = update(before, **{name: stored[name] for name in names})
@@ -82,15 +82,15 @@ def test_same_key_and_account_keep_the_outcome(said, verification, names):
 @pytest.mark.parametrize(
     "change", [{"api_key": random_api_key()}, {"stripe_account_id": OTHER}], ids=["key", "account"]
 )
-def test_new_key_with_the_same_account_or_the_reverse_resets_the_outcome(said, change):
-    before = said()
+def test_new_key_with_the_same_account_or_the_reverse_resets_the_outcome(set_outcome, change):
+    before = set_outcome()
     stored = {"api_key": plain(before, "api_key"), "stripe_account_id": STORED}
 
     assert update(before, **(stored | change)).outcome == Reply()
 
 
-def test_first_account_resets_the_outcome(said):
-    before = said("rejected")
+def test_first_account_resets_the_outcome(set_outcome):
+    before = set_outcome("rejected")
     StripeConnection.objects.filter(pk=before.pk).update(stripe_account_id=None)
 
     assert update(before, stripe_account_id=STORED).outcome == Reply()
@@ -118,8 +118,8 @@ def reencrypt(request, settings):
     return reencrypted
 
 
-def test_reencryption_keeps_the_outcome(said, reencrypt):
-    before = said()
+def test_reencryption_keeps_the_outcome(set_outcome, reencrypt):
+    before = set_outcome()
 
     after = reencrypt(before)
 
@@ -129,10 +129,10 @@ def test_reencryption_keeps_the_outcome(said, reencrypt):
 
 
 @pytest.mark.parametrize("again", [reencrypt_one, reencrypt_many])
-def test_reencryption_of_only_the_webhook_secret_keeps_the_outcome(said, settings, again):
+def test_reencryption_of_only_the_webhook_secret_keeps_the_outcome(set_outcome, settings, again):
     settings.FERNET_KEYS = [Fernet.generate_key().decode(), *settings.FERNET_KEYS]
-    update(said(), api_key=random_api_key())
-    before = said()
+    update(set_outcome(), api_key=random_api_key())
+    before = set_outcome()
 
     again(before)
 
