@@ -109,7 +109,7 @@ class Load:
         connection.close()
 
     def _send(self, connection: http.client.HTTPConnection, mark: str, body: Body) -> str:
-        """The status, or the name of the error."""
+        """Return the status, or the name of the error."""
         headers = {
             "Authorization": f"Bearer {self._token()}",
             "X-PORTAL-ACCESS-CODE": PRODUCTION["PORTAL_ACCESS_CODE"],
@@ -128,14 +128,14 @@ class Load:
         return str(response.status)
 
     def _token(self) -> str:
-        """A token; the old one while the server cannot issue one."""
+        """Return a token; the old one if the server cannot issue one."""
         with self._lock:
             with suppress(OSError, http.client.HTTPException, KeyError, ValueError):
                 return self.bench.log_in()
             return self.bench.token
 
     def result(self) -> dict[str, Any]:
-        """Counts of the updates; `lost` and `wrong_rows` must be 0."""
+        """Count the updates; `lost` and `wrong_rows` must be 0."""
         records = self.bench.sql(RECORDS.format(self.run))
         audited = Counter(mark for mark, *_ in records if mark in self.rows)
         marks = [mark for mark, answer in self.answers.items() if answer == "200"]
@@ -159,7 +159,7 @@ class Load:
         """Count faults: versions without exactly one record, and names other than the last."""
         history = defaultdict(list)
         for mark, row, name, version in records:
-            history[row].append((version, name if self.rows.get(mark) == row else "not ours"))
+            history[row].append((version, name if self.rows.get(mark) == row else "another run"))
         wrong = 0
         for row, name, version in self.bench.sql(ROWS):
             if row not in self.before:
@@ -172,7 +172,7 @@ class Load:
 
 
 def workers(bench: Bench, server: str) -> list[psutil.Process]:
-    """The worker processes of a server."""
+    """Return the worker processes of a server."""
     children = bench.processes[server].children()
     return [p for p in children if "resource_tracker" not in str(p.cmdline())]
 
@@ -194,7 +194,7 @@ def kill_one(bench: Bench, server: str, starts: int) -> None:
 
 
 def main() -> int:
-    """Kill, count and print; returns 1 if an acknowledged update was lost."""
+    """Kill, count and print; return 1 if an acknowledged update was lost."""
     parser = argparse.ArgumentParser(prog="benchmarks.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--clients", type=int, default=4)

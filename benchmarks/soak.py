@@ -1,4 +1,4 @@
-"""Run the service for an hour with everything going on, and look for growth and lost updates.
+"""Run the service for an hour under load with failures, and look for growth and lost updates.
 
     nice python -m benchmarks.soak --minutes 60 --plot docs/soak.svg
 
@@ -91,7 +91,7 @@ class Soak:
         self.events.append((time.monotonic() - self.started_at, event))
         print(f"{self.events[-1][0]:6.0f} s: {event}", file=sys.stderr)
 
-    # ── What happens ──────────────────────────────────────────────────────────────────────────
+    # ── Events ────────────────────────────────────────────────────────────────────────────────
     def run(self) -> None:
         """Kill workers, and rotate at the end of each sixth of the time."""
         rest = min(60, self.seconds / STEPS / 2)
@@ -124,7 +124,7 @@ class Soak:
         self.serve("product", 2, *keys)
 
     def command(self, *arguments: str) -> None:
-        """A management command that must succeed."""
+        """Run a management command that must succeed."""
         ended = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             check=False, cwd=ROOT, env=self.bench.environment, capture_output=True, text=True,
@@ -143,7 +143,7 @@ class Soak:
             self.starts["product"] += 1
             self.calls["kills"] += 1
 
-    # ── Who calls ─────────────────────────────────────────────────────────────────────────────
+    # ── Callers ───────────────────────────────────────────────────────────────────────────────
     def every(self, seconds: float, call: Callable[[], None]) -> Thread:
         """Call it in a thread, until the end of the run."""
 
@@ -158,7 +158,7 @@ class Soak:
         return thread
 
     def call(self, server: str, what: str, method: str, path: str, body: Any = None) -> Any:
-        """The data of an answer; the status, or the error, is counted."""
+        """Make a request, count the status or the error, and return the data."""
         headers = {
             "Authorization": f"Bearer {self.bench.token}",
             "X-PORTAL-ACCESS-CODE": PRODUCTION["PORTAL_ACCESS_CODE"],
@@ -196,7 +196,7 @@ class Soak:
             body = {"refreshToken": data["refreshToken"]} if data else {}
             self.call(server, "refreshes", "POST", "/web/v1/auth/token/refresh", body)
 
-    # ── What is seen ──────────────────────────────────────────────────────────────────────────
+    # ── Samples ───────────────────────────────────────────────────────────────────────────────
     def sample(self) -> None:
         seen: dict[str, Any] = {"at": time.monotonic() - self.started_at}
         for server in ("product", "steady"):
@@ -212,7 +212,7 @@ class Soak:
 
 
 def _processes(main: psutil.Process) -> Iterator[tuple[str, Any]]:
-    """Memory in bytes, descriptors and threads; the maximum of the workers."""
+    """Return memory in bytes, descriptors and threads; the maximum of the workers."""
     children = [p for p in main.children() if "resource_tracker" not in str(p.cmdline())]
     if not children:
         raise psutil.NoSuchProcess(main.pid)
@@ -234,7 +234,7 @@ def secret_change(number: int) -> Body:
 
 
 def plot(soak: Soak) -> str:
-    """The samples as lines, in panels; at most 150 of them."""
+    """Draw at most 150 samples as lines in panels."""
     samples = soak.samples[:: len(soak.samples) // 150 + 1]
     times = [sample["at"] / 60 for sample in samples]
 

@@ -15,7 +15,7 @@ from tests.conftest import ApiClient, update_path
 from tests.openapi import described
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status_code: int
     headers: dict[str, str]
     content: bytes
@@ -39,7 +39,7 @@ def connection_kept() -> Iterator[None]:
             signal.connect(close_old_connections)
 
 
-def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Answer:
+def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Response:
     """Post `body` to the update call with the client's token; `environ` overrides the defaults."""
     started: list[Any] = []
     environ = {
@@ -54,12 +54,12 @@ def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Answer:
     with connection_kept():
         response = application(environ, lambda status, headers: started.extend([status, headers]))
         content = b"".join(response)
-    answer = Answer(int(started[0].split()[0]), dict(started[1]), content)
-    described().check(environ["REQUEST_METHOD"], environ["PATH_INFO"], *answer)
-    return answer
+    result = Response(int(started[0].split()[0]), dict(started[1]), content)
+    described().check(environ["REQUEST_METHOD"], environ["PATH_INFO"], *result)
+    return result
 
 
-def call_chunked(client: ApiClient, body: bytes, **environ: Any) -> Answer:
+def call_chunked(client: ApiClient, body: bytes, **environ: Any) -> Response:
     """Like `call`, but with a chunked body, which has no Content-Length."""
     chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
     return call(client, body, **chunked, **environ)

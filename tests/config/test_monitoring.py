@@ -1,4 +1,4 @@
-"""The alerts and the dashboard: sound, and about what `/metrics` of this service really has."""
+"""The alerts and the dashboard are valid, and use metrics that `/metrics` exposes."""
 
 import json
 import re
@@ -30,13 +30,13 @@ EXPRESSIONS = {rule["alert"]: rule["expr"] for rule in ALERTS} | {
     for panel in PANELS
     for target in panel.get("targets", [])
 }
-# Prometheus adds these to what it reads.
+# Prometheus adds these metrics and labels.
 OF_PROMETHEUS = {"up": {}}
 TARGET = {"job", "instance"}
 
 
 def parts(name, kind):
-    """The parts of an expression of this kind."""
+    """Return the parts of an expression that have this type."""
     found = []
     promql_parser.walk(
         promql_parser.parse(EXPRESSIONS[name]),
@@ -47,7 +47,7 @@ def parts(name, kind):
 
 @pytest.fixture
 def exposed(connection, manager):
-    """The labels of each metric and their values, after a bit of everything."""
+    """The labels and values of each metric, after some calls."""
     manager.update({"connectionBizId": "sc_abc123", "connectionName": "New"})
     ApiClient().get("/healthz")
     metrics.verifications("rejected", "expired").inc()
@@ -69,14 +69,14 @@ def test_alerts_and_panels_are_found():
 
 
 def test_expressions_use_metrics_and_labels_that_are_exposed(exposed):
-    """A renamed metric, label or route fails here, and not in silence during an incident."""
+    """Otherwise, an alert with a renamed metric, label or route would never fire."""
     unknown = {name: sorted(unknown_names(name, exposed)) for name in EXPRESSIONS}
 
     assert {name: names for name, names in unknown.items() if names} == {}
 
 
 def unknown_names(name, exposed):
-    """What an expression names that the service does not expose."""
+    """Yield the metrics and labels of an expression that the service does not expose."""
     selectors = parts(name, VectorSelector)
     of_all = TARGET.union(*(exposed.get(selector.name, ()) for selector in selectors))
     for aggregation in parts(name, AggregateExpr):
@@ -92,7 +92,7 @@ def unknown_names(name, exposed):
 
 
 def is_a_value(matcher, labels):
-    """Whether a label can have this value, as far as it is known in advance."""
+    """Whether a label can have this value, if all its values are known."""
     if matcher.op != MatchOp.Equal:
         return True
     if matcher.name == "route":
@@ -101,8 +101,8 @@ def is_a_value(matcher, labels):
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_expression_names_the_job(name):
-    """Other services have an http_requests_total, too."""
+def test_expression_selects_the_job(name):
+    """Other services also have an http_requests_total."""
     job = "stripe-connections" if name in {rule["alert"] for rule in ALERTS} else "$job"
     jobs = [
         {m.value for m in selector.matchers.matchers if m.name == "job"}
@@ -114,7 +114,7 @@ def test_expression_names_the_job(name):
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_alert_says_what_is_wrong_and_what_to_do(rule):
+def test_alert_has_a_severity_a_description_and_a_runbook(rule):
     page, _, section = rule["annotations"]["runbook"].partition("#")
 
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
@@ -153,7 +153,7 @@ def test_panels_do_not_overlap():
 
 
 def test_every_metric_is_documented(exposed):
-    """A histogram and a counter are one row each, under the name that queries use."""
+    """A histogram or counter has one row, with the name that queries use."""
     page = (ROOT / "docs/monitoring.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
     own = {

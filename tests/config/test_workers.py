@@ -58,7 +58,7 @@ def updates(server: Demo) -> dict[str, float]:
 
 
 def page_with_gauges(server: Demo) -> str:
-    """The page as soon as a worker has computed the gauges over the tables."""
+    """Wait until a worker has computed the gauges, and return the page."""
 
     def page() -> str | None:
         sent = f"Bearer {server.env['METRICS_TOKEN']}"
@@ -82,7 +82,7 @@ def test_metrics_include_all_processes(strict_server, statuses, metrics_director
 
 
 def test_gauges_are_the_same_from_every_worker(strict_server):
-    """Each worker has its own file, and one that did not compute them shows no zeros."""
+    """Each worker has its own file. The zeros of a worker without gauges must not be shown."""
     page_with_gauges(strict_server)
     pages = [page_with_gauges(strict_server) for _ in range(5)]
 

@@ -96,22 +96,22 @@ BODY = '{"connectionBizId": "sc_abc123"}'
 
 
 def test_page_can_update_and_read_the_version(call):
-    answer = call(body=BODY, headers={"If-Match": "*"})
+    response = call(body=BODY, headers={"If-Match": "*"})
 
-    assert (answer["status"], answer["code"]) == (200, "2000")
-    assert answer["ETag"].startswith('"')
-    assert answer["X-Request-Id"]
+    assert (response["status"], response["code"]) == (200, "2000")
+    assert response["ETag"].startswith('"')
+    assert response["X-Request-Id"]
     # This header is not exposed, so the assertions above could fail.
-    assert answer["Referrer-Policy"] is None
+    assert response["Referrer-Policy"] is None
 
 
 def test_page_can_read_that_a_creation_was_replayed(call):
     path = UPDATE.replace("/update", "/create")
     created = {"body": '{"connectionName": "New"}', "headers": {"Idempotency-Key": "of a form"}}
 
-    answers = [call(path=path, **created) for _ in range(2)]
+    responses = [call(path=path, **created) for _ in range(2)]
 
-    assert [answer["Idempotent-Replayed"] for answer in answers] == [None, "true"]
+    assert [response["Idempotent-Replayed"] for response in responses] == [None, "true"]
 
 
 def test_page_of_another_origin_cannot_read_the_response(call):
@@ -123,29 +123,29 @@ def test_call_with_credentials_is_blocked(call):
 
 
 def test_page_can_read_a_401(call):
-    answer = call(body=BODY, token="expired")
+    response = call(body=BODY, token="expired")
 
-    assert (answer["status"], answer["code"]) == (401, "4010")
+    assert (response["status"], response["code"]) == (401, "4010")
 
 
 def test_page_can_read_a_412(call):
-    answer = call(body=BODY, headers={"If-Match": '"0"'})
+    response = call(body=BODY, headers={"If-Match": '"0"'})
 
-    assert (answer["status"], answer["code"]) == (412, "4120")
+    assert (response["status"], response["code"]) == (412, "4120")
 
 
 def test_page_can_read_a_429_of_the_service(call):
-    answers = [call(body=BODY) for _ in range(LIMIT + 1)]
+    responses = [call(body=BODY) for _ in range(LIMIT + 1)]
 
-    assert (answers[-1]["status"], answers[-1]["code"]) == (429, "4290")
-    assert int(answers[-1]["Retry-After"]) >= 1
+    assert (responses[-1]["status"], responses[-1]["code"]) == (429, "4290")
+    assert int(responses[-1]["Retry-After"]) >= 1
 
 
 def test_page_can_read_a_413_of_nginx(call):
-    answer = call(body="x" * (MAX_BODY_BYTES + 1))
+    response = call(body="x" * (MAX_BODY_BYTES + 1))
 
-    assert (answer["status"], answer["code"]) == (413, "4130")
-    assert answer["X-Request-Id"]
+    assert (response["status"], response["code"]) == (413, "4130")
+    assert response["X-Request-Id"]
 
 
 def test_page_can_read_a_429_of_nginx(call, site, origins, tmp_path):
@@ -175,14 +175,14 @@ def test_page_can_read_a_429_of_nginx(call, site, origins, tmp_path):
     ],
 )
 def test_header_contains_the_allowed_origin_or_is_missing(site, body, origin, expected):
-    answer = site.ask(body, Origin=origin)
+    response = site.ask(body, Origin=origin)
 
-    assert answer.headers.get("access-control-allow-origin") == expected
-    assert answer.headers["vary"].lower() == "origin"
+    assert response.headers.get("access-control-allow-origin") == expected
+    assert response.headers["vary"].lower() == "origin"
 
 
 def test_header_is_missing_without_allowed_origins(chain):
-    answer = chain.ask("x" * MAX_BODY_BYTES, Origin="https://app.example.com")
+    response = chain.ask("x" * MAX_BODY_BYTES, Origin="https://app.example.com")
 
-    assert answer.status == 413
-    assert not {"access-control-allow-origin", "vary"} & answer.headers.keys()
+    assert response.status == 413
+    assert not {"access-control-allow-origin", "vary"} & response.headers.keys()

@@ -1,4 +1,4 @@
-"""Gauges over the tables: right, seldom computed, and never in the way of `/metrics`."""
+"""The gauges for stored data: their values, how often they are computed, and failures."""
 
 import threading
 from datetime import timedelta
@@ -23,7 +23,7 @@ def value(name, **labels):
 
 
 def counted(name, *labels):
-    """The samples of a gauge that are not zero, by the values of these labels."""
+    """Return the samples of a gauge that are not zero, by the values of these labels."""
     [metric] = [metric for metric in REGISTRY.collect() if metric.name == name]
     return {
         " ".join(sample.labels[label] for label in labels): sample.value
@@ -50,7 +50,7 @@ def scrape():
     ],
 )
 @pytest.mark.parametrize("column", ["api_key_replaced_at", "webhook_secret_replaced_at"])
-def test_connection_is_as_old_as_its_oldest_secret(connection, column, days, age):
+def test_age_of_a_connection_is_that_of_its_oldest_secret(connection, column, days, age):
     set_columns(connection, **{column: timezone.now() - days * DAY})
     gauges.refresh()
 
@@ -73,7 +73,7 @@ def test_connections_are_counted_by_outcome_and_by_age(workspace, connection):
     assert value("connections_stored", outcome="rejected", age="0-89 days") == 0
 
 
-def test_all_connections_are_read_by_one_query(connection, django_assert_max_num_queries):
+def test_connections_are_read_with_one_query(connection, django_assert_max_num_queries):
     with django_assert_max_num_queries(6) as captured:
         gauges.refresh()
 
@@ -99,7 +99,7 @@ def test_secrets_outside_the_sample_are_not_counted(workspace, connection, monke
     assert value("secrets_sampled", kind="key 1") == 4
 
 
-def test_replaced_secrets_are_kept_until_they_expire(connection):
+def test_kept_secrets_are_counted(connection):
     keep(connection, 2)
     gauges.refresh()
     assert counted("secrets_replaced", "state") == {"kept": 2}
@@ -120,7 +120,7 @@ def test_sessions_of_the_user_are_counted(db):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds since the start of the machine, which can be set."""
+    """A clock that the test can set."""
     now = SimpleNamespace(seconds=1_000.0)
     monkeypatch.setattr(gauges, "monotonic", lambda: now.seconds)
     return now
@@ -128,7 +128,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def computed(settings, monkeypatch, tmp_path, clock):
-    """When the gauges were computed, in a directory of their own."""
+    """A list of the times at which the gauges were computed."""
     settings.METRICS_TOKEN = TOKEN
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     calls = []
@@ -157,12 +157,12 @@ def test_gauges_are_computed_after_a_restart_of_the_machine(computed, refresh_at
     assert computed == [1_000, 5]
 
 
-def test_failure_is_reported_and_tried_again_after_a_minute(
+def test_failure_is_logged_and_the_gauges_are_computed_again_after_a_minute(
     computed, refresh_at, clock, monkeypatch, caplog
 ):
     def fail():
         computed.append(clock.seconds)
-        raise OperationalError("The database is gone")
+        raise OperationalError("The database is unavailable")
 
     monkeypatch.setattr(gauges, "refresh", fail)
     refresh_at(1_000, 1_030, 1_060)
@@ -172,7 +172,7 @@ def test_failure_is_reported_and_tried_again_after_a_minute(
 
 
 def test_page_does_not_wait_for_the_gauges(computed, monkeypatch):
-    """Nor does a second page compute them again meanwhile."""
+    """A second request does not start another computation."""
     may_end, before = threading.Event(), {*threading.enumerate()}
     monkeypatch.setattr(gauges, "refresh", lambda: (computed.append("begun"), may_end.wait(120)))
     try:
