@@ -128,7 +128,7 @@ def _connection(workspace: Workspace, row: dict[str, Any], number: int = 0) -> S
 def _person(username: str, role: str, workspace_id: str | None) -> None:
     user, _ = User.objects.get_or_create(username=username, defaults={"is_staff": not workspace_id})
     # A new hash of the same password would invalidate the sessions and tokens of the old one.
-    if not user.check_password(password_of(username)):
+    if not (user.password and user.check_password(password_of(username))):
         user.set_password(password_of(username))
         user.save(update_fields=["password"])
     if workspace_id:
