@@ -7,7 +7,6 @@ import pytest
 from django.conf import settings
 from django.urls import get_resolver
 from jsonschema_rs import Draft202012Validator, Registry
-from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from config.openapi.views import document
 from config.web_chain import envelope
@@ -124,6 +123,9 @@ def test_no_field_of_a_body_has_a_default(body):
 def test_document_is_openapi_3_1():
     assert DOCUMENT["openapi"].startswith("3.1.")
     assert DOCUMENT["info"]["version"] == settings.API_VERSION == "1.3.0"
+    # Not in the other processes: the import takes most of a second.
+    from schemathesis.specs.openapi.definitions import OPENAPI_31
+
     Draft202012Validator(OPENAPI_31).validate(DOCUMENT)
 
 

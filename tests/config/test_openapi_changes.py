@@ -1,6 +1,5 @@
 """The rules for changes from one version of the API to the next."""
 
-import copy
 import itertools
 import json
 
@@ -22,7 +21,8 @@ GONE = object()
 
 def changed(*path, to=GONE, version="1.3.0"):
     """Return the document with one value set or removed."""
-    new = copy.deepcopy(DOCUMENT)
+    # This is several times as fast as a deep copy.
+    new = json.loads(document())
     new["info"]["version"] = version
     item = new
     for step in path[:-1]:
