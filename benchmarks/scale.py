@@ -38,7 +38,16 @@ MANY = (
 )
 
 
-def compare(small: Bench, large: Bench, rounds: int, seconds: float) -> dict[str, Any]:
+# Bytes per row of each table with more than 1,000 rows.
+SIZES = """
+SELECT relname, n_live_tup, pg_table_size(relid) / n_live_tup, pg_indexes_size(relid) / n_live_tup
+FROM pg_stat_user_tables WHERE n_live_tup > 1000 ORDER BY relname
+"""
+
+
+def compare(
+    small: Bench, large: Bench, connections: int, rounds: int, seconds: float
+) -> dict[str, Any]:
     """Return the figures of both, and the medians of the ratios in each round."""
     small.prepare(ROWS, 1)
     large.prepare(MADE, 1)
@@ -46,7 +55,7 @@ def compare(small: Bench, large: Bench, rounds: int, seconds: float) -> dict[str
         large.sql(statement)
     many = large.sql("SELECT id FROM workspaces_workspace WHERE biz_id LIKE 'ws_many%'")
     # Only copies move to the new workspaces. The requests use the original connections.
-    large.multiply(MANY_ROWS, [pk for (pk,) in many])
+    large.multiply(connections, [pk for (pk,) in many])
     large.sql("VACUUM (ANALYZE, FREEZE)")
     results: list[tuple[Figures, Figures]] = []
     for number in range(rounds + 1):
@@ -78,6 +87,12 @@ def memory(bench: Bench, requests: int) -> list[float]:
     return steps
 
 
+def sizes(bench: Bench) -> dict[str, dict[str, int]]:
+    """Return the rows of each table, and the bytes per row of the table and of its indexes."""
+    names = ("rows", "bytes", "index_bytes")
+    return {table: dict(zip(names, values, strict=True)) for table, *values in bench.sql(SIZES)}
+
+
 def connections(bench: Bench) -> int:
     """Count the server's database connections."""
     ((count,),) = bench.sql(
@@ -90,6 +105,7 @@ def connections(bench: Bench) -> int:
 def main() -> int:
     """Measure and print; return 1 if a response was wrong."""
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
+    parser.add_argument("--connections", type=int, default=MANY_ROWS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--requests", type=int, default=200_000)
@@ -100,7 +116,8 @@ def main() -> int:
         Bench(Path(directory, "small")) as small,
         Bench(Path(directory, "large")) as large,
     ):
-        result = compare(small, large, options.rounds, options.seconds)
+        result = compare(small, large, options.connections, options.rounds, options.seconds)
+        result["sizes"] = sizes(large)
         result["memory_mib"] = memory(large, options.requests)
         result["connections"] = [connections(large)]
         time.sleep(options.idle)
