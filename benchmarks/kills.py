@@ -183,14 +183,15 @@ def has_started(bench: Bench, server: str, starts: int) -> bool:
     return log.count(b"Started worker-") >= starts
 
 
-def kill_one(bench: Bench, server: str, starts: int) -> None:
-    """Wait until all workers have started, and kill one of them."""
+def kill_one(bench: Bench, server: str, starts: int) -> bool:
+    """Wait until all workers have started, and kill one; returns False if the server has ended."""
     time.sleep(PAUSE_SECONDS + secrets.randbelow(1_000) / 1_000)
     while not has_started(bench, server, starts):
         if bench.processes[server].poll() is not None:
-            sys.exit("The server has ended.")
+            return False
         time.sleep(0.05)
     secrets.choice(workers(bench, server)).kill()
+    return True
 
 
 def main() -> int:
@@ -208,14 +209,15 @@ def main() -> int:
     ):
         bench.prepare(10 * options.clients, workers=2)
         load = Load(bench, "product", bench.rows, clients=options.clients, rate=options.rate)
-        for number in range(options.kills):
-            kill_one(bench, "product", starts=2 + number)
-            print(f"{number + 1} killed, {load.acknowledged()} acknowledged", file=sys.stderr)
+        kills = 0
+        while kills < options.kills and kill_one(bench, "product", starts=2 + kills):
+            kills += 1
+            print(f"{kills} killed, {load.acknowledged()} acknowledged", file=sys.stderr)
         time.sleep(PAUSE_SECONDS)
         load.stop()
-        result = {"kills": options.kills} | load.result()
+        result = {"kills": kills} | load.result()
     print(json.dumps(result, indent=2))
-    return 1 if result["lost"] or result["wrong_rows"] else 0
+    return 1 if result["lost"] or result["wrong_rows"] or kills < options.kills else 0
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ class Bench:
 
     def __exit__(self, *error: object) -> None:
         for process in self.processes.values():
-            process.terminate()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
         psutil.wait_procs(self.processes.values(), timeout=10)
         self.database.cleanup()
 
