@@ -82,7 +82,7 @@ def test_same_key_and_account_keep_the_outcome(set_outcome, verification, names)
 @pytest.mark.parametrize(
     "change", [{"api_key": random_api_key()}, {"stripe_account_id": OTHER}], ids=["key", "account"]
 )
-def test_new_key_with_the_same_account_or_the_reverse_resets_the_outcome(set_outcome, change):
+def test_change_of_only_the_key_or_only_the_account_resets_the_outcome(set_outcome, change):
     before = set_outcome()
     stored = {"api_key": plain(before, "api_key"), "stripe_account_id": STORED}
 
