@@ -95,8 +95,8 @@ class Bench:
                 self.start(name, *arguments, program=program)
             except NotStartedError as error:
                 _, *lines = str(error).strip().splitlines()
-                reason = next((line for line in lines if "Error" in line), "it did not start")
-                leave_out(name, reason.strip())
+                last = lines[-1] if lines else "it did not start"
+                leave_out(name, next((line for line in lines if "Error" in line), last).strip())
 
     def unbind(self, rows: list[str]) -> None:
         """Write secrets in the format of django-fernet-fields, as unverified."""
