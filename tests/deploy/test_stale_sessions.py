@@ -52,7 +52,7 @@ def read_only_database(chain, request):
 def warm_up(chain):
     """Let the sessions of the service prepare its statements."""
     with chain.load(CALLERS) as load:
-        load.reach(150)
+        load.reach(100)
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_no_request_fails_after_the_type_of_a_column_changed(chain, changed_colu
 def test_no_request_fails_if_the_type_of_a_column_changes_under_load(chain):
     with chain.load(CALLERS) as load:
         for length in (3000, 2048) * 2:
-            load.reach(len(load.acknowledged) + 60)
+            load.reach(len(load.acknowledged) + 40)
             chain.rows(WIDEN.format("partner_endpoint", length))
-        load.reach(len(load.acknowledged) + 60)
+        load.reach(len(load.acknowledged) + 40)
 
     assert (load.refused, load.errors) == ([], {})
     load.assert_nothing_was_lost()
