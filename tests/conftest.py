@@ -6,8 +6,7 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -215,30 +214,9 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="session")
-def write_tables(django_db_setup: None, django_db_blocker: Any) -> Callable[[Path], None]:
-    """Return a function that writes an empty database for a server: to migrate takes seconds."""
-
-    def write(directory: Path) -> None:
-        with (
-            django_db_blocker.unblock(),
-            closing(sqlite3.connect(directory / "db.sqlite3")) as file,
-        ):
-            database.ensure_connection()
-            database.connection.backup(file)
-            # The first row is number 1 here, too.
-            file.execute("DELETE FROM sqlite_sequence")
-            file.commit()
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def strict_server(
-    tmp_path_factory: pytest.TempPathFactory, write_tables: Callable[[Path], None]
-) -> Iterator[Demo]:
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A server with two workers, a limit for each user, metrics, and verification with Stripe."""
     directory = tmp_path_factory.mktemp("strict")
-    write_tables(directory)
     metrics = directory / "metrics"
     metrics.mkdir()
     # Left behind by an earlier server.

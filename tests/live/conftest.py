@@ -56,13 +56,11 @@ def stripe_of_pages() -> Iterator[FakeStripe]:
 
 @pytest.fixture(scope="session")
 def page_server(
-    tmp_path_factory: Any, write_tables: Any, frontend: str, stripe_of_pages: FakeStripe
+    tmp_path_factory: Any, frontend: str, stripe_of_pages: FakeStripe
 ) -> Iterator[Demo]:
     """A service that allows the origin `frontend` and verifies keys."""
-    directory = tmp_path_factory.mktemp("pages")
-    write_tables(directory)
     started = Demo(
-        directory,
+        tmp_path_factory.mktemp("pages"),
         CORS_ALLOWED_ORIGINS=frontend,
         PORTAL_ACCESS_CODE="",
         STRIPE_API_BASE=stripe_of_pages.url,
