@@ -184,7 +184,7 @@ def has_started(bench: Bench, server: str, starts: int) -> bool:
 
 
 def kill_one(bench: Bench, server: str, starts: int) -> bool:
-    """Wait until all workers have started, and kill one; returns False if the server has ended."""
+    """Wait until all workers have started, and kill one; return False if the server has ended."""
     time.sleep(PAUSE_SECONDS + secrets.randbelow(1_000) / 1_000)
     while not has_started(bench, server, starts):
         if bench.processes[server].poll() is not None:

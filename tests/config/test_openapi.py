@@ -123,7 +123,7 @@ def test_no_field_of_a_body_has_a_default(body):
 def test_document_is_openapi_3_1():
     assert DOCUMENT["openapi"].startswith("3.1.")
     assert DOCUMENT["info"]["version"] == settings.API_VERSION == "1.3.0"
-    # Not in the other processes: the import takes most of a second.
+    # Imported here, because it takes almost a second and only this test needs it.
     from schemathesis.specs.openapi.definitions import OPENAPI_31
 
     Draft202012Validator(OPENAPI_31).validate(DOCUMENT)

@@ -63,7 +63,7 @@ def now(made):
 def test_secrets_become_unbound_and_bound_again(
     made, secrets, migrated_back, stored, settings, caplog
 ):
-    """One test of many rules, as to migrate takes seconds."""
+    """One test for many rules, because the migration takes seconds."""
     _, unreadable, retired, bound, empty = made
     assert_older_versions_read(made, secrets, stored, settings.FERNET_KEYS[0])
     set_columns(unreadable, api_key=Fernet(Fernet.generate_key()).encrypt(b"sk_lost"))
