@@ -1,6 +1,6 @@
 """The Stripe connection of a workspace."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import FieldError
@@ -111,12 +111,17 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
     def with_previous(self, name: str, column: str) -> Self:
         """Annotate as `name` a column of the replaced webhook secret that still verifies events."""
         now, of = timezone.now(), models.OuterRef("pk")
-        # A clock that was wrong and was put back may have replaced it in the future.
+        # Replaced in the future by a clock that was wrong: not valid until then. But the clocks of
+        # two machines may differ by five minutes.
         valid = ReplacedSecret.objects.filter(
-            connection=of, field="webhook_secret", valid_until__gt=now, replaced_at__lte=now
+            connection=of,
+            field="webhook_secret",
+            valid_until__gt=now,
+            replaced_at__lt=F("valid_until"),
+            replaced_at__lte=now + timedelta(minutes=5),
         )
-        latest = valid.order_by("-version").values(column)[:1]
-        return self.annotate(**{name: models.Subquery(latest)})
+        newest = valid.order_by("-version").values(column)[:1]
+        return self.annotate(**{name: models.Subquery(newest)})
 
     def with_overlap(self) -> Self:
         """With `previous_webhook_secret_until`, which is None otherwise."""

@@ -52,6 +52,14 @@ def test_clock_that_is_put_back_prolongs_no_overlap(manager, connection, seconds
     assert shown(manager) is None
 
 
+@pytest.mark.parametrize(("seconds", "is_shown"), [(0, False), (3_600, True)])
+def test_clock_of_another_machine_may_be_a_little_ahead(manager, connection, seconds, is_shown):
+    roll(manager, webhookSecretKeepSeconds=seconds)
+    age(-timedelta(minutes=4))
+
+    assert (shown(manager) is not None) == is_shown
+
+
 def test_new_connection_has_no_overlap(manager, workspace):
     path = "/web/v1/workspaces/ws_demo/stripe/connections/create"
     response = manager.post(path, {"connectionName": "New"}, content_type="application/json")
