@@ -1,6 +1,7 @@
 """The React example of the TypeScript client in a real browser."""
 
 import json
+from contextlib import contextmanager
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -14,18 +15,34 @@ from tests.service import PATIENCE_MS, UPDATE
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page_server")]
 
 
-@pytest.fixture
-def context(browser, page_server):
+@pytest.fixture(scope="module")
+def address(page_server, frontend):
+    shown = {"service": page_server.url, "workspace": "ws_demo", "connection": "sc_abc123"}
+    return f"{frontend}/?{urlencode(shown)}"
+
+
+@contextmanager
+def new_context(browser):
     context = browser.new_context()
     context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 
 
+def log_in_to(context, address, page_server, username):
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password").fill(page_server.passwords[username])
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Name", exact=True).wait_for()
+    return page
+
+
 @pytest.fixture
-def address(page_server, frontend):
-    shown = {"service": page_server.url, "workspace": "ws_demo", "connection": "sc_abc123"}
-    return f"{frontend}/?{urlencode(shown)}"
+def context(browser, page_server):
+    with new_context(browser) as context:
+        yield context
 
 
 @pytest.fixture
@@ -33,21 +50,42 @@ def log_in(context, page_server, address):
     """Return a function that opens the example and logs a user in."""
 
     def run(username="demo-manager"):
-        page = context.new_page()
-        page.goto(address)
-        page.get_by_label("User name").fill(username)
-        page.get_by_label("Password").fill(page_server.passwords[username])
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_label("Name", exact=True).wait_for()
-        return page
+        return log_in_to(context, address, page_server, username)
 
     return run
 
 
+@pytest.fixture(scope="module")
+def session(browser, page_server, address):
+    """A logged-in window for several tests, because a login takes seconds."""
+    with new_context(browser) as context:
+        log_in_to(context, address, page_server, "demo-manager").close()
+        yield context
+
+
 @pytest.fixture
-def update(page_server):
+def open_page(session, address):
+    """Return a function that opens the form of the connection."""
+
+    def run():
+        page = session.new_page()
+        page.goto(address)
+        page.get_by_label("Name", exact=True).wait_for()
+        return page
+
+    yield run
+    for page in session.pages:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def token(page_server):
+    return page_server.token()
+
+
+@pytest.fixture
+def update(page_server, token):
     """Return a function that changes the connection with the API."""
-    token = page_server.token()
 
     def run(**changes):
         body = json.dumps({"connectionBizId": "sc_abc123"} | changes).encode()
@@ -62,9 +100,9 @@ def save(page):
     page.get_by_role("button", name="Save").click()
 
 
-def test_form_is_loaded_edited_and_saved(log_in, update):
+def test_form_is_loaded_edited_and_saved(open_page, update):
     before = update(connectionDescription="As it was")
-    page = log_in()
+    page = open_page()
     expect(page.get_by_label("Description")).to_have_value("As it was")
 
     page.get_by_label("Name", exact=True).fill("From the form")
@@ -77,9 +115,9 @@ def test_form_is_loaded_edited_and_saved(log_in, update):
     assert after["connectionDescription"] == before["connectionDescription"]
 
 
-def test_emptied_field_is_cleared(log_in, update):
+def test_emptied_field_is_cleared(open_page, update):
     update(partnerEndpoint="https://partner.example.com/webhook")
-    page = log_in()
+    page = open_page()
 
     page.get_by_label("Partner endpoint").fill("")
     save(page)
@@ -88,9 +126,9 @@ def test_emptied_field_is_cleared(log_in, update):
     assert update()["partnerEndpoint"] is None
 
 
-def test_error_is_shown_next_to_its_field(log_in, update):
+def test_error_is_shown_next_to_its_field(open_page, update):
     before = update()
-    page = log_in()
+    page = open_page()
 
     page.get_by_label("Partner endpoint").fill("http://partner.example.com")
     save(page)
@@ -100,8 +138,8 @@ def test_error_is_shown_next_to_its_field(log_in, update):
     assert update() == before
 
 
-def test_conflict_keeps_the_input_and_overwrites_nothing(log_in, update):
-    page = log_in()
+def test_conflict_keeps_the_input_and_overwrites_nothing(open_page, update):
+    page = open_page()
     update(connectionName="By somebody else")
 
     page.get_by_label("Description").fill("Typed before")
@@ -117,11 +155,11 @@ def test_conflict_keeps_the_input_and_overwrites_nothing(log_in, update):
     assert update()["connectionName"] == "By somebody else"
 
 
-def test_key_is_replaced_and_not_shown(log_in, update, stripe_of_pages):
+def test_key_is_replaced_and_not_shown(open_page, update, stripe_of_pages):
     update(stripeAccountId=STORED)
     stripe_of_pages.knows(STORED)
     key = random_api_key("sk_test_")
-    page = log_in()
+    page = open_page()
 
     page.get_by_label("New API key").fill(key)
     save(page)
@@ -133,9 +171,9 @@ def test_key_is_replaced_and_not_shown(log_in, update, stripe_of_pages):
     assert stripe_of_pages.keys[-1] == key
 
 
-def test_key_is_verified(log_in, update, stripe_of_pages):
+def test_key_is_verified(open_page, update, stripe_of_pages):
     update(stripeAccountId=STORED)
-    page = log_in()
+    page = open_page()
     stripe_of_pages.rejects()
 
     page.get_by_role("button", name="Verify with Stripe").click()
@@ -147,8 +185,8 @@ def test_key_is_verified(log_in, update, stripe_of_pages):
     expect(page.get_by_text(", verified.")).to_be_visible()
 
 
-def test_connection_is_disconnected_and_connected(log_in, update):
-    page = log_in()
+def test_connection_is_disconnected_and_connected(open_page, update):
+    page = open_page()
 
     page.get_by_role("button", name="Disconnect").click()
 
