@@ -149,13 +149,12 @@ def test_connection_cannot_be_deleted(people, connection, stored, person):
 )
 def test_audit_record_cannot_be_changed(superuser, staff, connection, method, path):
     staff.save(change_url(connection), connection_name="New")
-    record = LogEntry.objects.get()
+    before = LogEntry.objects.values().get()
 
-    response = getattr(superuser, method)(AUDIT + path.format(pk=record.pk), {"post": "yes"})
+    response = getattr(superuser, method)(AUDIT + path.format(pk=before["id"]), {"post": "yes"})
 
     assert response.status_code in {403, 404}
-    assert LogEntry.objects.values().get() == LogEntry.objects.values().get(pk=record.pk)
-    assert LogEntry.objects.get().changes == record.changes
+    assert LogEntry.objects.values().get() == before
 
 
 def test_history_does_not_allow_post(superuser, connection):

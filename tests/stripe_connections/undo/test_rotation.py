@@ -5,9 +5,8 @@ import pytest
 from stripe_connections import services
 from stripe_connections.models import ReplacedSecret, StripeConnection
 from stripe_connections.secrets.keyring import keyring, secret_context
-from tests.conftest import random_api_key
 from tests.stripe_connections.bulk.conftest import new_key, run  # noqa: F401 - a fixture
-from tests.stripe_connections.undo.conftest import ACTOR, current, replace, restore
+from tests.stripe_connections.undo.conftest import ACTOR, current, restore
 
 
 def position():
@@ -106,10 +105,3 @@ def test_rotation_keeps_version_and_etag(replaced, new_key):  # noqa: F811 - the
     run("rotate_secrets", "--apply")
 
     assert StripeConnection.objects.get().version == 2
-
-
-def test_newly_kept_secret_is_under_the_first_key(replaced, settings):
-    connection, *_ = replaced
-    replace(connection, api_key=random_api_key())
-
-    assert {row.secret.position(connection) for row in ReplacedSecret.objects.all()} == {0}
