@@ -1,6 +1,5 @@
 """The demo data: the connection from the documentation, and users."""
 
-import json
 from io import StringIO
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.db import connection as database
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Verification
+from tests import demo
 from tests.conftest import ApiClient
 from workspaces.models import Membership, Tenant, Workspace
 
@@ -23,15 +23,10 @@ def _debug(settings: Any) -> None:
     settings.DEMO_PEOPLE = True
 
 
-def load(**options: Any) -> str:
+def load() -> str:
     out = StringIO()
-    call_command("load_demo", stdout=out, **options)
+    call_command("load_demo", stdout=out)
     return out.getvalue()
-
-
-def load_json(**options: Any) -> dict[str, list[dict[str, Any]]]:
-    loaded: dict[str, list[dict[str, Any]]] = json.loads(load(format="json", **options))
-    return loaded
 
 
 def counts() -> list[int]:
@@ -48,8 +43,8 @@ def client_of(person: dict[str, Any]) -> ApiClient:
     return client
 
 
-def test_json_output_is_as_documented():
-    loaded = load_json()
+def test_users_and_documented_workspaces_are_loaded():
+    loaded = demo.load()
 
     assert list(loaded) == ["users", "workspaces"]
     assert [list(user) for user in loaded["users"]] == [
@@ -84,13 +79,13 @@ def test_every_verification_has_several_connections(verification):
 
 @pytest.mark.parametrize(("person", "status"), [(0, 200), (1, 403), (2, 403), (3, 403)])
 def test_demo_users_can_log_in_and_have_the_permissions_of_their_role(person, status):
-    people = load_json()["users"]
+    people = demo.load()["users"]
 
     assert client_of(people[person]).update(NAME_CHANGE).status_code == status
 
 
 def test_outsider_manages_the_other_workspace():
-    outsider = client_of(load_json()["users"][2])
+    outsider = client_of(demo.load()["users"][2])
 
     assert outsider.update({"connectionBizId": "sc_other1"}, "ws_other").status_code == 200
 
@@ -115,13 +110,13 @@ def test_connection_of_the_documentation_is_created():
 
 
 def test_second_run_prints_the_same_and_creates_nothing():
-    first, rows = load_json(), counts()
+    first, rows = demo.load(), counts()
 
-    assert (load_json(), counts()) == (first, rows)
+    assert (demo.load(), counts()) == (first, rows)
 
 
 def test_second_run_does_not_undo_changes():
-    people = load_json()["users"]
+    people = demo.load()["users"]
     client_of(people[0]).update(NAME_CHANGE)
 
     load()
@@ -130,7 +125,7 @@ def test_second_run_does_not_undo_changes():
 
 
 def test_tokens_survive_a_second_run():
-    client = client_of(load_json()["users"][0])
+    client = client_of(demo.load()["users"][0])
 
     load()
 
@@ -138,39 +133,39 @@ def test_tokens_survive_a_second_run():
 
 
 def test_second_run_resets_a_changed_password():
-    people = load_json()["users"]
+    people = demo.load()["users"]
     user = User.objects.get(username="demo-manager")
     user.set_password("another one")
     user.save()
 
-    assert load_json()["users"] == people
+    assert demo.load()["users"] == people
     assert client_of(people[0]).update(NAME_CHANGE).status_code == 200
 
 
 def test_passwords_depend_on_the_deployment(settings):
-    first = {user["password"] for user in load_json()["users"]}
+    first = {user["password"] for user in demo.load()["users"]}
     settings.SECRET_KEY = "another deployment's secret key, just as long as it has to be"
 
-    assert first.isdisjoint(user["password"] for user in load_json()["users"])
+    assert first.isdisjoint(user["password"] for user in demo.load()["users"])
     assert len(first) == 4
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(0, 1), (1, 1), (3, 3), (501, 501)])
 def test_connections_are_created_up_to_the_given_number(wanted, found):
-    biz_ids = load_json(connections=wanted)["workspaces"][0]["connectionBizIds"]
+    biz_ids = demo.load(wanted)["workspaces"][0]["connectionBizIds"]
 
     assert len(set(biz_ids)) == found
     assert biz_ids[0] == "sc_abc123"
 
 
 def test_smaller_number_deletes_no_connections():
-    load(connections=5)
+    demo.load(5)
 
-    assert len(load_json(connections=2)["workspaces"][0]["connectionBizIds"]) == 5
+    assert len(demo.load(2)["workspaces"][0]["connectionBizIds"]) == 5
 
 
 def test_text_output_shows_every_user():
-    people = load_json()["users"]
+    people = demo.load()["users"]
     text = load()
 
     assert [person["password"] in text for person in people] == [True] * 4
