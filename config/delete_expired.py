@@ -24,15 +24,14 @@ class Sweeper:
         if now < self._is_due_at:
             return False
         self._is_due_at = now + DELETE_SECONDS
-        with transaction.atomic():
-            deleted = delete_expired(self.expired(), DELETED_ROWS)
-        if deleted == DELETED_ROWS:
+        if delete_expired(self.expired()) == DELETED_ROWS:
             # Rows may be added faster than this deletes them every ten minutes.
             self._is_due_at = now
         return True
 
 
-def delete_expired(expired: QuerySet[Any], limit: int) -> int:
+@transaction.atomic
+def delete_expired(expired: QuerySet[Any], limit: int = DELETED_ROWS) -> int:
     """Delete at most `limit` of the `expired` rows, in a transaction; returns their number.
 
     Locked rows are skipped: two transactions that wait for each other's rows would deadlock.

@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from rest_framework.serializers import empty
 
-from config.web_chain.serializers import StrictCharField, StrictSerializer
+from config.web_chain.serializers import ChoiceField, StrictCharField, StrictSerializer
 from stripe_connections import models
 from stripe_connections.models import SECRET_FIELDS, Status
 from stripe_connections.validation import endpoints, fields
@@ -14,14 +13,11 @@ from stripe_connections.validation import endpoints, fields
 _optional = partial(StrictCharField, required=False)
 
 
-class StatusField(StrictCharField):
-    """The name of a status."""
+class StatusField(ChoiceField):
+    """The name of a status, in upper or lower case."""
 
     def run_validation(self, data: Any = empty) -> Any:
-        name = str(data).upper()
-        if name not in Status.names:
-            raise ValidationError(f"Must be {' or '.join(Status.names)}.", code="not_a_choice")
-        return Status[name]
+        return super().run_validation(str(data).upper())
 
 
 class ConnectionSerializer(StrictSerializer):
@@ -74,7 +70,7 @@ class ConnectionSerializer(StrictSerializer):
 class ChangesSerializer(ConnectionSerializer):
     """The same fields and the status, which only staff and operators can change."""
 
-    status = StatusField(required=False)
+    status = StatusField(dict(Status.__members__), required=False)
 
 
 # Column name to the name in the API.

@@ -6,23 +6,14 @@ Example:
 
 from typing import Any
 
-from django.db import transaction
-
 from config.delete_expired import delete_expired
 from stripe_connections.bulk.command import PlainCommand
 from stripe_connections.undo import replaced
-
-BATCH_SIZE = 1_000
 
 
 class Command(PlainCommand):
     def handle(self, **options: Any) -> None:
         total = 0
-        while count := _delete_batch():
+        while count := delete_expired(replaced.expired()):
             total += count
         self.stdout.write(f"{total} replaced secrets deleted.")
-
-
-def _delete_batch() -> int:
-    with transaction.atomic():
-        return delete_expired(replaced.expired(), BATCH_SIZE)
