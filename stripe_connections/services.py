@@ -24,7 +24,6 @@ from stripe_connections.models import (
     StripeConnectionQuerySet,
 )
 from stripe_connections.secrets.columns import digest_of, secret_columns
-from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import Update
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import VERIFICATION_FIELDS, Reply
@@ -302,37 +301,6 @@ def _changed_outcome(old: Reply, new: Reply) -> dict[str, tuple[str, str]]:
     if old.verification == new.verification:
         return {}
     return {"verification": (old.verification, new.verification)}
-
-
-def reencrypt_connection(*, workspace: Workspace, biz_id: str, actor: Actor) -> bool:
-    """Encrypt the secrets again that are not under the first of FERNET_KEYS.
-
-    Returns whether there were any; a secret under the first key keeps its bytes. Hint, date and
-    version stay, because readers see no difference and an open edit must not fail for it. The
-    fingerprint is computed with the first key.
-
-    Raises ConnectionNotFoundError, and UndecryptableSecretError, which changes neither secret.
-    """
-    with transaction.atomic():
-        stored = _stored(workspace, biz_id).with_secrets()
-        connection = _checked(stored.for_update(statements.lock_timeout()).first())
-        stale = {
-            name: secret.reveal(connection)
-            for name in SECRET_FIELDS
-            if (secret := getattr(connection, name)) and secret.position(connection) != 0
-        }
-        for name, secret in stale.items():
-            setattr(connection, name, secret)
-            setattr(connection, f"{name}_fingerprint", keyring().fingerprint(secret))
-        if stale:
-            columns = [column for name in stale for column in (name, f"{name}_fingerprint")]
-            connection.save(update_fields=columns, force_update=True)
-            log = {name: connection.shown(name) for name in stale}
-            changes = {n: (h, f"{records.REENCRYPTED} {h}") for n, h in log.items()}
-            records.record_update(connection, changes, actor)
-        kept, _unreadable = replaced.reencrypted([connection.pk])
-        replaced.save(kept)
-    return bool(stale or kept)
 
 
 def _refuse_unknown(values: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from stripe_connections import services
 from stripe_connections.admin.pages import actor_of, page
 from stripe_connections.audit import records
+from stripe_connections.bulk import rotation
 from stripe_connections.bulk.file_formats import csv_lines, exported
 from stripe_connections.models import Status, StripeConnection
 from stripe_connections.secrets.fields import UndecryptableSecretError
@@ -79,10 +80,12 @@ def reencrypt(
     """Encrypt the secrets again under the first of FERNET_KEYS."""
 
     def step(connection: StripeConnection) -> str:
-        is_changed = services.reencrypt_connection(
-            workspace=connection.workspace, biz_id=connection.biz_id, actor=actor_of(request)
-        )
-        return "done" if is_changed else "unchanged"
+        rows = rotation.reencrypt([connection.pk], actor_of(request))
+        if not rows:
+            raise services.ConnectionNotFoundError
+        if rows[0].unreadable:
+            raise UndecryptableSecretError
+        return "done" if rows[0].is_changed else "unchanged"
 
     rows = _rows(queryset)
     if len(rows) > ASK_ABOVE and "confirmed" not in request.POST:

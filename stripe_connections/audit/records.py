@@ -4,7 +4,7 @@ The records are django-auditlog's LogEntry rows. No model is registered with dja
 because its own diff would decrypt and store secrets. Triggers keep the rows append-only.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -68,15 +68,20 @@ def record_leak(count: int, text: str, actor: Actor) -> None:
     _append(LogEntry.Action.UPDATE, count, actor, {"secrets": (None, text)})
 
 
-def record_reencryption(pks: Collection[int], actor: Actor) -> None:
-    """Append one record for a batch of re-encrypted connections, unless it is empty.
+def record_reencryption(changed: Mapping[int, Iterable[str]], actor: Actor) -> None:
+    """Append one record for re-encrypted connections: by primary key, the names of the secrets.
 
-    One per connection would take longer than encrypting its secrets, and no value has changed.
+    One per connection would take longer than encrypting its secrets, and no value has changed. The
+    record of a single connection belongs to its history.
     """
-    if not pks:
-        return
-    changes = {"secrets": (None, "re-encrypted under the first key")}
-    _append(LogEntry.Action.UPDATE, len(pks), actor, changes, object_ids=list(pks))
+    subject: StripeConnection | int = len(changed)
+    changes: dict[str, Any] = {"secrets": (None, "re-encrypted under the first key")}
+    if len(changed) == 1:
+        ((pk, names),) = changed.items()
+        subject = connection = StripeConnection.objects.get(pk=pk)
+        hints = {name: connection.shown(name) for name in names}
+        changes = {name: (hint, f"{REENCRYPTED} {hint}") for name, hint in hints.items()}
+    _append(LogEntry.Action.UPDATE, subject, actor, changes, object_ids=sorted(changed))
 
 
 def _append(

@@ -7,7 +7,7 @@ through `services.py`. A rotation writes 20,800, with one array for each column.
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from cryptography.fernet import InvalidToken
@@ -15,7 +15,6 @@ from django.db import connection, transaction
 
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
-from stripe_connections.bulk.report import Report
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from stripe_connections.secrets.keyring import keyring, secret_context
 from stripe_connections.undo import replaced
@@ -51,27 +50,30 @@ Row = tuple[Any, ...]
 Unreadable = defaultdict[int, list[str]]
 
 
-def reencrypt(pks: Sequence[int], report: Report, actor: Actor, *, is_dry_run: bool) -> set[int]:
+class Reencrypted(NamedTuple):
+    """A row that was not locked, and the names of the secrets that no key can decrypt in it."""
+
+    pk: int
+    biz_id: str
+    is_changed: bool
+    unreadable: list[str]
+
+
+def reencrypt(pks: Sequence[int], actor: Actor, *, is_dry_run: bool = False) -> list[Reencrypted]:
     """Encrypt the secrets of these connections, and those that were replaced, under the first key.
 
     A secret that already is, or that no key can decrypt in its row, is not changed. `version`,
     `updated_at` and the hints stay the same, so that a client's `If-Match` still matches. The
     fingerprints change, because they depend on the first key.
 
-    All in one transaction, with one audit record, and reported afterwards. Returns the rows that
-    another transaction has locked; they are not reported. A dry run locks nothing.
+    All in one transaction, with one audit record. Rows that another transaction has locked are
+    left out. A dry run locks nothing.
     """
     unreadable: Unreadable = defaultdict(list)
     with nullcontext() if is_dry_run else transaction.atomic():
         rows = _read(pks, is_locked=not is_dry_run)
         changed = _reencrypted(rows, unreadable, actor, is_dry_run=is_dry_run)
-    for pk, _, biz_id, *_ in rows:
-        if names := ", ".join(unreadable[pk]):
-            report.fail(biz_id, f"No key of FERNET_KEYS can decrypt in this row: {names}.")
-        else:
-            report.row("changed" if pk in changed else "unchanged", biz_id)
-    report.advance(len(rows))
-    return {*pks}.difference(pk for pk, *_ in rows)
+    return [Reencrypted(pk, biz_id, pk in changed, unreadable[pk]) for pk, _, biz_id, *_ in rows]
 
 
 def _read(pks: Sequence[int], *, is_locked: bool) -> list[Row]:
@@ -85,19 +87,21 @@ def _read(pks: Sequence[int], *, is_locked: bool) -> list[Row]:
 
 def _reencrypted(
     rows: Sequence[Row], unreadable: Unreadable, actor: Actor, *, is_dry_run: bool
-) -> set[int]:
-    """The primary keys of the rows with a secret that was, or would be, encrypted again."""
+) -> dict[int, list[str]]:
+    """What was, or would be, encrypted again: by primary key, the names of the stored secrets."""
     new = [(*_renewed(unreadable, *row), row[0]) for row in rows]
     new = [row for row in new if any(row[:-1])]
     # After the connections are locked, so that no update keeps another secret meanwhile.
     kept, damaged = replaced.reencrypted([pk for pk, *_ in rows])
     for secret in damaged:
         unreadable[secret.connection_id].append(f"replaced {secret.field}")
-    changed = {row[-1] for row in new} | {secret.connection_id for secret in kept}
+    changed: dict[int, list[str]] = {secret.connection_id: [] for secret in kept}
+    for *values, pk in new:
+        changed[pk] = [n for n, value in zip(SECRET_FIELDS, values[::2], strict=True) if value]
     if changed and not is_dry_run:
         _write(new)
         replaced.save(kept)
-        records.record_reencryption(sorted(changed), actor)
+        records.record_reencryption(changed, actor)
     return changed
 
 

@@ -7,8 +7,8 @@ from django.db import IntegrityError
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
+from stripe_connections.bulk.rotation import reencrypt
 from stripe_connections.models import StripeConnection
-from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.secrets.keyring import keyring
 from tests.conftest import plain, plain_secrets, random_api_key, random_webhook_secret, set_columns
 
@@ -88,10 +88,10 @@ def test_creation_that_cannot_be_recorded_is_undone(workspace, no_records):
 def test_reencryption_uses_the_first_key(workspace, connection, new_key):
     before = secrets_of(connection)
 
-    changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+    (row,) = reencrypt([connection.pk], ACTOR)
 
     after = StripeConnection.objects.get(pk=connection.pk)
-    assert changed
+    assert row.is_changed
     assert plain_secrets(after) == plain_secrets(before)
     assert after.api_key.position(after) == 0
     assert after.webhook_secret.position(after) == 0
@@ -104,14 +104,14 @@ def test_reencryption_changes_only_ciphertexts_and_fingerprints(
     hidden = {"api_key", "api_key_fingerprint", "webhook_secret", "webhook_secret_fingerprint"}
     before = stored(connection)
 
-    services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+    reencrypt([connection.pk], ACTOR)
 
     after = stored(connection)
     assert {name for name in after if after[name] != before[name]} == hidden
 
 
 def test_reencryption_is_recorded(connection, workspace, new_key):
-    services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+    reencrypt([connection.pk], ACTOR)
 
     hints = connection.api_key_hint, connection.webhook_secret_hint
     assert last_record().changes == {
@@ -123,9 +123,9 @@ def test_reencryption_is_recorded(connection, workspace, new_key):
 def test_secrets_under_the_first_key_are_not_reencrypted(connection, workspace, stored):
     before = stored(connection)
 
-    changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+    (row,) = reencrypt([connection.pk], ACTOR)
 
-    assert not changed
+    assert not row.is_changed
     assert stored(connection) == before
     assert not LogEntry.objects.exists()
 
@@ -139,7 +139,7 @@ def test_only_the_secret_under_an_old_key_is_reencrypted(connection, workspace, 
     )
     before = stored(connection)
 
-    services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+    reencrypt([connection.pk], ACTOR)
 
     after = stored(connection)
     assert after["api_key"] == before["api_key"]
@@ -156,29 +156,32 @@ def test_absent_secret_stays_absent_when_the_other_is_reencrypted(
     set_columns(connection, **dict.fromkeys(columns))
     before = stored(connection)
 
-    changed = services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+    (row,) = reencrypt([connection.pk], ACTOR)
 
     after = stored(connection)
-    assert changed
+    assert row.is_changed
     assert [after[column] for column in columns] == [None] * 4
     assert after[present] != before[present]
     assert last_record().changes.keys() == {present}
 
 
-def test_undecryptable_secret_stops_reencryption_of_both(connection, workspace, new_key, stored):
+def test_undecryptable_secret_is_reported_and_the_other_reencrypted(
+    connection, workspace, new_key, stored
+):
     set_columns(connection, api_key=b"damaged")
     before = stored(connection)
 
-    with pytest.raises(UndecryptableSecretError):
-        services.reencrypt_connection(workspace=workspace, biz_id="sc_abc123", actor=ACTOR)
+    (row,) = reencrypt([connection.pk], ACTOR)
 
-    assert stored(connection) == before
+    after = stored(connection)
+    assert (row.is_changed, row.unreadable) == (True, ["api_key"])
+    assert after["api_key"] == before["api_key"]
+    assert after["webhook_secret"] != before["webhook_secret"]
+
+
+def test_unknown_connection_is_not_reencrypted(connection):
+    assert reencrypt([connection.pk + 1], ACTOR) == []
     assert not LogEntry.objects.exists()
-
-
-def test_reencryption_of_an_unknown_connection_is_refused(workspace, connection):
-    with pytest.raises(services.ConnectionNotFoundError):
-        services.reencrypt_connection(workspace=workspace, biz_id="sc_other", actor=ACTOR)
 
 
 def test_position_of_a_key_is_found_by_the_signature(settings, new_key):

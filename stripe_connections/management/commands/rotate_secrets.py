@@ -22,7 +22,7 @@ from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
 from stripe_connections.bulk.pipeline import HELD
 from stripe_connections.bulk.report import Report
-from stripe_connections.bulk.rotation import reencrypt
+from stripe_connections.bulk.rotation import Reencrypted, reencrypt
 from stripe_connections.models import StripeConnection
 
 # Seconds to wait before rows that another transaction has locked are tried again.
@@ -57,11 +57,14 @@ class Command(command.BulkCommand):
 
         def rotate(windows: Iterable[Sequence[int]]) -> list[int]:
             """Returns the rows that another transaction has locked."""
-            return [
-                pk
-                for pks in _strided(windows, size)
-                for pk in reencrypt(pks, report, actor, is_dry_run=not options["apply"])
-            ]
+            held: set[int] = set()
+            for pks in _strided(windows, size):
+                rows = reencrypt(pks, actor, is_dry_run=not options["apply"])
+                for row in rows:
+                    _report(row, report)
+                report.advance(len(rows))
+                held |= {*pks}.difference(row.pk for row in rows)
+            return sorted(held)
 
         held = rotate(windows)
         for pause in PAUSES:
@@ -73,6 +76,14 @@ class Command(command.BulkCommand):
             found = StripeConnection.objects.filter(pk__in=pks)
             for biz_id in found.values_list("biz_id", flat=True):
                 report.fail(biz_id, HELD)
+
+
+def _report(row: Reencrypted, report: Report) -> None:
+    if row.unreadable:
+        names = ", ".join(row.unreadable)
+        report.fail(row.biz_id, f"No key of FERNET_KEYS can decrypt in this row: {names}.")
+    else:
+        report.row("changed" if row.is_changed else "unchanged", row.biz_id)
 
 
 def _share(text: str) -> tuple[int, int]:

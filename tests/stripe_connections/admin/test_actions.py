@@ -146,12 +146,11 @@ def test_reencryption_counts_done_unchanged_and_failed(
     response = staff.act("reencrypt", connection, broken, current)
 
     saved = StripeConnection.objects.get(pk=connection.pk)
-    record = LogEntry.objects.get()
+    record = LogEntry.objects.get(object_repr="sc_abc123")
     assert messages(response) == [
         "1 done, 1 unchanged, 1 failed: sc_broken (a secret is unreadable)."
     ]
     assert saved.api_key.position(saved) == 0
-    assert record.object_repr == "sc_abc123"
     assert record.changes["api_key"][1] == f"re-encrypted {connection.api_key_hint}"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stripe_connections import services
+from stripe_connections.bulk.rotation import reencrypt
 from stripe_connections.models import ReplacedSecret, StripeConnection
 from stripe_connections.secrets.keyring import keyring, secret_context
 from tests.stripe_connections.bulk.conftest import new_key, run  # noqa: F401 - a fixture
@@ -18,9 +18,7 @@ def position():
 def retired(replaced, new_key):  # noqa: F811 - the fixture
     """A kept secret under an old key, while the stored secrets are under the first key."""
     connection, old, new = replaced
-    services.reencrypt_connection(
-        workspace=connection.workspace, biz_id=connection.biz_id, actor=ACTOR
-    )
+    reencrypt([connection.pk], ACTOR)
     context = secret_context(connection.workspace_id, connection.biz_id, "api_key")
     ciphertext = keyring().keys[1].fernet(context).encrypt(old.encode())
     ReplacedSecret.objects.update(ciphertext=ciphertext)
@@ -55,11 +53,10 @@ def test_dry_run_writes_nothing(retired):
 
 def test_service_reencrypts_kept_secrets(retired):
     connection, *_ = retired
-    arguments = {"workspace": connection.workspace, "biz_id": connection.biz_id, "actor": ACTOR}
 
-    assert services.reencrypt_connection(**arguments)
+    assert reencrypt([connection.pk], ACTOR)[0].is_changed
     assert position() == 0
-    assert not services.reencrypt_connection(**arguments)
+    assert not reencrypt([connection.pk], ACTOR)[0].is_changed
 
 
 def test_unreadable_kept_secret_is_reported_by_the_rotation(replaced):

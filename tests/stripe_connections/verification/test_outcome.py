@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
+from stripe_connections.bulk import rotation
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Reply
 from tests.conftest import plain, random_api_key
@@ -97,9 +98,7 @@ def test_first_account_resets_the_outcome(set_outcome):
 
 
 def reencrypt_one(connection):
-    services.reencrypt_connection(
-        workspace=connection.workspace, biz_id=connection.biz_id, actor=ACTOR
-    )
+    rotation.reencrypt([connection.pk], ACTOR)
 
 
 def reencrypt_many(connection):
