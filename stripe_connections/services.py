@@ -1,10 +1,10 @@
 """The service layer, which alone writes connections: for the API, the admin and the commands."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -51,6 +51,7 @@ def update_connection(
     allow_mode_change: bool = False,
     is_restore: bool = False,
     keep_seconds: int = 0,
+    savepoint: bool = True,
 ) -> StripeConnection:
     """Apply `changes` to a connection of `workspace`, all of them or none.
 
@@ -62,7 +63,8 @@ def update_connection(
     `reply` (see `verification`). `allow_mode_change` lets a live key replace a test key and the
     other way round. A secret that is replaced is kept for SECRET_UNDO_DAYS; with `is_restore`, the
     record says that the new ones are restored. A replaced webhook secret verifies events for
-    `keep_seconds` more.
+    `keep_seconds` more. Without a `savepoint`, an error aborts the transaction of the caller, as
+    with Django's `atomic`.
 
     Raises ConnectionNotFoundError, VersionConflictError, a LeakedSecretError for a secret that was
     reported as leaked, the errors of `verification`, a ValueError for a name that is not updatable,
@@ -89,7 +91,8 @@ def update_connection(
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
     # statement would abort what was done before, without a savepoint.
     is_alone = database.vendor == "postgresql" and not database.in_atomic_block and not is_verified
-    with statements.backoff(row), nullcontext() if is_alone else transaction.atomic():
+    is_inside = is_alone or not savepoint
+    with statements.backoff(row), nullcontext() if is_inside else transaction.atomic():
         if is_verified and reply:
             before = _checked(stored().for_update(timeout).first(), expected_versions)
             outcome = verification.judged(
@@ -171,36 +174,48 @@ def restore_secret(
     return restored
 
 
+class NewConnection(NamedTuple):
+    """An unsaved connection with only its workspace, the values to save, and Stripe's reply."""
+
+    connection: StripeConnection
+    values: Mapping[str, Any]
+    reply: Reply | None = None
+
+
 def create_connection(
     *,
     workspace: Workspace,
     values: Mapping[str, Any],
     actor: Actor,
-    biz_id: str | None = None,
     reply: Reply | None = None,
     once: IdempotencyRecord | None = None,
 ) -> StripeConnection:
-    """A new connection of `workspace`, saved and recorded in one transaction.
+    """A new connection of `workspace`; see `create_connections`."""
+    connection = StripeConnection(workspace=workspace)
+    create_connections([NewConnection(connection, values, reply)], actor, once)
+    return connection
 
-    `values` maps names of UPDATABLE_FIELDS to validated values, `connection_name` at least.
-    Without a `biz_id`, a new one is generated. With STRIPE_VERIFY, an API key is verified as for
-    `update_connection`. `once` stores the idempotency key in the same transaction.
+
+def create_connections(
+    new: Sequence[NewConnection], actor: Actor, once: IdempotencyRecord | None = None
+) -> None:
+    """Save and record new connections in one transaction: all of them, or none.
+
+    Their values map names of UPDATABLE_FIELDS to validated values, `connection_name` at least.
+    With STRIPE_VERIFY, an API key is verified as for `update_connection`. `once` stores the
+    idempotency key in the same transaction.
 
     Raises a ValueError for a name that is not updatable, a TypeError for a secret that is not
-    text, and an IntegrityError if `biz_id` or the key of `once` is taken.
+    text, and an IntegrityError if a business ID or the key of `once` is taken.
     """
-    _refuse_unknown(values)
-    connection = StripeConnection(workspace=workspace)
-    if biz_id is not None:
-        connection.biz_id = biz_id
-    recorded = _set_verified(connection, values, reply)
+    recorded = [(one.connection, _set_verified(*one)) for one in new]
     with transaction.atomic():
-        leaks.refuse_leaked(values)
-        connection.save(force_insert=True)
-        records.record_creation(connection, recorded, actor)
+        leaks.refuse_leaked(*(one.values for one in new))
+        connections = [one.connection for one in new]
+        StripeConnection.objects.bulk_create(connections, batch_size=records.ROWS_OF_AN_INSERT)
+        records.record_creations(recorded, actor)
         if once:
-            once.remember(connection, statements.lock_timeout())
-    return connection
+            once.remember(connections[0], statements.lock_timeout())
 
 
 def create_connection_once(
@@ -236,6 +251,7 @@ def _set_verified(
     connection: StripeConnection, values: Mapping[str, Any], reply: Reply | None
 ) -> list[str]:
     """Set the values and the outcome of a new connection; returns the names for the audit."""
+    _refuse_unknown(values)
     outcome = None
     if settings.STRIPE_VERIFY and "api_key" in values:
         if reply is None:

@@ -29,7 +29,10 @@ def field(prefix: str) -> "models.CharField[str, str]":
 
 def generate(prefix: str) -> str:
     """A new ID: `prefix`, an underscore and 24 random letters and digits."""
-    return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))}"
+    base = len(ALPHABET)
+    number = secrets.randbelow(base**RANDOM_LENGTH)
+    letters = (ALPHABET[number // base**place % base] for place in range(RANDOM_LENGTH))
+    return f"{prefix}_{''.join(letters)}"
 
 
 def is_well_formed(prefix: str, value: str) -> bool:

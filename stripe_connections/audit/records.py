@@ -19,6 +19,8 @@ from stripe_connections.models import SECRET_FIELDS, StripeConnection
 REPLACED = "replaced"
 RESTORED = "restored"
 REENCRYPTED = "re-encrypted"
+# PostgreSQL allows 65,535 parameters in a statement.
+ROWS_OF_AN_INSERT = 1_000
 
 
 class Source(StrEnum):
@@ -48,14 +50,17 @@ def record_update(
     _append(LogEntry.Action.UPDATE, connection, actor, changes)
 
 
-def record_creation(connection: StripeConnection, names: Iterable[str], actor: Actor) -> None:
-    """Append a record of a new connection with the values of the fields `names`."""
-    shown = {name: connection.shown(name) for name in names}
-    changes = {
-        name: (None, f"{REPLACED} {value}" if name in SECRET_FIELDS else value)
-        for name, value in shown.items()
-    }
-    _append(LogEntry.Action.CREATE, connection, actor, changes)
+def record_creations(new: Iterable[tuple[StripeConnection, Iterable[str]]], actor: Actor) -> None:
+    """Append a record of each new connection with the values of the fields that are named."""
+    entries = []
+    for connection, names in new:
+        shown = {name: connection.shown(name) for name in names}
+        changes = {
+            name: (None, f"{REPLACED} {value}" if name in SECRET_FIELDS else value)
+            for name, value in shown.items()
+        }
+        entries.append(_entry(LogEntry.Action.CREATE, connection, actor, changes))
+    LogEntry.objects.bulk_create(entries, batch_size=ROWS_OF_AN_INSERT)
 
 
 def record_export(count: int, actor: Actor) -> None:
@@ -84,14 +89,18 @@ def record_reencryption(changed: Mapping[int, Iterable[str]], actor: Actor) -> N
     _append(LogEntry.Action.UPDATE, subject, actor, changes, object_ids=sorted(changed))
 
 
-def _append(
+def _append(*record: Any, **more: Any) -> None:
+    _entry(*record, **more).save()
+
+
+def _entry(
     action: int,
     subject: StripeConnection | int,
     actor: Actor,
     changes: Mapping[str, Any] | None = None,
     **more: Any,
-) -> None:
-    """Append a record about one connection, or about a number of them."""
+) -> LogEntry:
+    """An unsaved record about one connection, or about a number of them."""
     entry = LogEntry(object_repr=f"{subject} connections")
     if isinstance(subject, StripeConnection):
         pk = subject.pk
@@ -103,4 +112,4 @@ def _append(
     # The user name, in case the user is deleted later.
     username = actor.user.get_username() if actor.user else None
     entry.additional_data = {"source": actor.source, "username": username, **more}
-    entry.save()
+    return entry

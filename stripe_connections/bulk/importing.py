@@ -1,8 +1,10 @@
 """Reads the rows of a file, and plans what happens to them."""
 
 import re
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any
@@ -20,6 +22,10 @@ from workspaces.models import Workspace
 # Options that never select a new connection, which has none of these yet.
 NOT_FOR_NEW = ("endpoint_host", "account", "status", "mode", "ids")
 TEXTS = ("connection_name", "connection_description")
+# Of a key; `line` is not changed.
+FIRST_LINE = """
+    INSERT INTO lines VALUES (?, ?) ON CONFLICT DO UPDATE SET line = line RETURNING line
+"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,17 @@ class Row:
     def key(self) -> str:
         """What its connection is found by: the business ID, or workspace and name."""
         return self.biz_id or f"{self.cells['workspaceId']} {self.name}"
+
+
+def count_rows(file: IO[bytes]) -> int:
+    """The number of rows of a file, which is then rewound; 0 for a pipe or a broken file."""
+    if not file.seekable():
+        return 0
+    start, count = file.tell(), 0
+    with suppress(BadFileError):
+        count = sum(1 for _ in file_formats.read(file))
+    file.seek(start)
+    return count
 
 
 def batches(file: IO[bytes], size: int) -> Iterator[list[Row]]:
@@ -83,16 +100,21 @@ class ImportPlanner:
     """Finds the connection of each row; refuses rows that contradict it or another row."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-        # The line of each connection so far, by everything that it can be found by.
-        self._lines: dict[str, int] = {}
+        self._options, self._selection = options, selection.selected(options)
+        # The line of each connection so far, by everything that it can be found by. SQLite keeps
+        # it in a temporary file, so that a large file needs no more memory than a small one.
+        self._lines = sqlite3.connect("")
+        self._lines.execute("CREATE TABLE lines (key TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+
+    def close(self) -> None:
+        self._lines.close()
 
     def __call__(self, rows: Sequence[Row]) -> Iterator[Plan]:
         good = [row for row in rows if not row.refusal]
-        found = _found(good)
         workspace_ids = {row.cells["workspaceId"] for row in good}
         workspaces = Workspace.objects.select_related("tenant").filter(biz_id__in=workspace_ids)
         by_id = {workspace.biz_id: workspace for workspace in workspaces}
+        found = _found(good, by_id)
         selected = self._selected([connection.pk for c in found.values() for connection in c])
         for row in rows:
             try:
@@ -117,10 +139,11 @@ class ImportPlanner:
 
     def _selected(self, pks: Sequence[int]) -> set[int]:
         """The connections among `pks` that the options select."""
-        selected = selection.selected(self._options).filter(pk__in=pks)
-        if self._options["ids"] is not None:
-            selected = selected.filter(biz_id__in=self._options["ids"])
-        return set(selected.values_list("pk", flat=True))
+        if not any(self._options[name] for name in selection.SELECTORS):
+            return {*pks}
+        ids = self._options["ids"]
+        selected = self._selection.filter(pk__in=pks).values_list("pk", "biz_id")
+        return {pk for pk, biz_id in selected if ids is None or biz_id in ids}
 
     def _selects_new(self, connection: StripeConnection) -> bool:
         """Whether the options select a connection that is not saved yet."""
@@ -135,23 +158,23 @@ class ImportPlanner:
 
     def _refuse_twice(self, row: Row, connection: StripeConnection) -> None:
         for key in {row.key, connection.biz_id if connection.pk else row.key}:
-            if (first := self._lines.setdefault(key, row.line)) != row.line:
+            ((first,),) = self._lines.execute(FIRST_LINE, [key, row.line])
+            if first != row.line:
                 raise RefusedError(f"Line {first} has the same connection.")
 
 
-def _found(rows: list[Row]) -> dict[str, list[StripeConnection]]:
+def _found(rows: list[Row], workspaces: dict[str, Workspace]) -> dict[str, list[StripeConnection]]:
     """The connections of `rows` by each of their keys."""
-    unnamed = [row for row in rows if not row.biz_id]
-    named = Q(
-        workspace__biz_id__in={row.cells["workspaceId"] for row in unnamed},
-        connection_name__in={row.name for row in unnamed},
-    )
+    by_pk = {workspace.pk: workspace for workspace in workspaces.values()}
+    names = {row.name for row in rows if not row.biz_id}
+    named = Q(workspace__in=by_pk, connection_name__in=names)
     ids = Q(biz_id__in=[row.biz_id for row in rows if row.biz_id])
-    connections = StripeConnection.objects.filter(ids | named).order_by("pk")
     found: dict[str, list[StripeConnection]] = defaultdict(list)
-    for connection in connections.select_related("workspace__tenant"):
+    for connection in StripeConnection.objects.filter(ids | named).order_by("pk"):
         found[connection.biz_id].append(connection)
-        found[f"{connection.workspace.biz_id} {connection.connection_name}"].append(connection)
+        if workspace := by_pk.get(connection.workspace_id):
+            connection.workspace = workspace
+            found[f"{workspace.biz_id} {connection.connection_name}"].append(connection)
     return found
 
 
@@ -169,6 +192,8 @@ def _connection(
     connection = found[0] if found else StripeConnection(workspace=workspace)
     if connection.workspace_id != workspace.pk:
         raise RefusedError("The connection of this bizId is in another workspace.")
+    if row.biz_id:
+        connection.biz_id = row.biz_id
     return connection
 
 

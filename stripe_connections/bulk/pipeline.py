@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -55,6 +56,8 @@ class Plan:
 
 
 Planner = Callable[[Sequence[Any]], Iterable[Plan]]
+# Reports a row, once its batch is committed.
+Reporter = Callable[[], None]
 
 
 class Pipeline:
@@ -67,6 +70,8 @@ class Pipeline:
         self.is_restore = bool(options.get("is_restore"))
         self.verifier = Verifier(options.get("rate", COMMAND_RATE))
         self._verifies = settings.STRIPE_VERIFY and self.writes
+        # The new connections of a batch, which are saved together.
+        self._new: list[services.NewConnection] = []
 
     @staticmethod
     def add_mode_argument(parser: ArgumentParser) -> None:
@@ -122,21 +127,41 @@ class Pipeline:
         self.verifier.wait()
 
     def _apply(self, batch: Sequence[Any], planner: Planner) -> None:
+        """Carry out the plans of a batch; if a row is refused, each again in a savepoint.
+
+        A savepoint for each row would be two of its three statements.
+        """
         with transaction.atomic():
-            for plan in planner(batch):
-                try:
-                    self._apply_one(plan)
-                except RefusedError as error:
-                    self.report.fail(plan.biz_id, str(error), plan.line)
+            try:
+                with transaction.atomic():
+                    reporters = self._apply_all(planner(batch))
+            except RefusedError:
+                # The first attempt may have set values of its connections, so plan again.
+                reporters = [done for plan in planner(batch) for done in self._apply_alone(plan)]
+        for reporter in reporters:
+            reporter()
         self.report.advance(len(batch))
 
-    def _apply_one(self, plan: Plan) -> None:
+    def _apply_alone(self, plan: Plan) -> list[Reporter]:
+        try:
+            with transaction.atomic():
+                return self._apply_all([plan])
+        except RefusedError as error:
+            return [partial(self.report.fail, plan.biz_id, str(error), plan.line)]
+
+    def _apply_all(self, plans: Iterable[Plan]) -> list[Reporter]:
+        self._new = []
+        reporters = [self._apply_one(plan) for plan in plans]
+        with refusals():
+            services.create_connections(self._new, self.actor)
+        return reporters
+
+    def _apply_one(self, plan: Plan) -> Reporter:
         if plan.refusal:
-            raise RefusedError(plan.refusal)
+            return partial(self.report.fail, plan.biz_id, plan.refusal, plan.line)
         if plan.connection is None:
-            self.report.row("skipped", plan.biz_id)
-        else:
-            self.apply(plan.connection, plan)
+            return partial(self.report.row, "skipped", plan.biz_id)
+        return self.apply(plan.connection, plan)
 
     def request(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Request | None:
         """The verification request to send before `changes` are written, if any; RefusedError."""
@@ -151,32 +176,24 @@ class Pipeline:
         request = self.request(connection, changes)
         return self.verifier.reply(request) if request and self._verifies else Reply()
 
-    def apply(self, connection: StripeConnection, plan: Plan) -> None:
-        """Carry out the plan for a connection, and report it; RefusedError."""
+    def apply(self, connection: StripeConnection, plan: Plan) -> Reporter:
+        """Carry out the plan for a connection; RefusedError."""
         if connection.pk is None:
-            self._create(connection, plan)
-        elif plan.changes:
-            self._update(connection, plan.changes)
-        else:
-            self.report.row("unchanged", connection.biz_id)
+            return self._create(connection, plan)
+        if plan.changes:
+            return self._update(connection, plan.changes)
+        return partial(self.report.row, "unchanged", connection.biz_id)
 
-    def _create(self, connection: StripeConnection, plan: Plan) -> None:
+    def _create(self, connection: StripeConnection, plan: Plan) -> Reporter:
         reply = self.reply(connection, plan.changes)
         biz_id = plan.biz_id
         if self.writes:
-            with refusals():
-                created = services.create_connection(
-                    workspace=connection.workspace,
-                    values=plan.changes,
-                    actor=self.actor,
-                    biz_id=biz_id,
-                    reply=reply,
-                )
-            biz_id = created.biz_id
-        name = plan.changes["connection_name"]
-        self.report.row("changed", biz_id, f"new: {name!r}", line=plan.line, isNew=True)
+            self._new.append(services.NewConnection(connection, plan.changes, reply))
+            biz_id = connection.biz_id
+        text = f"new: {plan.changes['connection_name']!r}"
+        return partial(self.report.row, "changed", biz_id, text, line=plan.line, isNew=True)
 
-    def _update(self, connection: StripeConnection, changes: Mapping[str, Any]) -> None:
+    def _update(self, connection: StripeConnection, changes: Mapping[str, Any]) -> Reporter:
         reply = self.reply(connection, changes)
         shown = {
             API_NAMES[name]: [_named(name, connection.shown(name)), _shown(name, value)]
@@ -193,12 +210,13 @@ class Pipeline:
                     reply=reply,
                     allow_mode_change=self.allow_mode_change,
                     is_restore=self.is_restore,
+                    savepoint=False,
                 )
             if reply.at:
                 outcomes = (connection.outcome, saved.outcome)
                 shown["verification"] = [outcome.verification for outcome in outcomes]
         text = ", ".join(f"{name}: {old!r} -> {new!r}" for name, (old, new) in shown.items())
-        self.report.row("changed", connection.biz_id, text, changes=shown)
+        return partial(self.report.row, "changed", connection.biz_id, text, changes=shown)
 
 
 @contextmanager

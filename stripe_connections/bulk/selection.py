@@ -5,7 +5,6 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -22,7 +21,6 @@ from stripe_connections.models import (
 )
 from workspaces.models import Tenant, Workspace
 
-BLOCK_BYTES = 2**20
 SELECTORS = ("tenant", "workspace", "endpoint_host", "account", "status", "mode", "ids")
 # What the values of an option that can be repeated are compared with.
 LOOKUPS = {
@@ -149,16 +147,6 @@ def open_input(path: str) -> AbstractContextManager[IO[bytes]]:
         return Path(path).open("rb")
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def count_lines(file: IO[bytes]) -> int:
-    """The number of lines of a file, which is then rewound; 0 for a pipe."""
-    if not file.seekable():
-        return 0
-    start = file.tell()
-    lines = sum(block.count(b"\n") for block in iter(partial(file.read, BLOCK_BYTES), b""))
-    file.seek(start)
-    return lines
 
 
 def standard_input() -> TextIO:

@@ -25,11 +25,11 @@ class LeakedSecretError(Exception):
         self.field = field
 
 
-def refuse_leaked(values: Mapping[str, Any]) -> None:
-    """Raise a LeakedSecretError if one of the secrets in `values` was reported as leaked."""
-    for name in SECRET_FIELDS:
-        if name in values and LeakedSecret.objects.filter(pk=digest_of(values[name])).exists():
-            raise LeakedSecretError(name)
+def refuse_leaked(*rows: Mapping[str, Any]) -> None:
+    """Raise a LeakedSecretError if one of the secrets in `rows` was reported as leaked."""
+    names = {digest_of(row[name]): name for row in rows for name in SECRET_FIELDS if name in row}
+    for leaked in LeakedSecret.objects.filter(pk__in=names):
+        raise LeakedSecretError(names[leaked.digest])
 
 
 def report(secret: str, actor: Actor) -> None:

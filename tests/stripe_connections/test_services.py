@@ -3,7 +3,7 @@
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from stripe_connections import services
 from stripe_connections.audit.records import Actor, Source
@@ -42,12 +42,16 @@ def test_created_connection_has_the_given_values(workspace):
     assert saved.biz_id.startswith("sc_")
 
 
-def test_created_connection_can_be_given_its_business_id(workspace):
-    services.create_connection(
-        workspace=workspace, values={"connection_name": "New"}, actor=ACTOR, biz_id="sc_given"
-    )
+def test_new_connections_are_saved_all_or_none(workspace):
+    new = [StripeConnection(workspace=workspace, biz_id="sc_given") for _ in range(2)]
+    rows = [services.NewConnection(row, {"connection_name": "New"}) for row in new]
 
-    assert StripeConnection.objects.filter(biz_id="sc_given").exists()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        services.create_connections(rows, ACTOR)
+    services.create_connections(rows[:1], ACTOR)
+
+    assert StripeConnection.objects.get().biz_id == "sc_given"
+    assert LogEntry.objects.get().object_repr == "sc_given"
 
 
 def test_creation_is_recorded_without_its_secrets(workspace):

@@ -15,16 +15,18 @@ from collections.abc import Generator
 from contextlib import closing, suppress
 from itertools import chain
 from stat import S_ISREG
-from typing import Any, cast
+from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
 
 from stripe_connections.bulk import command, file_formats, selection
-from stripe_connections.models import StripeConnection
+from stripe_connections.models import StripeConnection, StripeConnectionQuerySet
 
 BYTE_ORDER_MARK = "\ufeff"
 # As a shell reports a program that was ended by SIGPIPE: 128 and the number of the signal.
 BROKEN_PIPE = 141
+# In a statement; PostgreSQL allows 65,535 parameters.
+MAX_IDS = 10_000
 
 
 class Command(command.PlainCommand):
@@ -44,15 +46,13 @@ class Command(command.PlainCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        connections = selection.selected(options)
-        if options["ids"]:
-            connections = connections.filter(biz_id__in=selection.read_ids(options["ids"]))
+        ids = selection.read_ids(options["ids"]) if options["ids"] else None
         is_csv = options["format"] == "csv"
         lines = file_formats.csv_lines if is_csv else file_formats.json_lines
-        connections = connections.select_related("workspace__tenant").order_by("pk")
+        connections = selection.selected(options).select_related("workspace__tenant")
         has_mark = is_csv and (_is_file(self.stdout) if options["bom"] is None else options["bom"])
         try:
-            with closing(cast("Generator[StripeConnection]", connections.iterator())) as rows:
+            with closing(_rows(connections.order_by("pk"), ids)) as rows:
                 mark = (BYTE_ORDER_MARK,) if has_mark else ()
                 self.stdout.writelines(chain(mark, lines(map(file_formats.exported, rows))))
                 self.stdout.flush()
@@ -63,6 +63,16 @@ class Command(command.PlainCommand):
         except OSError as error:
             command.abandon_output()
             raise CommandError(f"The output cannot be written ({error.strerror}).") from None
+
+
+def _rows(
+    connections: StripeConnectionQuerySet, ids: list[str] | None
+) -> Generator[StripeConnection]:
+    if ids is None:
+        yield from connections.iterator()
+        return
+    for start in range(0, len(ids), MAX_IDS):
+        yield from connections.filter(biz_id__in=ids[start : start + MAX_IDS]).iterator()
 
 
 def _is_file(out: OutputWrapper) -> bool:

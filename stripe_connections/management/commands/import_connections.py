@@ -11,6 +11,7 @@ Examples:
 """
 
 from argparse import ArgumentParser
+from contextlib import closing
 from typing import Any
 
 from stripe_connections.audit.records import Actor
@@ -30,8 +31,10 @@ class Command(command.BulkCommand):
 
     def run(self, report: Report, actor: Actor, options: dict[str, Any]) -> None:
         pipeline = Pipeline(report, actor, options)
-        with selection.open_input(options["file"]) as file:
-            report.start(selection.count_lines(file))
+        with (
+            selection.open_input(options["file"]) as file,
+            closing(importing.ImportPlanner(options)) as planner,
+        ):
+            report.start(importing.count_rows(file))
             batches = importing.batches(file, options["batch_size"])
-            planner = importing.ImportPlanner(options)
             pipeline.run(batches, planner, is_whole=not options["keep_going"])

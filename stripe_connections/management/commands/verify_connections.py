@@ -14,6 +14,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -23,12 +24,19 @@ from django.utils import timezone
 from stripe_connections import services
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
-from stripe_connections.bulk.pipeline import Pipeline, Plan, RefusedError, planner_of, refusals
+from stripe_connections.bulk.pipeline import (
+    Pipeline,
+    Plan,
+    RefusedError,
+    Reporter,
+    planner_of,
+    refusals,
+)
 from stripe_connections.bulk.report import Report
 from stripe_connections.bulk.verifier import COMMAND_RATE
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
-from stripe_connections.stripe_api.replies import Request, Verification
+from stripe_connections.stripe_api.replies import Reply, Request, Verification
 
 MAX_HOURS = 24 * 365 * 10
 MAX_RATE = 100
@@ -67,7 +75,8 @@ class Command(command.BulkCommand):
                 return None
             if not (outcome.is_conclusive and outcome.at and verified_since < outcome.at <= now):
                 return {}
-            _refuse_rejected(connection)
+            if outcome.verification == Verification.REJECTED:
+                raise RefusedError(outcome.rejection(connection.stripe_account_id))
             return None
 
         pipeline = _VerifyStored(report, actor, options)
@@ -95,30 +104,28 @@ class _VerifyStored(Pipeline):
         except verification.VerificationError as error:
             raise RefusedError(error.message) from None
 
-    def apply(self, connection: StripeConnection, plan: Plan) -> None:
-        biz_id, old = connection.biz_id, connection.outcome.verification
+    def apply(self, connection: StripeConnection, plan: Plan) -> Reporter:
         if not self.writes:
-            self.report.row("unchanged", biz_id)
-            return
+            return partial(self.report.row, "unchanged", connection.biz_id)
         reply = self.reply(connection, {})
         with refusals():
             kept = services.record_reply(connection.pk, reply, self.actor)
+        return partial(self._report, connection, reply, kept)
+
+    def _report(
+        self, connection: StripeConnection, reply: Reply, kept: StripeConnection | None
+    ) -> None:
+        biz_id, old = connection.biz_id, connection.outcome.verification
         new = kept.outcome.verification if kept else reply.verification
         self.outcomes[new] += 1
-        if kept is None and reply.fingerprints and not reply.is_conclusive:
-            raise RefusedError(reply.explanation)
-        if kept is None:
-            self.report.row("skipped", biz_id, "Its key was replaced in the meantime.")
-            return
-        _refuse_rejected(kept)
-        if new == old:
+        if kept and new == Verification.REJECTED:
+            self.report.fail(biz_id, kept.outcome.rejection(kept.stripe_account_id))
+        elif kept and new == old:
             self.report.row("unchanged", biz_id)
-        else:
+        elif kept:
             changes = {"verification": [old, new]}
             self.report.row("changed", biz_id, f"{old} -> {new}", changes=changes)
-
-
-def _refuse_rejected(connection: StripeConnection) -> None:
-    outcome = connection.outcome
-    if outcome.verification == Verification.REJECTED:
-        raise RefusedError(outcome.rejection(connection.stripe_account_id))
+        elif reply.fingerprints and not reply.is_conclusive:
+            self.report.fail(biz_id, reply.explanation)
+        else:
+            self.report.row("skipped", biz_id, "Its key was replaced in the meantime.")

@@ -114,6 +114,15 @@ def test_export_can_be_filtered(everything):
     assert ids == rows
 
 
+@pytest.mark.only_on("postgresql", reason="a statement has at most 65,535 parameters")
+def test_export_of_many_picked_rows(connection):
+    ids = "\n".join([*(f"sc_{number}" for number in range(70_000)), "sc_abc123"])
+
+    out = run("export_connections", "--ids", "-", "--format", "json", stdin=ids).out
+
+    assert json.loads(out)["bizId"] == "sc_abc123"
+
+
 def test_export_is_streamed(connection, monkeypatch):
     written = []
 
@@ -420,20 +429,29 @@ def test_interrupted_import_can_be_continued_with_keep_going(workspace, monkeypa
     rows = [{"workspaceId": "ws_demo", "connectionName": name} for name in ("one", "two", "three")]
     text = "\n".join(map(json.dumps, rows))
     arguments = ("--apply", "--keep-going", "--batch-size", "1")
-    original = services.create_connection
+    original = services.create_connections
 
-    def interrupted(**values):
-        if values["values"]["connection_name"] == "three":
+    def interrupted(new, actor):
+        if new[0].values["connection_name"] == "three":
             raise KeyboardInterrupt
-        return original(**values)
+        original(new, actor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(services, "create_connection", interrupted)
+        patch.setattr(services, "create_connections", interrupted)
         first = imported(text, *arguments)
     second = imported(text, *arguments)
 
     assert (first.code, first.counts) == (130, (2, 0, 0, 0))
     assert second.counts == (1, 2, 0, 0)
+
+
+def test_progress_counts_rows_instead_of_lines(connection):
+    header = ["workspaceId", "bizId", "connectionDescription"]
+    text = table(header, ["ws_demo", "sc_abc123", "two\nlines"], [], ["ws_none", "sc_none", ""])
+
+    result = imported(text, "--apply", "--keep-going", "--batch-size", "1")
+
+    assert result.err == "1 of 2\n2 of 2\n"
 
 
 @pytest.mark.parametrize("size", ["1", "2"])
@@ -487,14 +505,14 @@ def test_missing_file_is_reported():
 
 def test_interrupted_import_writes_nothing(workspace, monkeypatch):
     rows = [{"workspaceId": "ws_demo", "connectionName": name} for name in ("first", "second")]
-    original = services.create_connection
+    original = services.create_connections
 
-    def interrupted(**values):
-        if values["values"]["connection_name"] == "second":
+    def interrupted(new, actor):
+        if new[0].values["connection_name"] == "second":
             raise KeyboardInterrupt
-        return original(**values)
+        original(new, actor)
 
-    monkeypatch.setattr(services, "create_connection", interrupted)
+    monkeypatch.setattr(services, "create_connections", interrupted)
     result = imported("\n".join(map(json.dumps, rows)), "--apply", "--batch-size", "1")
 
     assert (result.code, result.json["changed"]) == (130, 0)

@@ -1,4 +1,4 @@
-"""Rotations in separate processes: one is killed while the API writes, and two run at once."""
+"""Commands in separate processes: killed while they write, and two that run at once."""
 
 import json
 import os
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # For a longer trial, set KILL_ROWS=20000.
 ROWS = int(os.environ.get("KILL_ROWS", "1000"))
 UPDATES = ROWS // 20
+IMPORTED = 300
 SCENE = "tests.stripe_connections.bulk.scene"
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
@@ -125,3 +126,29 @@ def test_two_concurrent_shares_rotate_each_row_once(scene):
     assert [summary["changed"] for summary in summaries] == [ROWS / 2, ROWS / 2]
     assert [summary["unchanged"] + summary["skipped"] for summary in summaries] == [0, 0]
     scene.assert_all_is_rotated()
+
+
+def test_killed_import_continues_without_creating_a_connection_twice(
+    database_url, tmp_path, full_pipe
+):
+    scene = Scene(database_url, tmp_path / "log")
+    assert scene.run("-m", SCENE, "seed", "1", keys=(OLD,)) == (0, "")
+    rows = [{"workspaceId": "ws_scene", "connectionName": f"New {n}"} for n in range(IMPORTED)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    command = ("import_connections", str(file), "--apply", "--keep-going", "--format", "json")
+    importing = ("manage.py", *command, "--batch-size", "10")
+
+    killed = scene.start(*importing, stdout=full_pipe, stderr=subprocess.PIPE)
+    assert killed.stderr.readline() == f"{IMPORTED // 10} of {IMPORTED}\n"
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    code, output = scene.run(*importing)
+    _, exported = scene.run("manage.py", "export_connections", "--format", "json")
+
+    counts = json.loads(output)
+    assert (code, counts["changed"] + counts["unchanged"]) == (0, IMPORTED)
+    assert counts["unchanged"] >= IMPORTED // 10
+    names = [json.loads(line)["connectionName"] for line in exported.splitlines()]
+    assert sorted(names) == sorted(["Scene", *(row["connectionName"] for row in rows)])
