@@ -51,20 +51,22 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def open_page(site: Demo, browser: Any, complaints: list[str]) -> Iterator[Any]:
-    """Return a function that opens an empty page in a new browser window."""
-    contexts: list[BrowserContext] = []
+    """Return a function that opens an empty page, in a new browser window unless one is given."""
+    pages: list[Page] = []
 
-    def make(storage_state: Any = None) -> Page:
-        contexts.append(browser.new_context(base_url=site.url, storage_state=storage_state))
-        contexts[-1].set_default_timeout(PATIENCE_MS)
-        page: Page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(error.message))
-        return page
+    def make(context: BrowserContext | None = None) -> Page:
+        if context is None:
+            context = browser.new_context(base_url=site.url)
+            context.set_default_timeout(PATIENCE_MS)
+        pages.append(context.new_page())
+        pages[-1].on("console", lambda message: complaints.append(message.text))
+        pages[-1].on("pageerror", lambda error: complaints.append(error.message))
+        return pages[-1]
 
     yield make
-    for context in contexts:
-        context.close()
+    for context in {page.context for page in pages}:
+        for page in context.pages:
+            page.close()
 
 
 @pytest.fixture
@@ -83,20 +85,19 @@ def log_in(site: Demo, open_page: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def sessions() -> dict[str, Any]:
-    """The cookies of each user who has logged in."""
+def windows() -> dict[str, BrowserContext]:
+    """A window for each user who has logged in. To load all files again takes seconds."""
     return {}
 
 
 @pytest.fixture
-def open_as(log_in: Any, open_page: Any, sessions: dict[str, Any]) -> Any:
+def open_as(log_in: Any, open_page: Any, windows: dict[str, BrowserContext]) -> Any:
     """Return a function that opens a page with the user's existing session."""
 
     def opened(username: str) -> Page:
-        if username not in sessions:
-            sessions[username] = log_in(username).context.storage_state()
-        page: Page = open_page(sessions[username])
-        page.goto("/admin/")
+        if username not in windows:
+            windows[username] = log_in(username).context
+        page: Page = open_page(windows[username])
         return page
 
     return opened
@@ -108,8 +109,13 @@ def fill_in_login(page: Page, site: Demo, username: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
+LIST = "/admin/stripe_connections/stripeconnection/"
+# The forms of the two connections in the documentation.
+FORM, OTHER_FORM = f"{LIST}1/change/", f"{LIST}2/change/"
+
+
 def find(page: Page, text: str) -> None:
-    page.goto("/admin/stripe_connections/stripeconnection/")
+    page.goto(LIST)
     page.get_by_role("textbox").first.fill(text)
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name=text, exact=True).click()
@@ -146,7 +152,7 @@ def test_staff_find_change_replace_and_see_it_in_history(open_as, complaints):
 def test_wrong_kind_of_key_is_explained_and_not_shown_again(open_as):
     page = open_as("demo-staff")
 
-    find(page, "sc_abc123")
+    page.goto(FORM)
     page.get_by_label("New API key").fill("pk_" + "live_1234")
     save(page)
 
@@ -158,7 +164,7 @@ def test_live_key_replaces_a_test_key_after_confirmation(open_as, complaints):
     secret = random_api_key()
     page = open_as("demo-staff")
     box = page.get_by_label("Live and test are swapped on purpose")
-    find(page, "sc_other1")
+    page.goto(OTHER_FORM)
     expect(page.get_by_label("New API key")).to_be_visible()
     expect(box).to_have_count(0)
 
@@ -183,8 +189,8 @@ def test_live_key_replaces_a_test_key_after_confirmation(open_as, complaints):
 
 def test_conflict_keeps_what_was_typed_and_what_was_saved(open_as, complaints):
     mine, other = open_as("demo-staff"), open_as("demo-staff")
-    find(mine, "sc_other1")
-    find(other, "sc_other1")
+    mine.goto(OTHER_FORM)
+    other.goto(OTHER_FORM)
     other.get_by_label("Name:").fill("By the other user")
     save(other)
     expect(other.get_by_text("was changed successfully")).to_be_visible()
@@ -207,7 +213,7 @@ def test_leaked_key_is_not_in_the_url(open_as):
     page = open_as("demo-staff")
     secret = random_api_key()
 
-    page.goto("/admin/stripe_connections/stripeconnection/")
+    page.goto(LIST)
     page.get_by_role("link", name="Find by key").click()
     page.get_by_label("Key or signing secret").fill(secret)
     page.get_by_role("button", name="Find").click()
@@ -218,7 +224,7 @@ def test_leaked_key_is_not_in_the_url(open_as):
 
 def test_first_error_has_the_focus(open_as):
     page = open_as("demo-staff")
-    find(page, "sc_abc123")
+    page.goto(FORM)
     page.get_by_label("Partner endpoint").fill("http://partner.example.com")
     page.get_by_label("Stripe account ID").fill("nonsense")
 
@@ -229,7 +235,7 @@ def test_first_error_has_the_focus(open_as):
 
 def test_first_error_of_a_new_connection_has_the_focus(open_as):
     page = open_as("demo-staff")
-    page.goto("/admin/stripe_connections/stripeconnection/add/")
+    page.goto(f"{LIST}add/")
     page.get_by_label("Name:").fill("New")
     page.get_by_label("Partner endpoint").fill("http://partner.example.com")
 
@@ -247,7 +253,7 @@ def phone(open_as):
 
 
 def test_phone_shows_name_status_mode_and_problem(phone):
-    phone.goto("/admin/stripe_connections/stripeconnection/?q=sc_abc123")
+    phone.goto(f"{LIST}?q=sc_abc123")
 
     for column in ("connection_name", "state", "mode", "outcome"):
         box = phone.locator(f"#result_list tbody .field-{column}").first.bounding_box()
@@ -255,13 +261,13 @@ def test_phone_shows_name_status_mode_and_problem(phone):
 
 
 def test_longest_name_fits_on_a_phone(phone):
-    find(phone, "sc_abc123")
+    phone.goto(FORM)
     phone.get_by_label("Name:").fill("W" * 128)
     save(phone)
 
     expect(phone.get_by_text("was changed successfully")).to_be_visible()
     assert fits(phone)
-    find(phone, "sc_abc123")
+    phone.goto(FORM)
     assert fits(phone)
     phone.get_by_role("link", name="History").click()
     expect(phone.locator(".audit tbody tr").first).to_be_visible()
@@ -276,12 +282,11 @@ def fits(page):
     )
 
 
-LISTS = "/admin/stripe_connections/"
 OURS = [
-    "/admin/", f"{LISTS}stripeconnection/", f"{LISTS}stripeconnection/?q=nothing",
-    f"{LISTS}stripeconnection/add/", f"{LISTS}stripeconnection/find-by-key/",
-    f"{LISTS}auditrecord/", "/admin/workspaces/tenant/", "/admin/workspaces/tenant/add/",
-    "/admin/workspaces/tenant/1/change/", "/admin/workspaces/workspace/",
+    "/admin/", LIST, f"{LIST}?q=nothing", f"{LIST}add/", f"{LIST}find-by-key/",
+    "/admin/stripe_connections/auditrecord/", "/admin/workspaces/tenant/",
+    "/admin/workspaces/tenant/add/", "/admin/workspaces/tenant/1/change/",
+    "/admin/workspaces/workspace/",
     "/admin/workspaces/workspace/add/", "/admin/workspaces/workspace/1/change/",
 ]  # fmt: skip
 
@@ -291,7 +296,7 @@ def test_pages_are_accessible(open_as, scheme):
     page = open_as("demo-staff")
     page.emulate_media(color_scheme=scheme)
 
-    found = {path: violations(opened(page, path)) for path in OURS}
+    found = {path: violations(opened(page, path), scheme) for path in OURS}
 
     assert {path: problems for path, problems in found.items() if problems} == {}
 
@@ -305,17 +310,17 @@ def opened(page, path):
 def test_form_is_accessible(open_as, scheme):
     page = open_as("demo-staff")
     page.emulate_media(color_scheme=scheme)
-    find(page, "sc_abc123")
-    form = violations(page)
+    page.goto(FORM)
+    form = violations(page, scheme)
     page.get_by_role("link", name="History").click()
     page.locator(".audit").or_(page.get_by_text("has been recorded")).wait_for()
-    history = violations(page)
+    history = violations(page, scheme)
     page.go_back()
     page.get_by_label("Partner endpoint").fill("http://partner.example.com")
     page.get_by_label("New API key").fill(random_api_key("sk_test_"))
     save(page)
     expect(page.get_by_text("Please correct the errors below.")).to_be_visible()
-    error = violations(page)
+    error = violations(page, scheme)
 
     assert (form, history, error) == ([], [], [])
 
@@ -324,7 +329,7 @@ def test_form_is_accessible(open_as, scheme):
 def test_conflict_and_confirmation_are_accessible(open_as, scheme):
     page = open_as("demo-staff")
     page.emulate_media(color_scheme=scheme)
-    find(page, "sc_other1")
+    page.goto(OTHER_FORM)
     other = page.context.new_page()
     other.goto(page.url)
     other.get_by_label("Name:").fill(f"Saved first, {scheme}")
@@ -333,18 +338,18 @@ def test_conflict_and_confirmation_are_accessible(open_as, scheme):
     page.get_by_label("Description:").fill(f"Typed by me, {scheme}")
     save(page)
     expect(page.get_by_text("Somebody else changed this connection")).to_be_visible()
-    conflict = violations(page)
+    conflict = violations(page, scheme)
     other.get_by_role("button", name="Deactivate").click()
     expect(other.get_by_text("This will deactivate 1 connection:")).to_be_visible()
 
-    assert (conflict, violations(other)) == ([], [])
+    assert (conflict, violations(other, scheme)) == ([], [])
 
 
 def test_login_is_accessible(site, browser):
     page = browser.new_page(base_url=site.url)
     page.goto("/admin/")
 
-    assert violations(page) == []
+    assert violations(page, "light") == []
     page.close()
 
 
@@ -352,7 +357,7 @@ def test_leaving_a_changed_form_needs_confirmation(open_as):
     page = open_as("demo-staff")
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
-    find(page, "sc_abc123")
+    page.goto(FORM)
 
     page.get_by_role("link", name="History").click()
     page.go_back()
@@ -369,7 +374,7 @@ def test_saving_a_changed_form_needs_no_confirmation(open_as):
     page = open_as("demo-staff")
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
-    find(page, "sc_abc123")
+    page.goto(FORM)
 
     page.get_by_label("Description:").click()
     page.keyboard.type("Saved")
@@ -386,7 +391,7 @@ def test_button_copies_the_id(open_as):
         "Object.defineProperty(navigator, 'clipboard',"
         " {value: {writeText: async (text) => { window.copied = text; }}})"
     )
-    find(page, "sc_abc123")
+    page.goto(FORM)
 
     page.get_by_role("button", name="Copy", exact=True).first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -395,7 +400,7 @@ def test_button_copies_the_id(open_as):
 
 def test_key_is_verified_from_the_form(open_as):
     page = open_as("demo-staff")
-    find(page, "sc_abc123")
+    page.goto(FORM)
 
     page.get_by_role("button", name="Verify with Stripe").click()
 
@@ -405,6 +410,7 @@ def test_key_is_verified_from_the_form(open_as):
 
 def test_policy_blocks_an_inline_script(open_as, complaints):
     page = open_as("demo-staff")
+    page.goto("/admin/")
 
     page.evaluate(
         "document.body.append(Object.assign(document.createElement('script'),"
@@ -431,18 +437,22 @@ def test_user_who_may_only_view_cannot_change_anything(open_as, site):
     )
     assert answer.status == 403
     assert "CSRF" not in answer.text()
-    page.goto("/admin/stripe_connections/stripeconnection/add/")
+    page.goto(f"{LIST}add/")
     expect(page.get_by_role("heading", name="No permission")).to_be_visible()
+
+
+def type_half(page):
+    """Open the form and type a name and a key without saving."""
+    page.goto(FORM)
+    page.get_by_label("Name:").fill("Typed before the session ended")
+    page.get_by_label("New API key").fill(random_api_key("sk_test_"))
+    return page
 
 
 @pytest.fixture
 def half_typed(log_in):
     """A form with an unsaved name and key, in a session that the test may end."""
-    page = log_in("demo-staff")
-    find(page, "sc_abc123")
-    page.get_by_label("Name:").fill("Typed before the session ended")
-    page.get_by_label("New API key").fill(random_api_key("sk_test_"))
-    return page
+    return type_half(log_in("demo-staff"))
 
 
 def expect_what_was_typed_but_the_key(page):
@@ -451,18 +461,19 @@ def expect_what_was_typed_but_the_key(page):
     expect(page.get_by_label("New API key")).to_have_value("")
 
 
-def test_what_was_typed_survives_a_session_that_ended(half_typed, site, complaints):
-    half_typed.context.clear_cookies(name="sessionid")
-    save(half_typed)
-    expect(half_typed.get_by_text("Your session has ended")).to_be_visible()
+def test_what_was_typed_survives_a_session_that_ended(open_as, site, complaints):
+    page = type_half(open_as("demo-staff"))
+    page.context.clear_cookies(name="sessionid")
+    save(page)
+    expect(page.get_by_text("Your session has ended")).to_be_visible()
 
-    fill_in_login(half_typed, site, "demo-staff")
+    fill_in_login(page, site, "demo-staff")
 
-    expect_what_was_typed_but_the_key(half_typed)
-    assert "sk_test_" not in half_typed.evaluate("JSON.stringify(sessionStorage)")
-    save(half_typed)
-    expect(half_typed.get_by_text("was changed successfully")).to_be_visible()
-    expect(half_typed.get_by_text("is here again")).to_have_count(0)
+    expect_what_was_typed_but_the_key(page)
+    assert "sk_test_" not in page.evaluate("JSON.stringify(sessionStorage)")
+    save(page)
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    expect(page.get_by_text("is here again")).to_have_count(0)
     assert blocked_by_the_policy(complaints) == []
 
 
