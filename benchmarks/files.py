@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.rotation import ENVIRONMENT, TABLE
 
-CASES = ("name", "unchanged", "secrets", "create", "csv", "json")
+CASES = ("name", "unchanged", "secrets", "csv", "json", "create")
 # CPU milliseconds of a row, and the peak of the memory in bytes.
 Figures = tuple[float, int]
 

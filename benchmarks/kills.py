@@ -32,6 +32,7 @@ from tests.production import PRODUCTION
 
 PAUSE_SECONDS = 6
 TIMEOUT_SECONDS = 30
+OTHER_NAME = "200 with another name"
 Body = dict[str, str]
 RECORDS = """
 SELECT cid, object_repr, changes->'connection_name'->>1, (additional_data->>'version')::bigint
@@ -124,7 +125,7 @@ class Load:
             connection.close()
             return type(error).__name__
         if response.status == 200 and mark not in answer.decode():
-            return "200 with another name"
+            return OTHER_NAME
         return str(response.status)
 
     def _token(self) -> str:
@@ -217,7 +218,8 @@ def main() -> int:
         load.stop()
         result = {"kills": kills} | load.result()
     print(json.dumps(result, indent=2))
-    return 1 if result["lost"] or result["wrong_rows"] or kills < options.kills else 0
+    is_wrong = result["lost"] or result["wrong_rows"] or OTHER_NAME in result["other_answers"]
+    return 1 if is_wrong or kills < options.kills else 0
 
 
 if __name__ == "__main__":

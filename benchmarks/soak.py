@@ -270,7 +270,7 @@ def plot(soak: Soak) -> str:
         },
     }  # fmt: skip
     marks = [(at / 60, event) for at, event in soak.events]
-    return lines_svg("An hour with everything going on", times, panels, marks)
+    return lines_svg(f"{times[-1]:.0f} minutes under load, with failures", times, panels, marks)
 
 
 def soak(bench: Bench, minutes: float, rate: float) -> tuple[Soak, dict[str, Any]]:
@@ -294,7 +294,7 @@ def soak(bench: Bench, minutes: float, rate: float) -> tuple[Soak, dict[str, Any
         threads = [run.every(seconds, call) for call, seconds in calls.items()]
         try:
             run.run()
-        except (SystemExit, psutil.Error) as error:
+        except (SystemExit, RuntimeError, psutil.Error) as error:
             run.failures.append(str(error))
         finally:
             run.ended.set()

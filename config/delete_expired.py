@@ -1,4 +1,4 @@
-"""Deletes expired rows, a few at a time, whenever new ones are added."""
+"""Deletes expired rows, a limited number at a time."""
 
 from collections.abc import Callable
 from time import monotonic

@@ -177,7 +177,7 @@ _CONDITIONS = {
 class StripeConnection(models.Model):
     """The Stripe account that a workspace uses.
 
-    Only `services.py` writes rows. Every write increases `version`, which is the ETag and is
+    Only `services.py` changes rows. Every change increases `version`, which is the ETag and is
     compared with `If-Match`.
     """
 

@@ -1,4 +1,7 @@
-"""The service layer, which alone writes connections: for the API, the admin and the commands."""
+"""The service layer, which changes connections for the API, the admin and the commands.
+
+Besides it, only `bulk/rotation.py` writes them: the same secrets, encrypted again.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext

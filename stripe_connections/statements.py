@@ -1,4 +1,4 @@
-"""The SQL of an update: one statement on PostgreSQL, three or five in a transaction on SQLite.
+"""The SQL of an update: one statement on PostgreSQL, three or four in a transaction on SQLite.
 
 It is written by hand because of the round trips. The ORM takes five (BEGIN, lock, update, audit
 record, COMMIT), each of them about 0.15 ms of a request that takes 0.9 ms of CPU in all.

@@ -85,7 +85,8 @@ def record_reencryption(changed: Mapping[int, Iterable[str]], actor: Actor) -> N
         ((pk, names),) = changed.items()
         subject = connection = StripeConnection.objects.get(pk=pk)
         hints = {name: connection.shown(name) for name in names}
-        changes = {name: (hint, f"{REENCRYPTED} {hint}") for name, hint in hints.items()}
+        # Without names, only replaced secrets were encrypted again.
+        changes = {n: (hint, f"{REENCRYPTED} {hint}") for n, hint in hints.items()} or changes
     _append(LogEntry.Action.UPDATE, subject, actor, changes, object_ids=sorted(changed))
 
 

@@ -20,7 +20,7 @@ from workspaces import business_ids
 from workspaces.models import Workspace
 
 # Options that never select a new connection, which has none of these yet.
-NOT_FOR_NEW = ("endpoint_host", "account", "status", "mode", "ids")
+NOT_FOR_NEW = ("endpoint_host", "account", "status", "mode")
 TEXTS = ("connection_name", "connection_description")
 # Of a key; `line` is not changed.
 FIRST_LINE = """
@@ -101,6 +101,7 @@ class ImportPlanner:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options, self._selection = options, selection.selected(options)
+        self._ids = None if options["ids"] is None else {*options["ids"]}
         # The line of each connection so far, by everything that it can be found by. SQLite keeps
         # it in a temporary file, so that a large file needs no more memory than a small one.
         self._lines = sqlite3.connect("")
@@ -139,11 +140,10 @@ class ImportPlanner:
 
     def _selected(self, pks: Sequence[int]) -> set[int]:
         """The connections among `pks` that the options select."""
-        if not any(self._options[name] for name in selection.SELECTORS):
+        if selection.is_everything(self._options):
             return {*pks}
-        ids = self._options["ids"]
         selected = self._selection.filter(pk__in=pks).values_list("pk", "biz_id")
-        return {pk for pk, biz_id in selected if ids is None or biz_id in ids}
+        return {pk for pk, biz_id in selected if self._ids is None or biz_id in self._ids}
 
     def _selects_new(self, connection: StripeConnection) -> bool:
         """Whether the options select a connection that is not saved yet."""
@@ -151,6 +151,7 @@ class ImportPlanner:
         workspace = connection.workspace
         return (
             connection.pk is None
+            and self._ids is None
             and not any(self._options[name] for name in NOT_FOR_NEW)
             and (not tenants or workspace.tenant.biz_id in tenants)
             and (not workspaces or workspace.biz_id in workspaces)

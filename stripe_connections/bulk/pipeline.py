@@ -7,7 +7,7 @@ service layer locks a row, and refuses a plan that was made for an older version
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -131,13 +131,16 @@ class Pipeline:
 
         A savepoint for each row would be two of its three statements.
         """
+        plans = [*planner(batch)]
+        planned = {c.pk: c.version for plan in plans if (c := plan.connection)}
         with transaction.atomic():
             try:
                 with transaction.atomic():
-                    reporters = self._apply_all(planner(batch))
+                    reporters = self._apply_all(plans)
             except RefusedError:
                 # The first attempt may have set values of its connections, so plan again.
-                reporters = [done for plan in planner(batch) for done in self._apply_alone(plan)]
+                again = [_unless_changed(plan, planned) for plan in planner(batch)]
+                reporters = [done for plan in again for done in self._apply_alone(plan)]
         for reporter in reporters:
             reporter()
         self.report.advance(len(batch))
@@ -217,6 +220,13 @@ class Pipeline:
                 shown["verification"] = [outcome.verification for outcome in outcomes]
         text = ", ".join(f"{name}: {old!r} -> {new!r}" for name, (old, new) in shown.items())
         return partial(self.report.row, "changed", connection.biz_id, text, changes=shown)
+
+
+def _unless_changed(plan: Plan, planned: Mapping[int, int]) -> Plan:
+    """The plan, or a refusal if its connection has another version than in the first plan."""
+    if plan.connection and planned.get(plan.connection.pk) != plan.connection.version:
+        return replace(plan, connection=None, refusal=CHANGED)
+    return plan
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Encrypts the secrets of many connections again, under the first of FERNET_KEYS.
 
-The other commands write about 1,300 rows per second, because they change one connection at a time
-through `services.py`. A rotation writes 20,800, with one array for each column.
+The other commands update one connection at a time through `services.py`, about 1,300 per second. A
+rotation writes 20,800, with one array for each column.
 """
 
 from collections import defaultdict

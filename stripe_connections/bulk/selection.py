@@ -49,6 +49,11 @@ def add_selection_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def is_everything(options: dict[str, Any]) -> bool:
+    """Whether no option is given; an empty list of IDs selects nothing."""
+    return options["ids"] is None and not any(options[name] for name in SELECTORS)
+
+
 def selected(options: dict[str, Any]) -> StripeConnectionQuerySet:
     """What the options select, without `--ids`; CommandError for an unknown tenant or workspace."""
     _must_exist(Tenant, options["tenant"])

@@ -34,8 +34,7 @@ class Command(command.BulkCommand):
             examples = ", ".join(census.examples.get(kind, ()))
             report.text(f"{kind:10}  {count:9}{f'  such as {examples}' if examples else ''}")
         # A selection of connections does not show which keys are unused.
-        is_whole = not any(options[name] for name in selection.SELECTORS)
-        droppable = census.droppable if is_whole else []
+        droppable = census.droppable if selection.is_everything(options) else []
         for key in census.retired_in_use:
             report.text(f"{key} is still needed. Run rotate_secrets --apply.")
         for key in droppable:

@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import call_command, get_commands, load_command_class
 from django.core.management.base import CommandError
+from django.db import connections
 
 from stripe_connections import services
+from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from tests.production import PRODUCTION
 from tests.stripe_connections.bulk.conftest import Holder, run
@@ -261,6 +265,56 @@ def test_row_that_changes_after_it_was_read_fails(rows, monkeypatch):
     assert [row["error"] for row in result.json["rows"] if row["outcome"] == "failed"] == [error]
     renamed = StripeConnection.objects.filter(connection_name="New", version=2)
     assert set(renamed.values_list("biz_id", flat=True)) == {"sc_one", "sc_three", "sc_four"}
+
+
+@pytest.mark.only_on("postgresql", reason="SQLite locks the whole database")
+@pytest.mark.django_db(transaction=True)
+def test_change_that_is_committed_meanwhile_is_not_overwritten(rows, monkeypatch):
+    original = services.update_connection
+    theirs = []
+
+    def change():
+        two = StripeConnection.objects.select_related("workspace").get(biz_id="sc_two")
+        theirs.append(
+            original(
+                workspace=two.workspace,
+                biz_id="sc_two",
+                changes={"connection_name": "Theirs"},
+                actor=Actor(None, Source.API),
+            )
+        )
+        connections.close_all()
+
+    def overtaken(**values):
+        if values["biz_id"] == "sc_two" and not theirs:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(change).result()
+        return original(**values)
+
+    monkeypatch.setattr(services, "update_connection", overtaken)
+    result = run(*RENAME, "--apply")
+
+    assert (result.code, result.counts) == (1, (3, 0, 0, 1))
+    two = StripeConnection.objects.get(biz_id="sc_two")
+    assert (two.connection_name, two.version) == ("Theirs", 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (("census_secrets",), {"canBeDropped": []}),
+        (("import_connections", "-", "--apply"), {"skipped": 2, "changed": 0}),
+    ],
+    ids=["census", "import"],
+)
+def test_empty_list_of_ids_selects_nothing(rows, tmp_path, settings, command, output):
+    settings.FERNET_KEYS = [*settings.FERNET_KEYS, Fernet.generate_key().decode()]
+    (tmp_path / "ids").touch()
+    file = "workspaceId,bizId,connectionName\nws_demo,sc_one,New\nws_demo,,Other\n"
+
+    shown = run(*command, "--ids", str(tmp_path / "ids"), stdin=file).json
+
+    assert {name: shown[name] for name in output} == output
 
 
 def test_interrupted_run_keeps_whole_batches(rows, monkeypatch):
