@@ -82,11 +82,11 @@ def test_given_secret_is_encrypted_and_recorded_as_hints(update, connection, sto
 
 
 def test_first_secret_is_recorded_without_an_old_hint(update, workspace):
-    services.create_connection(
-        workspace=workspace, values={"connection_name": "New"}, actor=NOBODY, biz_id="sc_new"
+    new = services.create_connection(
+        workspace=workspace, values={"connection_name": "New"}, actor=NOBODY
     )
     secret = random_api_key("rk_test_")
-    update({"api_key": secret}, biz_id="sc_new")
+    update({"api_key": secret}, biz_id=new.biz_id)
 
     assert LogEntry.objects.order_by("pk").last().changes == {
         "api_key": [None, f"replaced rk_test_…{secret[-4:]}"]

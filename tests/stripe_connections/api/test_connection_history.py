@@ -223,8 +223,11 @@ def test_other_methods_are_refused(manager, assert_refused, method):
     assert response["Allow"] == "GET"
 
 
-def test_reencryption_of_a_batch_is_not_shown(manager, connection, settings):
+def test_reencryption_of_a_batch_is_not_shown(
+    manager, workspace, connection, make_connection, settings
+):
     """It changes nothing that the API shows."""
+    make_connection(workspace, "sc_other")
     settings.FERNET_KEYS = settings.FERNET_KEYS[::-1]
     run("rotate_secrets", "--apply")
 
