@@ -16,6 +16,7 @@ import sys
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from io import StringIO
 from itertools import cycle
 from multiprocessing import get_context
 from typing import Any
@@ -54,13 +55,12 @@ def fill(rows: int) -> None:
     from django.db import connection
 
     from stripe_connections.models import StripeConnection
-    from tests import demo
 
     call_command("migrate", verbosity=0)
     if StripeConnection.objects.exists():
         sys.exit("This database already has connections. Use an empty one.")
     made = min(rows, MADE)
-    demo.load(made)
+    call_command("load_demo", connections=made, stdout=StringIO())
     connection.close()
     multiply(os.environ["DATABASE_URL"], rows // made - 1, os.environ["FERNET_KEYS"])
 

@@ -29,7 +29,6 @@ WORKSPACE = "ws_demo"
 PATH = f"/web/v1/workspaces/{WORKSPACE}/stripe/connections/update"
 CONNECTIONS = 8
 COUNTED_REQUESTS = 80
-DEMO = "from tests import demo; demo.dump({})"
 Figures = dict[str, float]
 
 
@@ -72,7 +71,7 @@ class Bench:
     def prepare(self, rows: int, workers: int) -> None:
         """Start the product and load the data."""
         self.start("product", "manage.py", "serve", f"--workers={workers}")
-        demo = self.manage("shell", "-v0", "-c", DEMO.format(rows + 1))
+        demo = self.manage("load_demo", "--format=json", f"--connections={rows + 1}")
         self.user, self.staff = demo["users"][0], demo["users"][-1]
         # Without the connection from the documentation, which has a shorter ID.
         self.rows = demo["workspaces"][0]["connectionBizIds"][1:]

@@ -126,7 +126,6 @@ class Database:
 
 
 _numbers = count(1)
-DEMO = "from tests import demo; demo.dump(50)"
 
 
 class Chain:
@@ -138,7 +137,7 @@ class Chain:
         self.service = Service(options.pop("service_url", self.database_url), directory, **options)
         origins = {"CORS_ALLOWED_ORIGINS": options.get("CORS_ALLOWED_ORIGINS", "")}
         self.nginx = Nginx(self.service.port, directory / "nginx", **origins)
-        demo = json.loads(self.service.manage("shell", "-v0", "-c", DEMO))
+        demo = json.loads(self.service.manage("load_demo", "--format=json", "--connections=50"))
         self.connections: list[str] = demo["workspaces"][0]["connectionBizIds"]
         user = demo["users"][0]
         login = {"username": user["username"], "password": user["password"]}

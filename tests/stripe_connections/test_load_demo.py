@@ -1,5 +1,6 @@
 """The demo data: the connection from the documentation, and users."""
 
+import json
 from io import StringIO
 from typing import Any
 
@@ -10,7 +11,6 @@ from django.db import connection as database
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Verification
-from tests import demo
 from tests.conftest import ApiClient
 from workspaces.models import Membership, Tenant, Workspace
 
@@ -23,10 +23,15 @@ def _debug(settings: Any) -> None:
     settings.DEMO_PEOPLE = True
 
 
-def load() -> str:
+def load(**options: Any) -> str:
     out = StringIO()
-    call_command("load_demo", stdout=out)
+    call_command("load_demo", stdout=out, **options)
     return out.getvalue()
+
+
+def load_json(**options: Any) -> dict[str, list[dict[str, Any]]]:
+    loaded: dict[str, list[dict[str, Any]]] = json.loads(load(format="json", **options))
+    return loaded
 
 
 def counts() -> list[int]:
@@ -43,8 +48,8 @@ def client_of(person: dict[str, Any]) -> ApiClient:
     return client
 
 
-def test_users_and_documented_workspaces_are_loaded():
-    loaded = demo.load()
+def test_json_output_is_as_documented():
+    loaded = load_json()
 
     assert list(loaded) == ["users", "workspaces"]
     assert [list(user) for user in loaded["users"]] == [
@@ -79,13 +84,13 @@ def test_every_verification_has_several_connections(verification):
 
 @pytest.mark.parametrize(("person", "status"), [(0, 200), (1, 403), (2, 403), (3, 403)])
 def test_demo_users_can_log_in_and_have_the_permissions_of_their_role(person, status):
-    people = demo.load()["users"]
+    people = load_json()["users"]
 
     assert client_of(people[person]).update(NAME_CHANGE).status_code == status
 
 
 def test_outsider_manages_the_other_workspace():
-    outsider = client_of(demo.load()["users"][2])
+    outsider = client_of(load_json()["users"][2])
 
     assert outsider.update({"connectionBizId": "sc_other1"}, "ws_other").status_code == 200
 
@@ -110,13 +115,13 @@ def test_connection_of_the_documentation_is_created():
 
 
 def test_second_run_prints_the_same_and_creates_nothing():
-    first, rows = demo.load(), counts()
+    first, rows = load_json(), counts()
 
-    assert (demo.load(), counts()) == (first, rows)
+    assert (load_json(), counts()) == (first, rows)
 
 
 def test_second_run_does_not_undo_changes():
-    people = demo.load()["users"]
+    people = load_json()["users"]
     client_of(people[0]).update(NAME_CHANGE)
 
     load()
@@ -125,7 +130,7 @@ def test_second_run_does_not_undo_changes():
 
 
 def test_tokens_survive_a_second_run():
-    client = client_of(demo.load()["users"][0])
+    client = client_of(load_json()["users"][0])
 
     load()
 
@@ -133,39 +138,39 @@ def test_tokens_survive_a_second_run():
 
 
 def test_second_run_resets_a_changed_password():
-    people = demo.load()["users"]
+    people = load_json()["users"]
     user = User.objects.get(username="demo-manager")
     user.set_password("another one")
     user.save()
 
-    assert demo.load()["users"] == people
+    assert load_json()["users"] == people
     assert client_of(people[0]).update(NAME_CHANGE).status_code == 200
 
 
 def test_passwords_depend_on_the_deployment(settings):
-    first = {user["password"] for user in demo.load()["users"]}
+    first = {user["password"] for user in load_json()["users"]}
     settings.SECRET_KEY = "another deployment's secret key, just as long as it has to be"
 
-    assert first.isdisjoint(user["password"] for user in demo.load()["users"])
+    assert first.isdisjoint(user["password"] for user in load_json()["users"])
     assert len(first) == 4
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(0, 1), (1, 1), (3, 3), (501, 501)])
 def test_connections_are_created_up_to_the_given_number(wanted, found):
-    biz_ids = demo.load(wanted)["workspaces"][0]["connectionBizIds"]
+    biz_ids = load_json(connections=wanted)["workspaces"][0]["connectionBizIds"]
 
     assert len(set(biz_ids)) == found
     assert biz_ids[0] == "sc_abc123"
 
 
 def test_smaller_number_deletes_no_connections():
-    demo.load(5)
+    load(connections=5)
 
-    assert len(demo.load(2)["workspaces"][0]["connectionBizIds"]) == 5
+    assert len(load_json(connections=2)["workspaces"][0]["connectionBizIds"]) == 5
 
 
 def test_text_output_shows_every_user():
-    people = demo.load()["users"]
+    people = load_json()["users"]
     text = load()
 
     assert [person["password"] in text for person in people] == [True] * 4
