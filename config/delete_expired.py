@@ -12,22 +12,23 @@ DELETED_ROWS = 1_000
 
 
 class Sweeper:
-    """Deletes at most DELETED_ROWS of the `expired` rows every ten minutes, in each process."""
+    """Deletes at most DELETED_ROWS of the `expired` rows every ten minutes, in each process.
+
+    Call `run` when the time `due_at` is reached, and before rows are added: a failure then loses
+    nothing.
+    """
 
     def __init__(self, expired: Callable[[], QuerySet[Any]]) -> None:
-        self.expired = expired
-        self._is_due_at = monotonic() + DELETE_SECONDS
+        self._expired = expired
+        # In seconds of `time.monotonic`.
+        self.due_at = monotonic() + DELETE_SECONDS
 
-    def run_if_due(self) -> bool:
-        """Whether it did; call it before rows are added, because a failure then loses nothing."""
+    def run(self) -> None:
         now = monotonic()
-        if now < self._is_due_at:
-            return False
-        self._is_due_at = now + DELETE_SECONDS
-        if delete_expired(self.expired()) == DELETED_ROWS:
+        self.due_at = now + DELETE_SECONDS
+        if delete_expired(self._expired()) == DELETED_ROWS:
             # Rows may be added faster than this deletes them every ten minutes.
-            self._is_due_at = now
-        return True
+            self.due_at = now
 
 
 @transaction.atomic

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from django.db import connection as database
@@ -76,7 +77,8 @@ class IdempotencyRecord:
             connection=connection,
         )
         # Last, because the rows stay locked.
-        sweeper.run_if_due()
+        if monotonic() >= sweeper.due_at:
+            sweeper.run()
 
     def _body_fingerprint(self) -> str:
         # With SECRET_KEY, because a key can be removed from FERNET_KEYS within the 24 hours.

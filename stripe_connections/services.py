@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
@@ -87,8 +88,8 @@ def update_connection(
     row = (workspace.pk, biz_id)
     columns, digests = _columns(workspace, biz_id, changes)
     kept = _kept(changes, keep_seconds) if digests else {}
-    if kept:
-        replaced.sweeper.run_if_due()
+    if kept and monotonic() >= replaced.sweeper.due_at:
+        replaced.sweeper.run()
     timeout = statements.lock_timeout(row)
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused

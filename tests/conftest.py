@@ -17,8 +17,6 @@ from django.db import connection as database
 from django.test import Client
 from psycopg.errors import ReadOnlySqlTransaction
 
-from config import delete_expired
-from config.delete_expired import Sweeper
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply
@@ -240,9 +238,7 @@ def ten_minutes_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Return a function that makes the sweeper of a module due."""
 
     def forward(module: Any) -> None:
-        monkeypatch.setattr(module, "sweeper", Sweeper(module.sweeper.expired))
-        now = delete_expired.monotonic() + delete_expired.DELETE_SECONDS
-        monkeypatch.setattr(delete_expired, "monotonic", lambda: now)
+        monkeypatch.setattr(module.sweeper, "due_at", 0)
 
     return forward
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import lru_cache
 from ipaddress import IPv6Network, ip_address
 from threading import Lock
-from time import time
+from time import monotonic, time
 from typing import Any, NamedTuple, cast
 
 from axes.handlers.database import AxesDatabaseHandler
@@ -75,7 +75,7 @@ class Counter:
     def __init__(self) -> None:
         self._lock = Lock()
         self._leases: dict[str, Lease] = {}
-        self._sweeper = Sweeper(lambda: CallCount.objects.filter(window_end__lt=time()))
+        self.sweeper = Sweeper(lambda: CallCount.objects.filter(window_end__lt=time()))
 
     def take(self, buckets: Sequence[Bucket]) -> float | None:
         """Take one call from each bucket, or from none.
@@ -111,7 +111,8 @@ class Counter:
 
         All of them have the same period.
         """
-        if self._sweeper.run_if_due():
+        if monotonic() >= self.sweeper.due_at:
+            self.sweeper.run()
             self._forget_ended(now)
         values = [v for b in buckets for v in (b.key, _window_end(b, now), b.portion)]
         values += [_latest_end(buckets[0], now)] * 2

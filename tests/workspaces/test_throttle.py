@@ -39,9 +39,9 @@ def later(monkeypatch):
     """Return a function that advances the clocks."""
 
     def forward(seconds):
-        now, ticks = throttles.time(), delete_expired.monotonic()
+        now = throttles.time()
         monkeypatch.setattr(throttles, "time", lambda: now + seconds)
-        monkeypatch.setattr(delete_expired, "monotonic", lambda: ticks + seconds)
+        throttles.counter.sweeper.due_at -= seconds
 
     return forward
 
