@@ -51,7 +51,7 @@ CONNECTIONS = _gauge(
 )  # fmt: skip
 SAMPLED = _gauge(
     "secrets_sampled", f"Secrets of a sample, the {SAMPLE_SIZE} oldest and newest connections, "
-    "by the key of FERNET_KEYS that they are under, or why there is none.", ["kind"],
+    "by the key of FERNET_KEYS that encrypts them, or unreadable, plaintext or empty.", ["kind"],
 )  # fmt: skip
 REPLACED = _gauge("secrets_replaced", "Replaced secrets, kept or to be deleted.", ["state"])
 DATABASE_SESSIONS = _gauge("database_sessions", "Sessions of this user of PostgreSQL.")
@@ -73,7 +73,7 @@ def refresh_if_due() -> None:
     path = Path(directory, "tables.lock")
     with path.open("a") as file, suppress(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # All processes have this clock, and nobody sets it; it starts anew with the machine.
+        # All processes have this clock, and nobody sets it; it starts again with the machine.
         if 0 <= monotonic() - float(path.read_text() or "-inf") < REFRESH_SECONDS:
             return
         path.write_text(str(monotonic()))

@@ -1,6 +1,6 @@
 """The Stripe connection of a workspace."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import FieldError
@@ -26,7 +26,7 @@ from stripe_connections.stripe_api.replies import (
 )
 from workspaces import business_ids
 from workspaces.constraints import length_between, starts_with, starts_with_in_any_case
-from workspaces.models import Workspace
+from workspaces.models import MAX_CLOCK_DIFFERENCE, Workspace
 from workspaces.search import folded
 
 SECRET_FIELDS = ("api_key", "webhook_secret")
@@ -111,14 +111,13 @@ class StripeConnectionQuerySet(models.QuerySet["StripeConnection"]):
     def with_previous(self, name: str, column: str) -> Self:
         """Annotate as `name` a column of the replaced webhook secret that still verifies events."""
         now, of = timezone.now(), models.OuterRef("pk")
-        # Replaced in the future by a clock that was wrong: not valid until then. But the clocks of
-        # two machines may differ by five minutes.
+        # One that a wrong clock replaced in the future is not valid until then.
         valid = ReplacedSecret.objects.filter(
             connection=of,
             field="webhook_secret",
             valid_until__gt=now,
             replaced_at__lt=F("valid_until"),
-            replaced_at__lte=now + timedelta(minutes=5),
+            replaced_at__lte=now + MAX_CLOCK_DIFFERENCE,
         )
         newest = valid.order_by("-version").values(column)[:1]
         return self.annotate(**{name: models.Subquery(newest)})

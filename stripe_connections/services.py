@@ -331,7 +331,7 @@ def _refuse_unknown(values: Mapping[str, Any]) -> None:
 def _checked(
     connection: StripeConnection | None, expected_versions: Collection[int] | None = None
 ) -> StripeConnection:
-    """`connection`; raises if there is none, or it is at another version."""
+    """Return `connection`; raise an error if it is None or not at an expected version."""
     if connection is None:
         raise ConnectionNotFoundError
     if expected_versions is not None and connection.version not in expected_versions:

@@ -1,5 +1,6 @@
 """Tenants, their workspaces and members."""
 
+from datetime import timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -8,6 +9,9 @@ from django.db import models
 from workspaces import business_ids
 from workspaces.constraints import length_between
 from workspaces.search import folded
+
+# By how much the clocks of two machines may differ.
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)
 
 READ = "workspace:read"
 MANAGE = "workspace:manage"

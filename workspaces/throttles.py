@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import lru_cache
 from ipaddress import IPv6Network, ip_address
 from threading import Lock
@@ -20,12 +19,10 @@ from rest_framework.throttling import BaseThrottle
 
 from config.delete_expired import Sweeper
 from config.web_chain.parsers import json_object
-from workspaces.models import CallCount
+from workspaces.models import MAX_CLOCK_DIFFERENCE, CallCount
 
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PORTIONS = 100
-# By how many seconds the clocks of two machines may differ.
-MAX_CLOCK_DIFFERENCE = 300
 
 # One atomic statement: a count that is read and then written loses calls. If the clocks of two
 # machines differ, the later window counts; but not one of a clock that was wrong and has been put
@@ -202,7 +199,7 @@ class LoginHandler(AxesDatabaseHandler):
     """Counts the wrong passwords in the admin, but none of a clock that has been put back."""
 
     def get_user_attempts(self, request: HttpRequest, credentials: Any = None) -> list[Any]:
-        latest = timezone.now() + timedelta(seconds=MAX_CLOCK_DIFFERENCE)
+        latest = timezone.now() + MAX_CLOCK_DIFFERENCE
         found = super().get_user_attempts(request, credentials)
         return [attempts.filter(attempt_time__lte=latest) for attempts in found]
 
@@ -236,7 +233,7 @@ def _window_end(bucket: Bucket, now: float) -> int:
 
 def _latest_end(bucket: Bucket, now: float) -> int:
     """The end of the last window that the clock of another machine can be in."""
-    return int(now) + bucket.period + MAX_CLOCK_DIFFERENCE
+    return int(now + MAX_CLOCK_DIFFERENCE.total_seconds()) + bucket.period
 
 
 @lru_cache(maxsize=16)
