@@ -70,7 +70,9 @@ class ConnectionSerializer(StrictSerializer):
 class ChangesSerializer(ConnectionSerializer):
     """The same fields and the status, which only staff and operators can change."""
 
-    status = StatusField(dict(Status.__members__), required=False)
+    status = StatusField(
+        dict(Status.__members__), required=False, trim_whitespace=False, allow_blank=True
+    )
 
 
 # Column name to the name in the API.

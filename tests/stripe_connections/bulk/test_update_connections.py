@@ -51,6 +51,7 @@ def test_same_value_is_unchanged(connection, stored):
         ("--set-null", "connectionName"),
         ("--set-null", "status"),
         ("--set", "status=2"),
+        ("--set", "status= ACTIVE"),
         ("--set", "bizId=sc_x"),
         ("--set", "connectionBizId=sc_x"),
         ("--set", "unknown=x"),
