@@ -163,7 +163,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     # No parser of Django REST Framework is strict: views use `parsers.json_object`.
     "DEFAULT_PARSER_CLASSES": [],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.web_chain.parsers.Negotiation",
-    "DEFAULT_RENDERER_CLASSES": ["config.web_chain.envelope.EnvelopeRenderer"],
+    # Only for the negotiation: `envelope.success_response` renders.
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "config.web_chain.exceptions.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,

@@ -5,15 +5,14 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 from rest_framework_simplejwt.exceptions import TokenError
 
-from config.web_chain.envelope import FieldError
+from config.web_chain.envelope import FieldError, success_response
 from config.web_chain.exceptions import InvalidFieldsError, WebError
 from config.web_chain.parsers import json_object, query
 from config.web_chain.serializers import DEFAULT_PAGE
@@ -51,7 +50,7 @@ class TokenViewSet(ViewSet):
     def get_authenticate_header(self, request: Request) -> str:
         return "Bearer"
 
-    def obtain(self, request: Request) -> Response:
+    def obtain(self, request: Request) -> HttpResponse:
         """Exchange a user name and a password for a pair of tokens.
 
         An unknown or inactive user takes the same time as a wrong password, because Django hashes
@@ -65,7 +64,7 @@ class TokenViewSet(ViewSet):
             raise WebError(401, "Invalid username or password")
         return _pair(user)
 
-    def refresh(self, request: Request) -> Response:
+    def refresh(self, request: Request) -> HttpResponse:
         """Exchange a refresh token for a new pair; the old one is no longer valid."""
         body = RefreshTokenSerializer().run_validation(json_object(request))
         try:
@@ -79,10 +78,10 @@ class TokenViewSet(ViewSet):
         return _pair(user)
 
 
-def _pair(user: User) -> Response:
+def _pair(user: User) -> HttpResponse:
     refresh = RefreshToken.for_user(user)
     access = refresh.access_token
-    return Response(
+    return success_response(
         {
             "accessToken": str(access),
             "refreshToken": str(refresh),
@@ -98,7 +97,7 @@ class WorkspaceViewSet(ViewSet):
     permission_classes = (IsAuthenticated,)
     throttle_classes = (UserThrottle,)
 
-    def list_workspaces(self, request: Request) -> Response:
+    def list_workspaces(self, request: Request) -> HttpResponse:
         """A page of the caller's memberships in active workspaces, oldest workspace first."""
         page = {"limit": DEFAULT_PAGE} | PAGE.run_validation(query(request))
         own = Membership.objects.filter(user=request.user.pk)
@@ -115,7 +114,9 @@ class WorkspaceViewSet(ViewSet):
         rows = list(found.order_by("workspace_id")[: page["limit"] + 1])
         items = [_workspace_data(membership) for membership in rows[: page["limit"]]]
         is_last = len(items) == len(rows)
-        return Response({"items": items, "nextAfter": None if is_last else items[-1]["bizId"]})
+        return success_response(
+            {"items": items, "nextAfter": None if is_last else items[-1]["bizId"]}
+        )
 
 
 def _workspace_data(membership: Membership) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Any, NotRequired, TypedDict
 import orjson
 from django.conf import settings
 from django.http import HttpResponse
-from rest_framework.renderers import BaseRenderer
 
 SUCCESS = "2000"
 # HTTP status -> (code, default message)
@@ -48,57 +47,41 @@ class FieldError(TypedDict):
     prefixes: NotRequired[list[str]]
 
 
-def success(data: Any) -> dict[str, Any]:
-    """The envelope of a 200."""
-    return _envelope(SUCCESS, "SUCCESS", success=True) | {"data": data}
+def success_response(data: Any, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """A 200 with `data` in the envelope.
+
+    Not Django REST Framework's Response, whose negotiation and rendering take a twentieth of an
+    update's time.
+    """
+    return _response(200, SUCCESS, "SUCCESS", headers, {"data": data})
 
 
-def failure(
-    status: int, message: str | None = None, errors: Sequence[FieldError] = ()
-) -> dict[str, Any]:
-    """The envelope of an error; a status that is not in ERRORS gets the code of 400 or 500."""
+def failure_response(
+    status: int,
+    message: str | None = None,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    """An error; a status that is not in ERRORS gets the code of 400 or 500."""
     code, default = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]
-    body = _envelope(code, message or default, success=False)
-    return body | {"errors": list(errors)} if errors else body
+    return _response(
+        status, code, message or default, headers, {"errors": errors} if errors else {}
+    )
 
 
-def failure_response(status: int, **headers: str) -> HttpResponse:
-    """An error response, for errors outside Django REST Framework."""
+def _response(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None, rest: dict[str, Any]
+) -> HttpResponse:
+    envelope = {
+        "version": settings.API_VERSION,
+        "timestamp": time.time_ns() // 1_000_000,
+        "success": code == SUCCESS,
+        "code": code,
+        "message": message,
+    }
     return HttpResponse(
-        orjson.dumps(failure(status)),
+        orjson.dumps(envelope | rest),
         status=status,
         content_type="application/json",
         headers=headers,
     )
-
-
-def _envelope(code: str, message: str, *, success: bool) -> dict[str, Any]:
-    return {
-        "version": settings.API_VERSION,
-        "timestamp": time.time_ns() // 1_000_000,
-        "success": success,
-        "code": code,
-        "message": message,
-    }
-
-
-class EnvelopeRenderer(BaseRenderer):
-    """JSON in the envelope.
-
-    A view returns bare data. For an error, Django REST Framework sets `response.exception`, and
-    `exception_handler` has already created the envelope.
-    """
-
-    media_type = "application/json"
-    format = "json"
-    charset = None
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        response = renderer_context["response"] if renderer_context else None
-        failed = response is not None and response.exception
-        return orjson.dumps(data if failed else success(data))

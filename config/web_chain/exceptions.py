@@ -4,12 +4,11 @@ import math
 from http import HTTPStatus
 from typing import Any
 
+from django.http import HttpResponse
 from django.views.debug import SafeExceptionReporterFilter
 from rest_framework import exceptions
-from rest_framework.response import Response
 
-from config.web_chain import envelope
-from config.web_chain.envelope import FieldError
+from config.web_chain.envelope import FieldError, failure_response
 
 RETRY_AFTER_SECONDS = 1
 
@@ -37,7 +36,7 @@ class InvalidFieldsError(WebError):
         self.errors = errors
 
 
-def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """The response to an exception of a view; None if the middleware has to log it.
 
     Only messages of this project are shown: those of WebError, and those of its parser.
@@ -48,8 +47,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if not isinstance(exc, exceptions.APIException):
         return None
     details = (exc.message, exc.errors) if isinstance(exc, WebError) else ()
-    body = envelope.failure(exc.status_code, *details)
-    return Response(body, status=exc.status_code, headers=_headers(exc))
+    return failure_response(exc.status_code, *details, headers=_headers(exc))
 
 
 def _headers(exc: exceptions.APIException) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.conf import settings
@@ -15,7 +15,6 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest, get_script_name
 from django.core.signals import request_started
 from django.db import connections
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.template.response import SimpleTemplateResponse
 from django.urls import resolve, set_script_prefix
 from django.utils.http import parse_header_parameters
 
@@ -122,8 +121,7 @@ class WebChainMiddleware:
             request.GET = NO_QUERY
             find = _known if len(request.path_info) <= MAX_KNOWN_PATH else resolve
             request.resolver_match = match = find(request.path_info, settings.ROOT_URLCONF)
-            response: HttpResponse = match.func(request, *match.args, **match.kwargs)
-            return response.render() if isinstance(response, SimpleTemplateResponse) else response
+            return cast("HttpResponse", match.func(request, *match.args, **match.kwargs))
         except Exception as error:  # every response has the envelope
             return self.answer_to(error)
 
@@ -135,7 +133,7 @@ class WebChainMiddleware:
             return failure_response(400)
         if is_unavailable(error):
             logger.error("The database is unavailable or busy", exc_info=error)
-            return failure_response(503, **{"Retry-After": str(RETRY_AFTER_SECONDS)})
+            return failure_response(503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
         logger.error("Unexpected error", exc_info=error)
         return failure_response(500)
 

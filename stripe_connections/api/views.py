@@ -6,14 +6,13 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.observability.requests import note_connection, request_id
-from config.web_chain.envelope import FieldError
+from config.web_chain.envelope import FieldError, success_response
 from config.web_chain.exceptions import InvalidFieldsError, WebError
 from config.web_chain.parsers import json_object, query
 from config.web_chain.serializers import DEFAULT_PAGE
@@ -59,7 +58,7 @@ class StripeConnectionViewSet(ViewSet):
     permission_classes = (CanManageWorkspace,)
     throttle_classes = (WorkspaceThrottle,)
 
-    def handle_exception(self, exc: Exception) -> Response:
+    def handle_exception(self, exc: Exception) -> Any:
         """Convert the exceptions of the services to those of the API, for every call."""
         match exc:
             case services.ConnectionNotFoundError():
@@ -85,7 +84,7 @@ class StripeConnectionViewSet(ViewSet):
                 exc = AuthenticationFailed()
         return super().handle_exception(exc)
 
-    def update_connection(self, request: Request, workspace_id: str) -> Response:
+    def update_connection(self, request: Request, workspace_id: str) -> HttpResponse:
         """Change the given fields of a connection, and no others.
 
         Returns the updated connection, with its version in `ETag`. 404 if the workspace has no such
@@ -102,20 +101,20 @@ class StripeConnectionViewSet(ViewSet):
             raise InvalidFieldsError(error)
         return _updated(request, changes, keep_seconds)
 
-    def set_status(self, request: Request, workspace_id: str) -> Response:
+    def set_status(self, request: Request, workspace_id: str) -> HttpResponse:
         """Activate or deactivate a connection, which the update call cannot do."""
         return _updated(request, STATUS.run_validation(json_object(request)))
 
-    def restore_secret(self, request: Request, workspace_id: str) -> Response:
+    def restore_secret(self, request: Request, workspace_id: str) -> HttpResponse:
         """Write back the secret that was replaced last, as a new version."""
         named = RESTORE.run_validation(json_object(request))
         note_connection(named["biz_id"])
         connection = services.restore_secret(
             **_caller(request), **named, expected_versions=expected_versions(request)
         )
-        return Response(responses.connection_data(connection), headers=responses.etag(connection))
+        return success_response(responses.connection_data(connection), responses.etag(connection))
 
-    def create_connection(self, request: Request, workspace_id: str) -> Response:
+    def create_connection(self, request: Request, workspace_id: str) -> HttpResponse:
         """Create a connection; with an `Idempotency-Key` only once, even if repeated."""
         values = CREATE.run_validation(json_object(request))
         connection, is_replayed = services.create_connection_once(
@@ -127,25 +126,29 @@ class StripeConnectionViewSet(ViewSet):
             response["Idempotent-Replayed"] = "true"
         return response
 
-    def list_connections(self, request: Request, workspace_id: str) -> Response:
+    def list_connections(self, request: Request, workspace_id: str) -> HttpResponse:
         """A page of the workspace's connections, newest first."""
         page = {"limit": DEFAULT_PAGE} | PAGE.run_validation(query(request))
         found = queries.page_of_connections(_workspace(request), **page)
-        return Response(responses.page_data(*found))
+        return success_response(responses.page_data(*found))
 
     def get_connection(
         self, request: Request, workspace_id: str, connection_biz_id: str
-    ) -> Response:
+    ) -> HttpResponse:
         """One connection, with its version in `ETag`."""
         return _shown(_found(request, connection_biz_id))
 
-    def get_history(self, request: Request, workspace_id: str, connection_biz_id: str) -> Response:
+    def get_history(
+        self, request: Request, workspace_id: str, connection_biz_id: str
+    ) -> HttpResponse:
         """A page of a connection's history, newest first."""
         page = {"limit": DEFAULT_PAGE} | HISTORY_PAGE.run_validation(query(request))
         connection = _found(request, connection_biz_id)
-        return Response(responses.history_data(*history.page_of_history(connection, **page)))
+        return success_response(
+            responses.history_data(*history.page_of_history(connection, **page))
+        )
 
-    def verify_connection(self, request: Request, workspace_id: str) -> Response:
+    def verify_connection(self, request: Request, workspace_id: str) -> HttpResponse:
         """Verify the stored API key with Stripe now; returns the connection with the result."""
         if not settings.STRIPE_VERIFY:
             raise WebError(404, "Verification is switched off")
@@ -167,7 +170,7 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _updated(request: Request, changes: dict[str, Any], keep_seconds: int = 0) -> Response:
+def _updated(request: Request, changes: dict[str, Any], keep_seconds: int = 0) -> HttpResponse:
     """The response after `changes` to the connection that they name as `biz_id`."""
     named = changes.pop("biz_id")
     note_connection(named)
@@ -178,7 +181,7 @@ def _updated(request: Request, changes: dict[str, Any], keep_seconds: int = 0) -
         keep_seconds=keep_seconds,
         expected_versions=expected_versions(request),
     )
-    return Response(responses.connection_data(connection), headers=responses.etag(connection))
+    return success_response(responses.connection_data(connection), responses.etag(connection))
 
 
 def _caller(request: Request) -> dict[str, Any]:
@@ -202,8 +205,8 @@ def _found(request: Request, biz_id: str) -> StripeConnection:
     return connection
 
 
-def _shown(connection: StripeConnection) -> Response:
-    return Response(responses.detail_data(connection), headers=responses.etag(connection))
+def _shown(connection: StripeConnection) -> HttpResponse:
+    return success_response(responses.detail_data(connection), responses.etag(connection))
 
 
 def expected_versions(request: Request | HttpRequest) -> frozenset[int] | None:
