@@ -11,10 +11,10 @@ DELETE_SECONDS = 600
 DELETED_ROWS = 1_000
 
 
-class Sweeper:
+class ExpiredRows:
     """Deletes at most DELETED_ROWS of the `expired` rows every ten minutes, in each process.
 
-    Call `run` when the time `due_at` is reached, and before rows are added: a failure then loses
+    Call `delete` when the time `due_at` is reached, and before rows are added: a failure then loses
     nothing.
     """
 
@@ -23,7 +23,7 @@ class Sweeper:
         # In seconds of `time.monotonic`.
         self.due_at = monotonic() + DELETE_SECONDS
 
-    def run(self) -> None:
+    def delete(self) -> None:
         now = monotonic()
         self.due_at = now + DELETE_SECONDS
         if delete_expired(self._expired()) == DELETED_ROWS:

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from config.delete_expired import Sweeper
+from config.delete_expired import ExpiredRows
 from stripe_connections.models import IdempotencyKey, StripeConnection
 from workspaces.models import Workspace
 
@@ -77,8 +77,8 @@ class IdempotencyRecord:
             connection=connection,
         )
         # Last, because the rows stay locked.
-        if monotonic() >= sweeper.due_at:
-            sweeper.run()
+        if monotonic() >= expired_rows.due_at:
+            expired_rows.delete()
 
     def _body_fingerprint(self) -> str:
         # With SECRET_KEY, because a key can be removed from FERNET_KEYS within the 24 hours.
@@ -92,4 +92,4 @@ def _expired() -> QuerySet[IdempotencyKey]:
     return IdempotencyKey.objects.filter(created_at__lte=timezone.now() - KEPT).order_by("pk")
 
 
-sweeper = Sweeper(_expired)
+expired_rows = ExpiredRows(_expired)

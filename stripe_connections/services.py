@@ -88,8 +88,8 @@ def update_connection(
     row = (workspace.pk, biz_id)
     columns, digests = _columns(workspace, biz_id, changes)
     kept = _kept(changes, keep_seconds) if digests else {}
-    if kept and monotonic() >= replaced.sweeper.due_at:
-        replaced.sweeper.run()
+    if kept and monotonic() >= replaced.expired_rows.due_at:
+        replaced.expired_rows.delete()
     timeout = statements.lock_timeout(row)
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused

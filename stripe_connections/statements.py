@@ -41,14 +41,18 @@ MAX_ROWS = 1_000
 _unavailable_until: dict[Row, float] = {}
 # The columns of the key and the account that Stripe's last reply is about.
 SUBJECT = frozenset({"api_key_fingerprint", "stripe_account_id"})
+# What replaces it if they change; the other VERIFICATION_FIELDS become NULL.
+UNKNOWN = {"verification": f"'{Verification.UNVERIFIED}'"}
 
+# At most 4,096 characters with all fields: psycopg would parse a longer statement again for every
+# call, which takes 0.2 ms.
 # The version belongs into `old`: in `new`, a stale one would wait for a row that is locked. Once
 # the lock is granted, PostgreSQL evaluates the condition again for the newest row. The time-out
 # ends with the transaction; a SET before it would be another round trip, and would not pass
 # through PgBouncer in transaction mode.
 UPDATE_ON_POSTGRESQL = """
 WITH old AS (
-    SELECT id, version, {shown}{secrets} FROM stripe_connections_stripeconnection
+    SELECT id, version, {shown}{secrets}{is_same} FROM stripe_connections_stripeconnection
     WHERE workspace_id = %(workspace_id)s AND biz_id = %(biz_id)s
         AND (%(versions)s::bigint[] IS NULL OR version = ANY(%(versions)s::bigint[]))
         AND set_config('lock_timeout', %(timeout)s, true) IS NOT NULL{not_leaked}
@@ -224,6 +228,14 @@ def _sql(template: str, columns: tuple[str, ...], kept: tuple[str, ...], word: s
         else f"'{name}', jsonb_build_array(old.{shown}, new.{shown})"
         for name, shown in zip(_fields(columns), _shown(columns), strict=True)
     ]
+    is_same = _is_same(columns)
+    condition = "old.is_same" if template is UPDATE_ON_POSTGRESQL else is_same
+    assignments = [f"{name} = %({name})s" for name in columns]
+    if is_same:
+        assignments += [
+            f"{name} = CASE WHEN {condition} THEN c.{name} ELSE {UNKNOWN.get(name, 'NULL')} END"
+            for name in VERIFICATION_FIELDS
+        ]
     keep = KEEP.format(kept="UNION ALL".join(KEPT.format(name=name) for name in kept))
     digests = ", ".join(f"%({name}_digest)s" for name in columns if name in SECRET_FIELDS)
     return template.format(
@@ -232,7 +244,8 @@ def _sql(template: str, columns: tuple[str, ...], kept: tuple[str, ...], word: s
         kept=f", kept AS ({keep})" if kept else "",
         secrets="".join(f", {name}, {name}_fingerprint" for name in kept),
         shown=", ".join(_shown(columns)),
-        assignments=", ".join([*(f"{name} = %({name})s" for name in columns), *_reset(columns)]),
+        is_same=f", {is_same} AS is_same" if is_same else "",
+        assignments=", ".join(assignments),
         answer=", ".join(READ_FIELDS),
         new_answer=", ".join(f"c.{name}" for name in READ_FIELDS),
         action=LogEntry.Action.UPDATE,
@@ -240,19 +253,15 @@ def _sql(template: str, columns: tuple[str, ...], kept: tuple[str, ...], word: s
     )
 
 
-def _reset(columns: Collection[str]) -> list[str]:
-    """Forget what Stripe said about another key or account, if `columns` do not say it."""
-    subject = SUBJECT.intersection(columns)
-    if "verification" in columns or not subject:
-        return []
-    # PostgreSQL needs the cast, because the same parameter is assigned to a column of this type.
-    is_same = " AND ".join(
-        f"c.{name} IS NOT DISTINCT FROM CAST(%({name})s AS varchar)" for name in sorted(subject)
+def _is_same(columns: Collection[str]) -> str:
+    """Whether a new key or account is the stored one; empty if `columns` have neither, or a reply.
+
+    PostgreSQL needs the cast, because the same parameter is assigned to a column of this type.
+    """
+    subject = () if "verification" in columns else sorted(SUBJECT.intersection(columns))
+    return " AND ".join(
+        f"{name} IS NOT DISTINCT FROM CAST(%({name})s AS varchar)" for name in subject
     )
-    kept = [f"CASE WHEN {is_same} THEN c.{name}" for name in VERIFICATION_FIELDS]
-    unknown = [f"'{Verification.UNVERIFIED}'", *["NULL"] * (len(kept) - 1)]
-    rows = zip(VERIFICATION_FIELDS, kept, unknown, strict=True)
-    return [f"{name} = {value} ELSE {other} END" for name, value, other in rows]
 
 
 def _fields(columns: Iterable[str]) -> list[str]:

@@ -235,10 +235,10 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture
 def ten_minutes_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Return a function that makes the sweeper of a module due."""
+    """Return a function that makes the next deletion of a module due."""
 
     def forward(module: Any) -> None:
-        monkeypatch.setattr(module.sweeper, "due_at", 0)
+        monkeypatch.setattr(module.expired_rows, "due_at", 0)
 
     return forward
 

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from config.delete_expired import Sweeper
+from config.delete_expired import ExpiredRows
 from config.web_chain.parsers import json_object
 from workspaces.models import MAX_CLOCK_DIFFERENCE, CallCount
 
@@ -72,7 +72,7 @@ class Counter:
     def __init__(self) -> None:
         self._lock = Lock()
         self._leases: dict[str, Lease] = {}
-        self.sweeper = Sweeper(lambda: CallCount.objects.filter(window_end__lt=time()))
+        self.expired_rows = ExpiredRows(lambda: CallCount.objects.filter(window_end__lt=time()))
 
     def take(self, buckets: Sequence[Bucket]) -> float | None:
         """Take one call from each bucket, or from none.
@@ -108,8 +108,8 @@ class Counter:
 
         All of them have the same period.
         """
-        if monotonic() >= self.sweeper.due_at:
-            self.sweeper.run()
+        if monotonic() >= self.expired_rows.due_at:
+            self.expired_rows.delete()
             self._forget_ended(now)
         values = [v for b in buckets for v in (b.key, _window_end(b, now), b.portion)]
         values += [_latest_end(buckets[0], now)] * 2

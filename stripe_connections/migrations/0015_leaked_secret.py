@@ -1,4 +1,4 @@
-"""One name for a leaked secret, and no index that only the sweep of replaced secrets used."""
+"""One name for a leaked secret, and no index that only the deletion of replaced secrets used."""
 
 from django.db import migrations, models
 

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from config.delete_expired import Sweeper
+from config.delete_expired import ExpiredRows
 from stripe_connections.models import ReplacedSecret, StripeConnection
 from stripe_connections.secrets.fields import UndecryptableSecretError
 from stripe_connections.secrets.keyring import keyring, secret_context
@@ -45,7 +45,7 @@ def expired() -> QuerySet[ReplacedSecret]:
     return rows.order_by("pk")
 
 
-sweeper = Sweeper(expired)
+expired_rows = ExpiredRows(expired)
 
 
 def by_connection(pks: Collection[int]) -> dict[int, list[ReplacedSecret]]:

@@ -41,7 +41,7 @@ def later(monkeypatch):
     def forward(seconds):
         now = throttles.time()
         monkeypatch.setattr(throttles, "time", lambda: now + seconds)
-        throttles.counter.sweeper.due_at -= seconds
+        throttles.counter.expired_rows.due_at -= seconds
 
     return forward
 

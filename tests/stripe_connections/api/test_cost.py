@@ -105,6 +105,22 @@ def test_call_reads_once_and_writes_once(statements, changes, on_sqlite):
     assert len(statements(changes)) == {"postgresql": 2, "sqlite": on_sqlite}[database.vendor]
 
 
+@pytest.mark.only_on("postgresql")
+def test_longest_statement_is_parsed_only_once(manager, connection):
+    """The driver keeps the parsed form of statements with up to 4,096 characters."""
+    lengths = []
+
+    def measure(execute, sql, *arguments):
+        lengths.append(len(sql))
+        return execute(sql, *arguments)
+
+    secrets = {"apiKey": random_api_key(), "webhookSecret": random_webhook_secret()}
+    with database.execute_wrapper(measure):
+        manager.update({"connectionBizId": "sc_abc123"} | PLAIN | secrets)
+
+    assert max(lengths) <= 4096
+
+
 def test_update_of_a_name_touches_no_other_table(statements):
     table = "stripe_connections_stripeconnection"
     update = [("SELECT", table), ("UPDATE", table), ("INSERT", "auditlog_logentry")]
