@@ -46,8 +46,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse |
         exc = InvalidFieldsError(FieldError(field=None, code=code, message=message))
     if not isinstance(exc, exceptions.APIException):
         return None
-    details = (exc.message, exc.errors) if isinstance(exc, WebError) else ()
-    return failure_response(exc.status_code, *details, headers=_headers(exc))
+    shown = exc if isinstance(exc, WebError) else WebError(exc.status_code)
+    return failure_response(exc.status_code, shown.message, shown.errors, _headers(exc))
 
 
 def _headers(exc: exceptions.APIException) -> dict[str, str]:

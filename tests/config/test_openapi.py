@@ -10,6 +10,7 @@ from jsonschema_rs import Draft202012Validator, Registry
 
 from config.openapi.views import document
 from config.web_chain import envelope
+from config.web_chain.envelope import failure_response
 from config.web_chain.serializers import StrictCharField
 from stripe_connections.api import serializers
 from tests.conftest import ApiClient, update_path
@@ -364,7 +365,7 @@ def test_undocumented_response_fails(change):
 )
 def test_undocumented_list_of_errors_fails(errors):
     with pytest.raises(UndocumentedAnswerError):
-        check(envelope.failure(400) | {"errors": errors}, status=400)
+        check(json.loads(failure_response(400).content) | {"errors": errors}, status=400)
 
 
 def test_every_response_of_a_test_client_is_checked(db, monkeypatch):
