@@ -5,16 +5,17 @@ from typing import Any
 
 import django.db.backends.postgresql.base
 import django.db.backends.sqlite3.base
+from django.core.management.commands import flush
 from django.db import connection
 
 TRIGGER = "auditlog_no_delete"
 DISABLE = "ALTER TABLE auditlog_logentry DISABLE TRIGGER USER"
-# The migrations fill these tables; Django would fill them again after every flush.
+# The migrations fill these tables. Django would empty them and fill them again.
 KEPT = {"auth_permission", "django_content_type"}
 
 
 def flush_without_triggers() -> None:
-    """Disable the triggers during a flush."""
+    """Disable the triggers during a flush, and do not fill the tables after it."""
     sqlite = django.db.backends.sqlite3.base.DatabaseOperations
     sqlite_flush = sqlite.sql_flush
 
@@ -32,6 +33,7 @@ def flush_without_triggers() -> None:
         statements = [f"DELETE FROM {self.quote_name(table)}" for table in others(tables)]
         return [DISABLE, *statements, DISABLE.replace("DISABLE", "ENABLE")]
 
+    flush.emit_post_migrate_signal = lambda *_: None  # type: ignore[attr-defined]
     sqlite.sql_flush = sqlite_sql_flush
     django.db.backends.postgresql.base.DatabaseOperations.sql_flush = postgresql_sql_flush
 
