@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import InternalError
+from django.db import InternalError, connections, transaction
 from django.db import connection as database
 from django.test import Client
 from psycopg.errors import ReadOnlySqlTransaction
@@ -150,6 +150,12 @@ class ApiClient(Client):
         return self.get(f"{connections_path(workspace_id)}{path}", query)
 
 
+def errors_of(response: Any) -> tuple[int, list[tuple[str | None, str]]]:
+    """Return the status, and the field and code of each error."""
+    errors = response.json().get("errors", [])
+    return response.status_code, [(error["field"], error["code"]) for error in errors]
+
+
 @contextmanager
 def written_log() -> Iterator[io.StringIO]:
     """Capture the formatted output of the configured console handler."""
@@ -200,6 +206,23 @@ def database_file(transactional_db, tmp_path):
     yield
     database.close()
     database.connection, database.settings_dict["NAME"] = memory, name
+
+
+@pytest.fixture
+def other_session(database_file: None) -> Iterator[Any]:
+    """Another database session."""
+    other = connections.create_connection("default")
+    yield other
+    other.rollback()
+    other.close()
+
+
+@pytest.fixture(scope="module")
+def outer_transaction(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A transaction around all tests of a module; each test also has its own."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture(scope="session")
@@ -366,6 +389,15 @@ def assert_refused(connection: StripeConnection, stored: Any) -> Callable[..., d
         return body
 
     return check
+
+
+@pytest.fixture
+def untouched(connection: StripeConnection, stored: Any) -> Iterator[None]:
+    """Assert, after the test, that nothing was written or recorded."""
+    before = stored(connection)
+    yield
+    assert stored(connection) == before
+    assert not LogEntry.objects.exists()
 
 
 REFUSE_RECORDS = {

@@ -145,15 +145,6 @@ def test_one_of_several_calls_with_the_same_if_match_succeeds(at_once, connectio
     assert LogEntry.objects.count() == 1
 
 
-@pytest.fixture
-def other_session(database_file):
-    """Another database session."""
-    other = connections.create_connection("default")
-    yield other
-    other.rollback()
-    other.close()
-
-
 LOCK = (
     "UPDATE stripe_connections_stripeconnection SET version = version"
     if database.vendor == "sqlite"

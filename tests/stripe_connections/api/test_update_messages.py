@@ -58,33 +58,35 @@ PLANTED = [
 ]
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=range(len(PLANTED)))
-def test_refused_field_is_not_repeated(manager, connection, planted):
-    response = manager.update({"connectionBizId": "sc_abc123"} | planted)
-
-    assert response.status_code in {400, 404}
-    assert CANARY.lower() not in response.serialize().decode().lower()
+def repeated(responses):
+    """Return the responses that contain the canary in any case."""
+    return [each for each in responses if CANARY.lower() in each.serialize().decode().lower()]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        KEY,
-        f'"{KEY}"',
-        f'["{KEY}"]',
-        f'{{"apiKey": "{KEY}"',
-        f'{{"apiKey": {KEY}}}',
-        f'{{"apiKey": "{KEY}", "apiKey": "{KEY}"}}',
-        f'{{"{KEY}": 1, "{KEY}": 2}}',
-        json.dumps({"apiKey": KEY}) + "\ufeff",
-    ],
-    ids=range(8),
-)
-def test_refused_body_is_not_repeated(manager, connection, body):
-    response = manager.update(body.encode())
+def test_refused_field_is_not_repeated(manager, connection):
+    responses = [manager.update({"connectionBizId": "sc_abc123"} | planted) for planted in PLANTED]
 
-    assert response.status_code == 400
-    assert CANARY not in response.serialize().decode()
+    assert {response.status_code for response in responses} == {400, 404}
+    assert [response.content for response in repeated(responses)] == []
+
+
+BODIES = [
+    KEY,
+    f'"{KEY}"',
+    f'["{KEY}"]',
+    f'{{"apiKey": "{KEY}"',
+    f'{{"apiKey": {KEY}}}',
+    f'{{"apiKey": "{KEY}", "apiKey": "{KEY}"}}',
+    f'{{"{KEY}": 1, "{KEY}": 2}}',
+    json.dumps({"apiKey": KEY}) + "\ufeff",
+]
+
+
+def test_refused_body_is_not_repeated(manager, connection):
+    responses = [manager.update(body.encode()) for body in BODIES]
+
+    assert {response.status_code for response in responses} == {400}
+    assert [response.content for response in repeated(responses)] == []
 
 
 @pytest.mark.parametrize(

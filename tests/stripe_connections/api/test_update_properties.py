@@ -168,16 +168,3 @@ def test_any_endpoint_is_stored_or_refused(manager, connection, url):
     shown = json.loads(response.content)
     assert shown.get("data", {"partnerEndpoint": url.strip()})["partnerEndpoint"] == url.strip()
     assert sound(response) is ("data" in shown)
-
-
-@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
-@pytest.mark.parametrize("field", VALID)
-@bounded
-@given(value=json_values.filter(lambda value: not isinstance(value, str)))
-def test_other_types_are_never_converted_to_strings(manager, connection, stored, field, value):
-    before = stored(connection)
-
-    response = manager.update(json.dumps(VALID | {field: value}).encode())
-
-    nothing = value is None and response.status_code == 200
-    assert nothing or stored(connection) == before
