@@ -14,6 +14,7 @@ field, and digest of the secret.
 # ruff: noqa: T201
 
 import hashlib
+import io
 import os
 import random
 import secrets
@@ -82,11 +83,14 @@ def update(count):
 
 def verify():
     from auditlog.models import LogEntry
+    from django.core.management import call_command
 
     from stripe_connections.models import SECRET_FIELDS, StripeConnection
     from stripe_connections.secrets.keyring import keyring
     from tests.conftest import plain
 
+    # Fails if a secret is under another key, or unreadable.
+    call_command("census_secrets", stdout=io.StringIO())
     lines = [line.split() for line in LOG.read_text().splitlines()]
     last = {(biz_id, column): wanted for biz_id, column, wanted in lines}
     connections = StripeConnection.objects.with_secrets()
