@@ -58,11 +58,14 @@ FIELDS = [field for field in LogEntry._meta.concrete_fields if field.name != "ac
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("field", FIELDS, ids=[field.name for field in FIELDS])
-def test_raw_update_of_a_column_is_refused(record, field):
-    value = OTHER.get(field.get_internal_type(), "'other'")
-    with refused(), transaction.atomic():
-        execute(f"UPDATE auditlog_logentry SET {field.column} = {value}")
+def test_raw_update_of_any_column_is_refused(record):
+    def update(field):
+        value = OTHER.get(field.get_internal_type(), "'other'")
+        with refused(), transaction.atomic():
+            execute(f"UPDATE auditlog_logentry SET {field.column} = {value}")
+        return field.name
+
+    assert [update(field) for field in FIELDS] == [field.name for field in FIELDS]
 
 
 @pytest.mark.usefixtures("untouched")

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connection as database
+from django.test import override_settings
 
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api.replies import Verification
@@ -18,9 +20,18 @@ pytestmark = pytest.mark.django_db
 NAME_CHANGE = {"connectionBizId": "sc_abc123", "connectionName": "Changed"}
 
 
+@pytest.fixture(scope="module")
+def loaded(outer_transaction: None) -> dict[str, list[dict[str, Any]]]:
+    """The output of the first run, whose rows all tests of this module see."""
+    with override_settings(DEMO_PEOPLE=True):
+        return load_json()
+
+
 @pytest.fixture(autouse=True)
-def _debug(settings: Any) -> None:
+def people(loaded: dict[str, list[dict[str, Any]]], settings: Any) -> list[dict[str, Any]]:
+    """The printed users."""
     settings.DEMO_PEOPLE = True
+    return loaded["users"]
 
 
 def load(**options: Any) -> str:
@@ -48,9 +59,7 @@ def client_of(person: dict[str, Any]) -> ApiClient:
     return client
 
 
-def test_json_output_is_as_documented():
-    loaded = load_json()
-
+def test_json_output_is_as_documented(loaded):
     assert list(loaded) == ["users", "workspaces"]
     assert [list(user) for user in loaded["users"]] == [
         ["username", "password", "role", "workspaceId"]
@@ -77,35 +86,27 @@ def test_json_output_is_as_documented():
 
 @pytest.mark.parametrize("verification", Verification.values)
 def test_every_verification_has_several_connections(verification):
-    load()
-
     assert StripeConnection.objects.filter(verification=verification).count() > 3
 
 
 @pytest.mark.parametrize(("person", "status"), [(0, 200), (1, 403), (2, 403), (3, 403)])
-def test_demo_users_can_log_in_and_have_the_permissions_of_their_role(person, status):
-    people = load_json()["users"]
-
+def test_demo_users_can_log_in_and_have_the_permissions_of_their_role(people, person, status):
     assert client_of(people[person]).update(NAME_CHANGE).status_code == status
 
 
-def test_outsider_manages_the_other_workspace():
-    outsider = client_of(load_json()["users"][2])
+def test_outsider_manages_the_other_workspace(people):
+    outsider = client_of(people[2])
 
     assert outsider.update({"connectionBizId": "sc_other1"}, "ws_other").status_code == 200
 
 
 def test_only_the_staff_user_is_staff():
-    load()
-
     assert list(User.objects.filter(is_staff=True).values_list("username", flat=True)) == [
         "demo-staff"
     ]
 
 
 def test_connection_of_the_documentation_is_created():
-    load()
-
     connection = StripeConnection.objects.get(biz_id="sc_abc123")
     assert connection.workspace.biz_id == "ws_demo"
     assert connection.workspace.tenant.biz_id == "tn_xyz789"
@@ -114,14 +115,13 @@ def test_connection_of_the_documentation_is_created():
     assert connection.webhook_secret_hint
 
 
-def test_second_run_prints_the_same_and_creates_nothing():
-    first, rows = load_json(), counts()
+def test_second_run_prints_the_same_and_creates_nothing(loaded):
+    rows = counts()
 
-    assert (load_json(), counts()) == (first, rows)
+    assert (load_json(), counts()) == (loaded, rows)
 
 
-def test_second_run_does_not_undo_changes():
-    people = load_json()["users"]
+def test_second_run_does_not_undo_changes(people):
     client_of(people[0]).update(NAME_CHANGE)
 
     load()
@@ -129,16 +129,15 @@ def test_second_run_does_not_undo_changes():
     assert StripeConnection.objects.get(biz_id="sc_abc123").connection_name == "Changed"
 
 
-def test_tokens_survive_a_second_run():
-    client = client_of(load_json()["users"][0])
+def test_tokens_survive_a_second_run(people):
+    client = client_of(people[0])
 
     load()
 
     assert client.update(NAME_CHANGE).status_code == 200
 
 
-def test_second_run_resets_a_changed_password():
-    people = load_json()["users"]
+def test_second_run_resets_a_changed_password(people):
     user = User.objects.get(username="demo-manager")
     user.set_password("another one")
     user.save()
@@ -147,15 +146,15 @@ def test_second_run_resets_a_changed_password():
     assert client_of(people[0]).update(NAME_CHANGE).status_code == 200
 
 
-def test_passwords_depend_on_the_deployment(settings):
-    first = {user["password"] for user in load_json()["users"]}
+def test_passwords_depend_on_the_deployment(people, settings):
+    first = {user["password"] for user in people}
     settings.SECRET_KEY = "another deployment's secret key, just as long as it has to be"
 
     assert first.isdisjoint(user["password"] for user in load_json()["users"])
     assert len(first) == 4
 
 
-@pytest.mark.parametrize(("wanted", "found"), [(0, 1), (1, 1), (3, 3), (501, 501)])
+@pytest.mark.parametrize(("wanted", "found"), [(0, 1), (1, 1), (3, 3), (12, 12)])
 def test_connections_are_created_up_to_the_given_number(wanted, found):
     biz_ids = load_json(connections=wanted)["workspaces"][0]["connectionBizIds"]
 
@@ -169,8 +168,7 @@ def test_smaller_number_deletes_no_connections():
     assert len(load_json(connections=2)["workspaces"][0]["connectionBizIds"]) == 5
 
 
-def test_text_output_shows_every_user():
-    people = load_json()["users"]
+def test_text_output_shows_every_user(people):
     text = load()
 
     assert [person["password"] in text for person in people] == [True] * 4
@@ -180,17 +178,26 @@ def test_text_output_shows_every_user():
 
 def test_command_is_refused_without_demo_people(settings):
     settings.DEMO_PEOPLE = False
+    User.objects.all().delete()
+    before = counts()
 
     with pytest.raises(CommandError, match="DEMO_PEOPLE"):
         load()
 
-    assert counts() == [0, 0, 0, 0, 0]
+    assert (before[0], counts()) == (0, before)
+
+
+def test_every_demo_user_who_can_log_in_is_an_error_in_production(people, settings):
+    settings.DEMO_PEOPLE = False
+
+    found = [error.msg for error in run_checks(databases=["default"]) if "E014" in error.id]
+
+    assert len(found) == len(people)
+    assert [person for person in people if person["username"] not in str(found)] == []
 
 
 @pytest.mark.only_on("postgresql", reason="its planner needs statistics")
 def test_statistics_are_collected():
-    load()
-
     with database.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT tablename FROM pg_stats WHERE tablename LIKE %s", ["%conn%"]

@@ -41,36 +41,35 @@ def test_same_value_is_unchanged(connection, stored):
     assert stored(connection) == before
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("--set", "connectionName"),
-        ("--set", "=x"),
-        ("--set", "connectionName="),
-        ("--set-null", "connectionName"),
-        ("--set-null", "status"),
-        ("--set", "status=2"),
-        ("--set", "status= ACTIVE"),
-        ("--set", "bizId=sc_x"),
-        ("--set", "connectionBizId=sc_x"),
-        ("--set", "unknown=x"),
-        ("--set", "partnerEndpoint=http://example.com/"),
-        ("--set", "partnerEndpoint=https://10.0.0.1/"),
-        ("--set", "configJson=[]"),
-        ("--set", "connectionName=a", "--set", "connectionName=b"),
-        ("--set", "connectionName=a", "--set-null", "connectionName"),
-        ("--rewrite-host", "partner.example.com"),
-        ("--rewrite-host", "=b.example"),
-    ],
-)
-def test_bad_value_is_refused_before_any_row(connection, stored, arguments):
-    before = stored(connection)
+BAD = [
+    (),
+    ("--set", "connectionName"),
+    ("--set", "=x"),
+    ("--set", "connectionName="),
+    ("--set-null", "connectionName"),
+    ("--set-null", "status"),
+    ("--set", "status=2"),
+    ("--set", "status= ACTIVE"),
+    ("--set", "bizId=sc_x"),
+    ("--set", "connectionBizId=sc_x"),
+    ("--set", "unknown=x"),
+    ("--set", "partnerEndpoint=http://example.com/"),
+    ("--set", "partnerEndpoint=https://10.0.0.1/"),
+    ("--set", "configJson=[]"),
+    ("--set", "connectionName=a", "--set", "connectionName=b"),
+    ("--set", "connectionName=a", "--set-null", "connectionName"),
+    ("--rewrite-host", "partner.example.com"),
+    ("--rewrite-host", "=b.example"),
+]
 
-    result = run("update_connections", "--apply", *arguments)
 
-    assert (result.code, result.out) == (1, "")
-    assert stored(connection) == before
+@pytest.mark.usefixtures("untouched")
+def test_bad_value_is_refused_before_any_row():
+    def refuse(arguments):
+        result = run("update_connections", "--apply", *arguments)
+        return result.code, result.out
+
+    assert {arguments: refuse(arguments) for arguments in BAD} == dict.fromkeys(BAD, (1, ""))
 
 
 @pytest.mark.parametrize("name", ["apiKey", "webhookSecret"])

@@ -193,8 +193,9 @@ class TestReplaceSecret:
         assert fake_stripe.requests == []
         assert outcome_of(connection) == Reply()
 
-    @pytest.mark.parametrize("form", ["text", "json"])
-    @pytest.mark.parametrize("status", [401, 403, 503])
+    @pytest.mark.parametrize(
+        ("status", "form"), [(401, "json"), (401, "text"), (403, "json"), (503, "text")]
+    )
     def test_no_secret_is_printed_or_recorded(self, holders, stripe, caplog, status, form):
         stripe.repeats(status)
 

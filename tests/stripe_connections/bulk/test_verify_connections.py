@@ -18,6 +18,7 @@ from tests.fake_stripe import OTHER, STORED
 from tests.stripe_connections.bulk.conftest import Holder, run
 
 ACTOR = Actor(None, Source.COMMAND, "test")
+CLOCK = pytest.mark.only_on("sqlite", reason="the rate of requests does not depend on the database")
 
 
 class Clock:
@@ -246,16 +247,15 @@ def test_key_of_an_organization_is_verified_for_each_account(three, stripe):
     }
 
 
-@pytest.mark.parametrize(
-    ("rate", "seconds"),
-    [("10", 0.2), ("2", 1.0), ("0.1", 20.0)],
-)
+@CLOCK
+@pytest.mark.parametrize(("rate", "seconds"), [("10", 0.2), ("0.1", 20.0)])
 def test_requests_do_not_exceed_the_rate(three, stripe, clock, rate, seconds):
     verify("--rate", rate)
 
     assert clock.now - 1_000 == pytest.approx(seconds)
 
 
+@CLOCK
 def test_each_account_gets_one_request_per_second(
     workspace, other_workspace, make_connection, stripe, clock
 ):
@@ -270,6 +270,7 @@ def test_each_account_gets_one_request_per_second(
     assert clock.now - 1_000 == pytest.approx(3.1)
 
 
+@CLOCK
 def test_number_of_concurrent_requests_is_limited(workspace, make_connection, stripe):
     for number in range(12):
         make_connection(workspace, f"sc_{number}", stripe_account_id=None)
@@ -370,24 +371,24 @@ def test_command_is_refused_if_verification_is_off(connection, fake_stripe, argu
     assert fake_stripe.requests == []
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--max-age", "-1"),
-        ("--max-age", "nan"),
-        ("--max-age", "inf"),
-        ("--max-age", "a day"),
-        ("--rate", "0"),
-        ("--rate", "-1"),
-        ("--rate", "nan"),
-        ("--rate", "1000"),
-    ],
-)
-def test_bad_option_is_refused(connection, stripe, arguments):
-    result = verify(*arguments)
+BAD_OPTIONS = [
+    ("--max-age", "-1"),
+    ("--max-age", "nan"),
+    ("--max-age", "inf"),
+    ("--max-age", "a day"),
+    ("--rate", "0"),
+    ("--rate", "-1"),
+    ("--rate", "nan"),
+    ("--rate", "1000"),
+]
 
-    assert result.code == 1
-    assert f"argument {arguments[0]}" in result.problem
+
+def test_bad_option_is_refused(connection, stripe):
+    results = {arguments: verify(*arguments) for arguments in BAD_OPTIONS}
+
+    named = {a: f"argument {a[0]}" in result.problem for a, result in results.items()}
+    assert {result.code for result in results.values()} == {1}
+    assert named == dict.fromkeys(BAD_OPTIONS, True)
     assert stripe.requests == []
 
 

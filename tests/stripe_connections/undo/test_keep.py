@@ -6,6 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from config.delete_expired import DELETED_ROWS
 from stripe_connections.models import ReplacedSecret, StripeConnection
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.undo import replaced as replaced_secrets
@@ -121,11 +122,12 @@ def test_replacements_delete_expired_secrets_every_ten_minutes(connection, ten_m
     assert sorted(row.version for row in ReplacedSecret.objects.all()) == [2, 3]
 
 
-def test_ten_thousand_expired_secrets_are_deleted(connection, capsys):
-    keep(connection, 10_000, timezone.now() - 8 * DAY)
+def test_more_expired_secrets_than_a_transaction_deletes_are_deleted(connection, capsys):
+    expired = 2 * DELETED_ROWS + 1
+    keep(connection, expired, timezone.now() - 8 * DAY)
     replace(connection, api_key=random_api_key())
 
     call_command("delete_replaced_secrets")
 
     assert [row.version for row in ReplacedSecret.objects.all()] == [2]
-    assert capsys.readouterr().out == "10000 replaced secrets deleted.\n"
+    assert capsys.readouterr().out == f"{expired} replaced secrets deleted.\n"

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from stripe_connections.models import ReplacedSecret
-from tests.conftest import random_webhook_secret
+from tests.conftest import errors_of, random_webhook_secret
 from tests.stripe_connections.undo.conftest import age
 
 DAY = 24 * 3600
@@ -85,24 +85,23 @@ def test_overlap_does_not_depend_on_the_undo_setting(manager, connection, settin
     assert shown(manager) is not None
 
 
-@pytest.mark.parametrize(
-    ("value", "code"),
-    [
-        (-1, "out_of_range"),
-        (604_801, "out_of_range"),
-        (10**30, "out_of_range"),
-        (1.5, "invalid_type"),
-        ("60", "invalid_type"),
-        (True, "invalid_type"),
-        ([60], "invalid_type"),
-        (None, "null"),
-    ],
-)
-def test_bad_number_of_seconds_is_refused(manager, assert_refused, value, code):
-    response = roll(manager, webhookSecretKeepSeconds=value)
+BAD = [
+    (-1, "out_of_range"),
+    (604_801, "out_of_range"),
+    (10**30, "out_of_range"),
+    (1.5, "invalid_type"),
+    ("60", "invalid_type"),
+    (True, "invalid_type"),
+    ([60], "invalid_type"),
+    (None, "null"),
+]
 
-    [error] = assert_refused(response, 400, "4000")["errors"]
-    assert (error["field"], error["code"]) == ("webhookSecretKeepSeconds", code)
+
+@pytest.mark.usefixtures("untouched")
+def test_bad_number_of_seconds_is_refused(manager):
+    found = [errors_of(roll(manager, webhookSecretKeepSeconds=value)) for value, _ in BAD]
+
+    assert found == [(400, [("webhookSecretKeepSeconds", code)]) for _, code in BAD]
 
 
 @pytest.mark.parametrize("value", [0, 1, 60.0, 604_800])

@@ -8,6 +8,8 @@ from tests.stripe_connections.bulk.conftest import run
 from workspaces import throttles
 from workspaces.models import Role
 
+# tests/workspaces/test_throttle.py tests the counters on both databases.
+pytestmark = pytest.mark.only_on("sqlite", reason="the counters are tested on both databases")
 NAMED = {"connectionBizId": "sc_abc123"}
 
 

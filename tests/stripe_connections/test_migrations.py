@@ -1,4 +1,7 @@
-"""Migration 0008 binds the secrets of older versions to their rows, and can be reversed."""
+"""Migration 0008 binds the secrets of older versions to their rows, and can be reversed.
+
+Migration 0009 keeps results of a verification that belong to the stored key and account.
+"""
 
 from importlib import import_module
 
@@ -14,6 +17,7 @@ from stripe_connections.models import SECRET_FIELDS, StripeConnection
 from stripe_connections.secrets.columns import secret_columns
 from stripe_connections.secrets.keyring import keyring
 from tests.conftest import plain, plain_secrets, set_columns
+from tests.fake_stripe import OTHER, STORED
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +40,7 @@ def migrate_forward() -> None:
 def made(workspace, make_connection):
     """Five connections; the first one is verified."""
     made = [make_connection(workspace, f"sc_{number}") for number in range(5)]
-    verification = {"verification": "verified", "verification_account_id": "acct_1234567890"}
+    verification = {"verification": "verified", "verification_account_id": STORED}
     set_columns(made[0], **verification)
     return made
 
@@ -47,7 +51,7 @@ def secrets(made):
 
 
 @pytest.fixture
-def migrated_back(made, secrets, monkeypatch):
+def migrated_back(made, secrets, verified, monkeypatch):
     """The database of an older version; the migration converts it in batches of two."""
     migration = import_module("stripe_connections.migrations.0008_bind_secrets")
     monkeypatch.setattr(migration, "BATCH_SIZE", 2)
@@ -56,12 +60,53 @@ def migrated_back(made, secrets, monkeypatch):
     migrate_forward()
 
 
+# The columns of an older version (outcome, account in the reply, current account, current key), and
+# the migrated outcome.
+OUTCOMES = {
+    (None, None, STORED, None): "unverified",
+    ("narrow", None, STORED, "same"): "restricted",
+    ("narrow", None, STORED, "other"): "unverified",
+    ("verified", STORED, STORED, "same"): "verified",
+    ("verified", STORED, None, "same"): "verified",
+    ("verified", STORED, OTHER, "same"): "unverified",
+    ("verified", STORED, STORED, "other"): "unverified",
+    ("rejected", None, STORED, "same"): "rejected",
+    ("rejected", OTHER, STORED, "same"): "rejected",
+    ("rejected", STORED, STORED, "same"): "unverified",
+}
+
+
+@pytest.fixture
+def verified(workspace):
+    """A connection for each of the OUTCOMES."""
+    return [
+        StripeConnection.objects.create(
+            workspace=workspace, connection_name="One", biz_id=f"sc_v{n}"
+        )
+        for n in range(len(OUTCOMES))
+    ]
+
+
+def verify_in_an_older_version(connection, outcome, answered, account_id, key):
+    key_columns = dict.fromkeys(("api_key_hint", "api_key_fingerprint"), "same")
+    set_columns(
+        connection,
+        **key_columns,
+        api_key=b"same",
+        api_key_replaced_at="2026-03-21T00:00:00Z",
+        stripe_account_id=account_id,
+        verification=outcome,
+        verification_account_id=answered,
+        verification_fingerprint=key,
+    )
+
+
 def now(made):
     return [StripeConnection.objects.get(pk=connection.pk) for connection in made]
 
 
-def test_secrets_become_unbound_and_bound_again(
-    made, secrets, migrated_back, stored, settings, caplog
+def test_secrets_become_unbound_and_bound_again_and_outcomes_are_kept_if_they_still_apply(
+    made, secrets, verified, migrated_back, stored, settings, caplog
 ):
     """One test for many rules, because the migration takes seconds."""
     _, unreadable, retired, bound, empty = made
@@ -72,6 +117,8 @@ def test_secrets_become_unbound_and_bound_again(
     set_columns(bound, api_key=columns["api_key"])
     names = ("api_key", "api_key_hint", "api_key_fingerprint", "api_key_replaced_at")
     set_columns(empty, **dict.fromkeys(names))
+    for connection, columns in zip(verified, OUTCOMES, strict=True):
+        verify_in_an_older_version(connection, *columns)
     before = [stored(connection) for connection in made]
 
     migrate_forward()
@@ -81,7 +128,9 @@ def test_secrets_become_unbound_and_bound_again(
     # What cannot be read, is bound already or is empty stays as it was.
     assert [after[1][name] for name in names] == [before[1][name] for name in names]
     assert after[3]["api_key"] == before[3]["api_key"]
-    assert "1 secrets cannot be read and were left" in caplog.text
+    assert "11 secrets cannot be read and were left" in caplog.text
+    kept = [stored(connection)["verification"] for connection in verified]
+    assert dict(zip(OUTCOMES, kept, strict=True)) == OUTCOMES
     assert not LogEntry.objects.exists()
 
 
