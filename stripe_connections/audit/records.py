@@ -102,15 +102,19 @@ def _entry(
     **more: Any,
 ) -> LogEntry:
     """An unsaved record about one connection, or about a number of them."""
-    entry = LogEntry(object_repr=f"{subject} connections")
+    named: dict[str, Any] = {"object_repr": f"{subject} connections"}
     if isinstance(subject, StripeConnection):
         pk = subject.pk
-        entry = LogEntry(object_pk=str(pk), object_id=pk, object_repr=subject.biz_id)
+        named = {"object_pk": str(pk), "object_id": pk, "object_repr": subject.biz_id}
         more["version"] = subject.version
-    entry.content_type = ContentType.objects.get_for_model(StripeConnection)
-    entry.action, entry.changes = action, changes
-    entry.actor, entry.cid = actor.user, actor.request_id
     # The user name, in case the user is deleted later.
     username = actor.user.get_username() if actor.user else None
-    entry.additional_data = {"source": actor.source, "username": username, **more}
-    return entry
+    return LogEntry(
+        **named,
+        content_type=ContentType.objects.get_for_model(StripeConnection),
+        action=action,
+        changes=changes,
+        actor=actor.user,
+        cid=actor.request_id,
+        additional_data={"source": actor.source, "username": username, **more},
+    )

@@ -38,7 +38,7 @@ FAMILIES = {
 # The characters that programs show instead of a secret; no secret contains them.
 _mask = re.compile(r"[*•●∙·⋅⬤◦▪■█‧․…]|\.\.\.")
 # Unicode's category Cc.
-_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+find_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _control_but_space = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search
 # They change the direction of the following text, so a name could look like another one.
 _bidi = re.compile(r"[\u202a-\u202e\u2066-\u2069]").search
@@ -57,7 +57,7 @@ _account_id = re.compile(r"acct_[A-Za-z0-9]+").fullmatch
 
 def validate_connection_name(value: str) -> None:
     """At least one visible character; no control characters and no bidirectional overrides."""
-    if _control(value):
+    if find_control(value):
         raise ValidationError(
             "Must not contain control characters or line breaks.", "control_characters"
         )
