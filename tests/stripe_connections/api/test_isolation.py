@@ -8,6 +8,7 @@ import pytest
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection as database
+from django.db import transaction
 from django.test.utils import CaptureQueriesContext
 
 from stripe_connections.models import StripeConnection
@@ -190,14 +191,17 @@ def test_caller_without_permission_gets_403(call, role, clients, connections, ev
     assert everything() == before
 
 
-@pytest.mark.parametrize(
-    ("call", "role", "kind"),
-    [(call, *pair) for call, open_to in OPEN.items() for pair in sorted(open_to)],
-)
-def test_caller_with_permission_succeeds(call, role, kind, clients, connections, stripe, db):
-    response = clients[role].call(call, connections[kind].biz_id, WORKSPACES[kind])
+@pytest.mark.parametrize("call", CALLS)
+def test_caller_with_permission_succeeds(call, clients, connections, stripe, db):
+    def status_of(role, kind):
+        with transaction.atomic():
+            response = clients[role].call(call, connections[kind].biz_id, WORKSPACES[kind])
+            # Otherwise the next caller could not restore the same secret.
+            transaction.set_rollback(True)
+        return response.status_code
 
-    assert response.status_code == 200
+    found = {pair: status_of(*pair) for pair in OPEN[call]}
+    assert found == dict.fromkeys(OPEN[call], 200)
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call not in {"list", "create"}])

@@ -2,7 +2,7 @@
 
 Run it with `python -m tests.stripe_connections.bulk.scene`:
 
-    seed N      create N connections with the first key of FERNET_KEYS
+    seed N      in an empty database, create N connections with the first key of FERNET_KEYS
     update N    make N updates with the API
     verify      print every mistake that is found
 
@@ -32,13 +32,10 @@ def digest(secret):
 
 
 def seed(count):
-    from django.core.management import call_command
-
     from stripe_connections.models import SECRET_FIELDS, StripeConnection
     from tests.conftest import plain
     from workspaces.models import Tenant, Workspace
 
-    call_command("migrate", verbosity=0)
     tenant = Tenant.objects.create(biz_id="tn_scene", name="Scene")
     workspace = Workspace.objects.create(biz_id="ws_scene", tenant=tenant, name="Scene")
     connections = []

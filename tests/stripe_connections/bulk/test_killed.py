@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from django.db import connection as database
 
 ROOT = Path(__file__).resolve().parents[3]
 # For a longer trial, set KILL_ROWS=20000.
@@ -75,11 +76,10 @@ class Scene:
     def rows(self, sql):
         """Run a query on the database and return its rows."""
         if self.database_url.startswith("sqlite"):
-            path = self.database_url.removeprefix("sqlite:///")
-            with closing(sqlite3.connect(path)) as database:
-                return database.execute(sql).fetchall()
-        with psycopg.connect(self.database_url) as database:
-            return database.execute(sql).fetchall()
+            with closing(sqlite3.connect(path_of(self.database_url))) as file:
+                return file.execute(sql).fetchall()
+        with psycopg.connect(self.database_url) as session:
+            return session.execute(sql).fetchall()
 
     def assert_all_is_rotated(self):
         assert self.run("-m", SCENE, "verify", keys=(NEW,)) == (0, "")
@@ -91,50 +91,59 @@ def rotation(*more):
 
 
 @contextmanager
-def new_scene(url, directory, template=None):
-    """Create a database, empty or as a copy of the one of another scene."""
+def copied(original, directory):
+    """A scene on a copy of the database with this URL."""
     name = f"scene_{secrets.token_hex(4)}"
-    if not url.startswith("postgres"):
-        if template:
-            copy_file(template.database_url, directory / name)
+    if original.startswith("sqlite"):
+        with closing(sqlite3.connect(path_of(original))) as source:
+            copy_file(source, directory / name)
         yield Scene(f"sqlite:///{directory / name}", directory / "log")
         return
-    copied = f" TEMPLATE {urlsplit(template.database_url).path[1:]}" if template else ""
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}{copied}")
-        yield Scene(urlsplit(url)._replace(path=f"/{name}").geturl(), directory / "log")
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {urlsplit(original).path[1:]}")
+        yield Scene(urlsplit(original)._replace(path=f"/{name}").geturl(), directory / "log")
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def copy_file(url, path):
-    with (
-        closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as source,
-        closing(sqlite3.connect(path)) as target,
-    ):
+def path_of(url):
+    return url.removeprefix("sqlite:///")
+
+
+def copy_file(source, path):
+    with closing(sqlite3.connect(path)) as target:
         source.backup(target)
 
 
 @pytest.fixture(scope="module")
-def database_url():
-    """The URL of the PostgreSQL server, if there is one.
+def database_url(django_db_setup, django_db_blocker, tmp_path_factory):
+    """The database of the tests, which is empty and has all migrations.
 
     Because of the fixture's name, tests/conftest.py runs the tests on both databases.
     """
-    return os.environ.get("DATABASE_URL", "")
+    name = database.settings_dict["NAME"]
+    with django_db_blocker.unblock():
+        if database.vendor == "sqlite":
+            database.ensure_connection()
+            path = tmp_path_factory.mktemp("empty") / "empty.sqlite3"
+            copy_file(database.connection, path)
+            return f"sqlite:///{path}"
+        # PostgreSQL copies no database that has a session.
+        database.close()
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture(scope="module")
 def seeded(database_url, tmp_path_factory):
     """A database with ROWS connections under the old key, which the tests copy."""
-    with new_scene(database_url, tmp_path_factory.mktemp("scene")) as scene:
+    with copied(database_url, tmp_path_factory.mktemp("scene")) as scene:
         assert scene.run("-m", SCENE, "seed", str(ROWS), keys=(OLD,)) == (0, "")
         yield scene
 
 
 @pytest.fixture
-def scene(database_url, seeded, tmp_path):
+def scene(seeded, tmp_path):
     shutil.copy(seeded.log, tmp_path / "log")
-    with new_scene(database_url, tmp_path, seeded) as scene:
+    with copied(seeded.database_url, tmp_path) as scene:
         yield scene
 
 
