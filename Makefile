@@ -5,6 +5,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+NODE := clients/typescript/node_modules/.package-lock.json
 
 # Install exactly the locked versions; `pip check` finds what the lock lacks.
 install = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $< && \
@@ -25,7 +26,7 @@ run: $(VENV)/installed .env ## Serve on HOST and PORT (127.0.0.1, 8000), with de
 test: $(VENV)/complete ## Run all tests, on SQLite and on PostgreSQL at the same time
 	@$(MAKE) -j2 test-sqlite test-postgresql
 
-test-sqlite: $(VENV)/complete
+test-sqlite: $(VENV)/complete $(NODE)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 test-postgresql: $(VENV)/complete
@@ -49,8 +50,8 @@ bench: $(VENV)/complete $(VENV)/peers ## Compare the update call with other vers
 schema: $(VENV)/complete ## Write the OpenAPI document to docs/openapi/ after a change of the API
 	$(BIN)/python -m tests.openapi_changes
 
-client: $(VENV)/complete ## Generate the clients from docs/openapi/, and compile them (needs npm)
-	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent example
+client: $(VENV)/complete $(NODE) ## Generate the clients from docs/openapi/, and compile them (needs npm)
+	cd clients/typescript && npm run --silent generate && npm run --silent example
 	cd clients/python && PATH="$(CURDIR)/$(BIN):$$PATH" openapi-python-client generate --overwrite \
 	  --fail-on-warning --config generator.yaml --meta none --output-path stripe_connections_client \
 	  --path "$$(ls ../../docs/openapi/*.json | sort -V | tail -1)"
@@ -77,6 +78,11 @@ $(VENV)/installed: requirements/production.txt
 $(VENV)/complete: requirements.txt $(VENV)/installed
 	@echo "Installing what the tests and checks need ..."
 	@$(install)
+
+# Without npm, the tests of the TypeScript client are skipped.
+$(NODE): clients/typescript/package-lock.json
+	@! command -v npm >/dev/null || \
+	  { cd clients/typescript && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json; }
 
 # If this fails, the benchmark leaves FastAPI out and says so.
 $(VENV)/peers: benchmarks/peers/requirements.txt $(VENV)/complete

@@ -20,6 +20,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply
+from tests.browser import browser  # noqa: F401 - fixture
 from tests.fake_stripe import fake_stripe, serving, stripe  # noqa: F401 - fixtures
 from tests.flush import flush_without_triggers
 from tests.openapi import check_every_answer
@@ -40,8 +41,10 @@ SERVERS = {"demo_server", "strict_server"}
 LIMIT = 60
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
     """Leave out the tests for the other database, and group the tests of each server.
 
     The suite runs once on each database. Tests that need no database run only with SQLite.
@@ -56,6 +59,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Thousands of skipped tests would take seconds.
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
+    yield
+    if hasattr(config, "workerinput"):
+        # The tests of a server take long, so they start first.
+        items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute the tests of a server as one, and then whole files.
+
+    To distribute single tests takes more time than most of them.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Scheduler(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return super()._split_scope(nodeid).partition("::")[0]
+
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
 
 
 def vendor_of(item: pytest.Item) -> str:
@@ -229,7 +254,7 @@ def outer_transaction(django_db_setup: None, django_db_blocker: Any) -> Iterator
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A server with one worker, metrics, and no rate limits."""
     directory = tmp_path_factory.mktemp("service")
-    started = Demo(directory, METRICS_TOKEN=secrets.token_urlsafe(50))
+    started = Demo(directory, introduces=True, METRICS_TOKEN=secrets.token_urlsafe(50))
     yield started
     started.stop()
 
@@ -272,8 +297,10 @@ def _reset_rate_limits() -> None:
     counter.clear()
 
 
-def create_user(username: str, workspace: Workspace | None = None, role: str = "manager") -> User:
-    user = User.objects.create_user(username, password=f"password of {username}")
+def create_user(
+    username: str, workspace: Workspace | None = None, role: str = "manager", **fields: Any
+) -> User:
+    user = User.objects.create_user(username, password=f"password of {username}", **fields)
     if workspace:
         Membership.objects.create(user=user, workspace=workspace, role=role)
     return user

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -21,14 +22,11 @@ from tests.production import PRODUCTION
 
 ROOT = Path(__file__).resolve().parents[1]
 UPDATE = "/web/v1/workspaces/ws_demo/stripe/connections/update"
-CHROMIUM = shutil.which("chromium")
-CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 LOCALHOST = "127.0.0.1"
 # On Linux, a local address that Django refuses unless ALLOWED_HOSTS has it.
 HOST = "127.0.0.2" if sys.platform == "linux" else LOCALHOST
 # Long enough for a busy machine: a test fails only if nothing happens at all.
 PATIENCE_SECONDS = 180
-PATIENCE_MS = PATIENCE_SECONDS * 1000
 
 
 def free_port(host: str = LOCALHOST) -> int:
@@ -115,20 +113,32 @@ class Service(Process):
 
 
 class Demo(Service):
-    """The service, started like `make run`: with demo data, on SQLite, behind a portal."""
+    """The service, started like `make run`: with demo data, on SQLite, behind a portal.
+
+    A server that need not introduce itself copies the database of an earlier one: to migrate and
+    fill a database takes seconds.
+    """
 
     host = HOST
+    first: "Demo | None" = None
 
-    def __init__(self, directory: Path, **options: Any) -> None:
-        database_url = f"sqlite:///{directory}/db.sqlite3"
+    def __init__(self, directory: Path, *, introduces: bool = False, **options: Any) -> None:
+        path, self.filled = directory / "db.sqlite3", directory / "filled.sqlite3"
         more = {"DEBUG": "true", "ALLOWED_HOSTS": "", "NUM_PROXIES": "0", "THROTTLE_TOKEN": ""}
-        super().__init__(database_url, directory, "--demo", **more | options)
+        if Demo.first and not introduces:
+            shutil.copy(Demo.first.filled, path)
+            super().__init__(f"sqlite:///{path}", directory, **more | options)
+            self.passwords = Demo.first.passwords.copy()
+        else:
+            super().__init__(f"sqlite:///{path}", directory, "--demo", **more | options)
+            self.passwords = dict(re.findall(r"(?m)^(demo-\w+) +(\S+)", self.log.read_text()))
+            # To check the four passwords takes as long as all else that a start again does.
+            self.command.remove("--demo")
+            copy_database(path, self.filled)
+            Demo.first = self
         self.url = f"http://{self.host}:{self.port}"
         # Nginx adds this header to each request.
         self.portal = {"X-PORTAL-ACCESS-CODE": self.env["PORTAL_ACCESS_CODE"]}
-        self.passwords = dict(re.findall(r"(?m)^(demo-\w+) +(\S+)", self.log.read_text()))
-        # To check the four passwords takes as long as all else that a start again does.
-        self.command.remove("--demo")
 
     def token(self, username: str = "demo-manager") -> str:
         body = {"username": username, "password": self.passwords[username]}
@@ -158,6 +168,12 @@ class Demo(Service):
         with self.connect() as connection:
             connection.sendall(request)
             return answer(connection.makefile("rb"))
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a SQLite database that a server uses."""
+    with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as written:
+        read.backup(written)
 
 
 def run_program(directory: Path, *command: str, **environment: str) -> str:

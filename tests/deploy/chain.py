@@ -129,14 +129,23 @@ _numbers = count(1)
 
 
 class Chain:
-    """A service with a new database, behind Nginx."""
+    """A service behind Nginx, with a new database or with the one and the token of `other`."""
 
-    def __init__(self, database: Database, directory: Path, **options: Any) -> None:
+    def __init__(
+        self, database: Database, directory: Path, other: "Chain | None" = None, **options: Any
+    ) -> None:
         self.database, self.directory = database, directory
-        self.database_url = options.pop("database_url", None) or database.new()
-        self.service = Service(options.pop("service_url", self.database_url), directory, **options)
+        self.database_url = other.database_url if other else database.new()
+        self.service = Service(self.database_url, directory, **options)
         origins = {"CORS_ALLOWED_ORIGINS": options.get("CORS_ALLOWED_ORIGINS", "")}
         self.nginx = Nginx(self.service.port, directory / "nginx", **origins)
+        if other:
+            self.connections, self.token = other.connections, other.token
+        else:
+            self.load_demo()
+
+    def load_demo(self) -> None:
+        """Create connections and a user, and log in."""
         demo = json.loads(self.service.manage("load_demo", "--format=json", "--connections=50"))
         self.connections: list[str] = demo["workspaces"][0]["connectionBizIds"]
         user = demo["users"][0]
@@ -225,12 +234,15 @@ class Chain:
 
     @contextmanager
     def load(
-        self, callers: int, port: int | None = None, rows: list[str] | None = None
+        self, callers: int, port: int | None = None, rows: list[str] | None = None, first: int = 0
     ) -> Iterator["Load"]:
-        """Update connections in this many threads until the block ends."""
+        """Update connections in this many threads until the block ends.
+
+        Loads at the same time need different callers; `first` is the number of the first one.
+        """
         load = Load(self, port, rows)
         with ThreadPoolExecutor(callers) as pool:
-            tasks = [pool.submit(load.run, number) for number in range(callers)]
+            tasks = [pool.submit(load.run, first + number) for number in range(callers)]
             try:
                 yield load
             finally:

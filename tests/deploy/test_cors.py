@@ -1,23 +1,16 @@
 """A page of another origin calls the API through Nginx, in a real browser."""
 
-import os
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from config.settings import MAX_BODY_BYTES
+from tests.browser import PATIENCE_MS
 from tests.deploy.chain import HOST, Chain, Nginx
-from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, PATIENCE_MS, UPDATE
+from tests.service import UPDATE
 
-pytestmark = [
-    pytest.mark.skipif(
-        CHROMIUM is None and not os.environ.get("CI"),
-        reason="chromium is not installed: apt-get install chromium",
-    ),
-]
 LIMIT = 20
 # Returns what a script in the page can read; "unreadable" means that the response was blocked.
 CALL = """
@@ -58,21 +51,13 @@ def site(database, chain, origins, tmp_path_factory):
         database,
         tmp_path_factory.mktemp("cors"),
         # The migrations of another database take seconds.
-        database_url=chain.database_url,
+        other=chain,
         ALLOWED_HOSTS=f"127.0.0.1,{HOST}",
         CORS_ALLOWED_ORIGINS=f"https://app.example.com,{origins[0]}",
         THROTTLE_USER=f"{LIMIT}/day",
     )
     yield started
     started.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

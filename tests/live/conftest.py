@@ -1,6 +1,7 @@
 """Fixtures for the tests of the TypeScript client and its example."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -10,13 +11,18 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.fake_stripe import FakeStripe, serving
-from tests.service import CHROMIUM, CHROMIUM_ARGUMENTS, ROOT, Demo, run_program
+from tests.service import ROOT, Demo, run_program
 
 TYPESCRIPT = ROOT / "clients" / "typescript"
 NPM = shutil.which("npm")
+QUICKLY = ("--silent", "--no-audit", "--no-fund")
+PROGRAMS = Path(__file__).with_name("programs")
+# What the example of the README expects.
+VARIABLES = """declare const process: { env: Record<string, string | undefined> };
+const { BASE_URL: baseUrl = "", USERNAME: username = "", PASSWORD: password = "" } = process.env;
+"""
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +33,41 @@ def typescript(tmp_path_factory: Any) -> Path:
     copy: Path = tmp_path_factory.mktemp("client") / "clients" / "typescript"
     shutil.copytree(TYPESCRIPT, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
     shutil.copytree(ROOT / "docs" / "openapi", copy.parent.parent / "docs" / "openapi")
-    run_program(copy, "npm", "ci", "--silent")
+    if is_installed():
+        (copy / "node_modules").symlink_to(TYPESCRIPT / "node_modules")
+    else:
+        run_program(copy, "npm", "ci", *QUICKLY)
     return copy
+
+
+def is_installed() -> bool:
+    """Whether `make test` has installed the packages of the lock file."""
+    installed, lock = TYPESCRIPT / "node_modules/.package-lock.json", "package-lock.json"
+    return installed.exists() and installed.stat().st_mtime >= (TYPESCRIPT / lock).stat().st_mtime
+
+
+@pytest.fixture(scope="session")
+def packed(typescript: Path) -> Path:
+    """The package, built from a clean checkout like by `npm publish`."""
+    run_program(typescript, "npm", "pack", "--silent")
+    [archive] = typescript.glob("*.tgz")
+    return archive
+
+
+@pytest.fixture(scope="session")
+def bundled(typescript: Path, packed: Path) -> Path:
+    """Compile the example and the programs of the tests, and return the programs' directory.
+
+    All with the package and at once, because the compiler takes seconds.
+    """
+    readme = re.search(r"```ts\n(.*?)```", (typescript / "README.md").read_text(), re.DOTALL)
+    (typescript / "example" / "readme.tsx").write_text(VARIABLES + (readme[1] if readme else ""))
+    for program in PROGRAMS.glob("*.tsx"):
+        shutil.copy(program, typescript / "example")
+    run_program(typescript, "npm", "run", "--silent", "bundle")
+    bundle = ["node_modules/.bin/esbuild", "--bundle", "--format=esm", "--outdir=programs"]
+    run_program(typescript, *bundle, "example/readme.tsx", "example/results.tsx")
+    return typescript / "programs"
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -37,9 +76,8 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def frontend(typescript: Path) -> Iterator[str]:
-    """Build and serve the example, and return its origin."""
-    run_program(typescript, "npm", "run", "--silent", "example")
+def frontend(typescript: Path, bundled: Path) -> Iterator[str]:
+    """Serve the example, and return its origin."""
     handler = partial(QuietHandler, directory=typescript / "example")
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -69,13 +107,3 @@ def page_server(
     )
     yield started
     started.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None and not os.environ.get("CI"):
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()

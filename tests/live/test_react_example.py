@@ -8,9 +8,10 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser import PATIENCE_MS
 from tests.conftest import random_api_key
 from tests.fake_stripe import STORED
-from tests.service import PATIENCE_MS, UPDATE
+from tests.service import UPDATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page_server")]
 
@@ -57,9 +58,9 @@ def log_in(context, page_server, address):
 
 @pytest.fixture(scope="module")
 def session(browser, page_server, address):
-    """A logged-in window for several tests, because a login takes seconds."""
+    """A logged-in window with one page for several tests, because a login takes seconds."""
     with new_context(browser) as context:
-        log_in_to(context, address, page_server, "demo-manager").close()
+        log_in_to(context, address, page_server, "demo-manager")
         yield context
 
 
@@ -68,14 +69,12 @@ def open_page(session, address):
     """Return a function that opens the form of the connection."""
 
     def run():
-        page = session.new_page()
+        [page] = session.pages
         page.goto(address)
         page.get_by_label("Name", exact=True).wait_for()
         return page
 
-    yield run
-    for page in session.pages:
-        page.close()
+    return run
 
 
 @pytest.fixture(scope="module")

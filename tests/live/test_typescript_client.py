@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import tarfile
 from contextlib import contextmanager
 from functools import partial
@@ -15,88 +14,11 @@ from config.openapi.views import document
 from tests.live.conftest import TYPESCRIPT
 from tests.service import run_program
 
-PREAMBLE = """
-declare const process: { env: Record<string, string | undefined> };
-const { BASE_URL: baseUrl = "", USERNAME: username = "", PASSWORD: password = "" } = process.env;
-"""
-# Makes concurrent calls and prints their results and the tokens. `limit` is the expected status.
-RESULTS = """
-import { connect, resultOf, Session, memoryStore } from "./index.js";
-declare const process: { argv: string[] };
-const baseUrl = process.argv[2]!;
-const store = memoryStore();
-store.write({ accessToken: "first", refreshToken: "spent once" });
-const client = connect(baseUrl, new Session(baseUrl, store));
-const get = (status: string) =>
-  resultOf(client.GET("/web/v1/workspaces", { params: { query: { limit: Number(status) } } }));
-const results = await Promise.all(process.argv.slice(3).map(get));
-console.log(JSON.stringify({ results, tokens: store.read() ?? null }));
-"""
-# A `@ts-expect-error` above a line without an error is an error.
-MISTAKES = """
-import { connect, resultOf, type FieldErrorCode, type UpdateConnection } from "./index.js";
-const client = connect("", () => undefined);
-const update = "/web/v1/workspaces/{workspaceId}/stripe/connections/update";
-const params = { path: { workspaceId: "ws_demo" } };
-client.POST(update, { params, body: { connectionBizId: "sc_1", configJson: null } });
-// @ts-expect-error a misspelt field
-const misspelt: UpdateConnection = { connectionBizId: "sc_1", apikey: "" };
-// @ts-expect-error a secret that is wiped
-client.POST(update, { params, body: { connectionBizId: "sc_1", apiKey: null } });
-// @ts-expect-error no connection
-client.POST(update, { params, body: { connectionName: "x" } });
-// @ts-expect-error no workspace
-client.POST(update, { body: { connectionBizId: "sc_1" } });
-// @ts-expect-error another method
-client.GET(update, { params });
-const connections = "/web/v1/workspaces/{workspaceId}/stripe/connections";
-const create = `${connections}/create` as const;
-const key = { "Idempotency-Key": "a key" };
-client.POST(create, { params: { ...params, header: key }, body: { connectionName: "x" } });
-// @ts-expect-error no name
-client.POST(create, { params, body: { connectionDescription: "x" } });
-const page = await client.GET(connections, { params: { ...params, query: { status: "ACTIVE" } } });
-page.data?.data.items[0]?.extra.verification.outcome;
-// @ts-expect-error a secret in a list
-page.data?.data.items[0]?.extra.apiKey;
-client.GET("/web/v1/workspaces", { params: { query: { limit: 10 } } });
-client.POST(`${connections}/status`, { params, body: { connectionBizId: "x", status: "ACTIVE" } });
-// @ts-expect-error no such order
-client.GET(connections, { params: { ...params, query: { sort: "apiKey" } } });
-// @ts-expect-error no such status
-client.GET(connections, { params: { ...params, query: { status: "active" } } });
-const { data } = await client.POST(update, { params, body: { connectionBizId: "sc_1" } });
-// @ts-expect-error a secret in an answer
-data?.data.apiKey;
-const result = await resultOf(client.POST(update, { params, body: { connectionBizId: "sc_1" } }));
-if (result.kind === "ok") result.data.connectionName;
-// @ts-expect-error only a success has data
-result.data;
-if (result.kind === "throttled") result.retryAfter.toFixed();
-if (result.kind === "invalid") {
-  const code: FieldErrorCode = result.errors[0]!.code;
-  // @ts-expect-error no such code
-  if (code === "nonsense") throw new Error();
-}
-"""
-
 pytestmark = [
     # In one pytest process, so that the packages are installed once.
     pytest.mark.xdist_group("page_server"),
     pytest.mark.slow,
 ]
-
-
-@pytest.fixture(scope="module")
-def compiled(typescript):
-    """The compiled client and three programs; together, because the compiler takes seconds."""
-    example = re.search(r"```ts\n(.*?)```", (typescript / "README.md").read_text(), re.DOTALL)[1]
-    source = example.replace('"stripe-connections-client"', '"./index.js"')
-    (typescript / "src" / "example.ts").write_text(PREAMBLE.strip() + "\n" + source)
-    (typescript / "src" / "results_program.ts").write_text(RESULTS)
-    (typescript / "src" / "mistakes.ts").write_text(MISTAKES)
-    run_program(typescript, "npm", "run", "--silent", "build")
-    return typescript / "dist"
 
 
 def test_generated_types_are_current(typescript):
@@ -117,11 +39,11 @@ def test_lock_file_does_not_name_a_registry():
     assert "registry" not in (TYPESCRIPT / "package-lock.json").read_text()
 
 
-def test_example_of_the_readme_updates_a_connection(compiled, page_server):
+def test_example_of_the_readme_updates_a_connection(bundled, page_server):
     said = run_program(
-        compiled,
+        bundled,
         "node",
-        "example.js",
+        "readme.js",
         BASE_URL=page_server.url,
         USERNAME="demo-manager",
         PASSWORD=page_server.passwords["demo-manager"],
@@ -176,10 +98,10 @@ def scripted():
     server.server_close()
 
 
-def run_results(compiled, service, *statuses):
+def run_results(bundled, service, *statuses):
     """Make concurrent calls, and return their results and the tokens."""
     address = f"http://127.0.0.1:{service.server_port}"
-    said = run_program(compiled, "node", "results_program.js", address, *map(str, statuses))
+    said = run_program(bundled, "node", "results.js", address, *map(str, statuses))
     found = json.loads(said)
     return found["results"], found["tokens"]
 
@@ -191,8 +113,8 @@ def service():
 
 
 @pytest.fixture
-def results(compiled, service):
-    return partial(run_results, compiled, service)
+def results(bundled, service):
+    return partial(run_results, bundled, service)
 
 
 KINDS = {
@@ -212,10 +134,10 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def result_of(compiled):
+def result_of(bundled):
     """The result for each status, all from one process."""
     with scripted() as service:
-        results, _ = run_results(compiled, service, *KINDS)
+        results, _ = run_results(bundled, service, *KINDS)
     return dict(zip(KINDS, results, strict=True))
 
 
@@ -269,17 +191,9 @@ def test_temporary_failure_of_a_refresh_keeps_the_session(results, service, stat
     assert tokens["refreshToken"] == "spent once"
 
 
-def test_package_contains_only_the_needed_files(typescript, tmp_path):
-    """The package is built from a clean checkout."""
-    copy = tmp_path / "typescript"
-    shutil.copytree(TYPESCRIPT, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    (copy / "node_modules").symlink_to(typescript / "node_modules")
-
-    run_program(copy, "npm", "pack", "--silent")
-
-    [archive] = copy.glob("*.tgz")
-    with tarfile.open(archive) as packed:
-        names = set(packed.getnames())
+def test_package_contains_only_the_needed_files(packed):
+    with tarfile.open(packed) as archive:
+        names = set(archive.getnames())
     modules = ("index", "results", "schema", "session")
     expected = {f"dist/{name}{end}" for name in modules for end in (".js", ".d.ts")}
     expected |= {"LICENSE", "README.md", "package.json"}
@@ -293,6 +207,6 @@ def test_package_does_not_configure_a_registry(file):
     assert not re.search(r"registry[^-]*[=:] *\"?http|_auth|publishConfig|\"private\"", text)
 
 
-def test_mistakes_do_not_compile(compiled):
+def test_mistakes_do_not_compile(bundled):
     """Each mistake is marked as expected, otherwise the compiler fails."""
-    assert (compiled / "mistakes.js").exists()
+    assert (bundled.parent / "example" / "mistakes.tsx").exists()
