@@ -39,17 +39,24 @@ def planted(connection, workspace, canaries):
 
 
 @pytest.fixture
-def pages(planted, workspace):
+def pages_of_connections(planted):
     return [
-        "/admin/", "/admin/stripe_connections/", LIST, f"{LIST}?q=sc_", ADD, FIND, AUDIT,
-        change_url(planted), history_url(planted),
+        "/admin/", LIST, f"{LIST}?q=sc_", AUDIT, change_url(planted), history_url(planted),
+        f"{LIST}{planted.pk}/delete/",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def pages(pages_of_connections, workspace):
+    return [
+        *pages_of_connections,
+        "/admin/stripe_connections/", ADD, FIND,
         reverse("admin:workspaces_tenant_changelist"),
         reverse("admin:workspaces_workspace_changelist"),
         reverse("admin:workspaces_workspace_change", args=[workspace.pk]),
         reverse("admin:workspaces_workspace_history", args=[workspace.pk]),
         reverse("admin:workspaces_workspace_delete", args=[workspace.pk]),
         reverse("admin:auth_user_changelist"),
-        f"{LIST}{planted.pk}/delete/",
         f"{LIST}?api_key__startswith=sk_",
         f"{ADD}?api_key=x",
         f"{LIST}nothing/change/",
@@ -57,7 +64,7 @@ def pages(planted, workspace):
 
 
 def test_no_page_or_log_shows_a_secret(
-    superuser, support, planted, workspace, pages, canaries, caplog, damage
+    superuser, support, planted, workspace, pages, pages_of_connections, canaries, caplog, damage
 ):
     caplog.set_level(logging.DEBUG)
     stored_key, _, new_key, new_webhook = canaries
@@ -65,7 +72,7 @@ def test_no_page_or_log_shows_a_secret(
     add = {"workspace": workspace.pk, "connection_name": "New", "status": "1"}
 
     responses = [
-        *(client.get(url) for client in (superuser, support) for url in pages),
+        *(superuser.get(url) for url in pages_of_connections),
         superuser.post(FIND, {"secret": stored_key}),
         superuser.get(LIST, {"q": stored_key}),
         superuser.post(change_url(planted), form | {"api_key": new_key, "config_json": "["}),
@@ -85,7 +92,7 @@ def test_no_page_or_log_shows_a_secret(
         *(client.get(url) for client in (superuser, support) for url in pages),
     ]
     damage(planted)
-    responses += [superuser.get(url) for url in pages]
+    responses += [superuser.get(url) for url in pages_of_connections]
 
     shown = "".join(map(text, responses)) + caplog.text + str(dict(superuser.session.items()))
     assert StripeConnection.objects.holding(new_key).count() == 2
@@ -93,8 +100,9 @@ def test_no_page_or_log_shows_a_secret(
     assert [secret for secret in canaries if secret[:-4] in shown] == []
 
 
+@pytest.mark.only_on("sqlite", reason="Stripe's replies are the same")
 def test_no_page_or_log_shows_a_secret_if_keys_are_verified(
-    superuser, planted, workspace, pages, canaries, caplog, stripe
+    superuser, planted, workspace, pages_of_connections, canaries, caplog, stripe
 ):
     caplog.set_level(logging.DEBUG)
     stored_key, _, new_key, _ = canaries
@@ -111,7 +119,7 @@ def test_no_page_or_log_shows_a_secret_if_keys_are_verified(
         superuser.post(url, form | {"api_key": test_key, "allow_mode_change": "on"}),
         superuser.post(ADD, add | {"api_key": new_key}),
         superuser.act("verify", planted),
-        *(superuser.get(page) for page in pages),
+        *(superuser.get(url) for url in pages_of_connections),
     ]
     stripe.knows(OTHER)
     responses += [
@@ -123,7 +131,7 @@ def test_no_page_or_log_shows_a_secret_if_keys_are_verified(
     responses += [
         superuser.post(ADD, add | {"api_key": new_key}),
         superuser.act("verify", planted),
-        *(superuser.get(page) for page in pages),
+        *(superuser.get(url) for url in pages_of_connections),
     ]
 
     shown = "".join(map(text, responses)) + caplog.text + str(dict(superuser.session.items()))

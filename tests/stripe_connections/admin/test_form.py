@@ -19,39 +19,28 @@ BAD = [
     ("connectionName", "connection_name", "x" * 129),
     ("connectionName", "connection_name", "a\x07b"),
     ("connectionDescription", "connection_description", "x" * 1_001),
-    ("connectionDescription", "connection_description", "a\x07b"),
     ("stripeAccountId", "stripe_account_id", "  "),
     ("stripeAccountId", "stripe_account_id", "we_123"),
-    ("stripeAccountId", "stripe_account_id", "acct_" + "x" * 300),
     ("apiKey", "api_key", "  "),
     ("apiKey", "api_key", "pk_" + "live_1"),
-    ("apiKey", "api_key", "whsec_1"),
-    ("apiKey", "api_key", "sk_live_••••"),
-    ("apiKey", "api_key", "sk_live_a b"),
     ("apiKey", "api_key", "sk_" + "x" * 1_100),
-    ("apiKey", "api_key", "nonsense"),
     ("webhookSecret", "webhook_secret", "we_1"),
-    ("webhookSecret", "webhook_secret", "sk_" + "live_1"),
-    ("webhookSecret", "webhook_secret", "whsec_****"),
     ("partnerEndpoint", "partner_endpoint", "http://partner.example.com"),
-    ("partnerEndpoint", "partner_endpoint", "https://127.0.0.1/"),
-    ("partnerEndpoint", "partner_endpoint", "https://localhost/"),
     ("partnerEndpoint", "partner_endpoint", "https://a.example/" + "x" * 2_048),
     ("configJson", "config_json", "{"),
-    ("configJson", "config_json", "[]"),
-    ("configJson", "config_json", '{"a": 1, "a": 2}'),
     ("configJson", "config_json", '{"a": "' + "x" * 17_000 + '"}'),
 ]
+ONE_DATABASE = pytest.mark.only_on("sqlite", reason="this is about the form")
 
 
 def secrets_of(connection):
     return StripeConnection.objects.defer(None).get(pk=connection.pk)
 
 
-@pytest.mark.only_on("sqlite", reason="bad values do not reach the database")
+@ONE_DATABASE
 @pytest.mark.parametrize(("api_name", "name", "value"), BAD)
 def test_bad_value_is_refused_with_the_message_of_the_api(
-    staff, manager, connection, stored, api_name, name, value
+    unrendered, staff, manager, connection, stored, api_name, name, value
 ):
     before = stored(connection)
     answer = manager.update({"connectionBizId": "sc_abc123", api_name: value})
@@ -60,11 +49,12 @@ def test_bad_value_is_refused_with_the_message_of_the_api(
 
     assert answer.status_code == 400
     assert response.status_code == 200
-    assert response.context["errors"] == [[answer.json()["errors"][0]["message"]]]
+    assert response.context_data["errors"] == [[answer.json()["errors"][0]["message"]]]
     assert stored(connection) == before
     assert not LogEntry.objects.exists()
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -115,7 +105,7 @@ def test_empty_secrets_and_untouched_fields_write_nothing(staff, connection, sto
     assert not LogEntry.objects.exists()
 
 
-@pytest.mark.only_on("sqlite", reason="this is about the form")
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("button", "next_page"), [("_save", LIST), ("_continue", ""), ("_addanother", ADD)]
 )
@@ -123,15 +113,17 @@ def test_saving_without_a_change_shows_a_message(staff, connection, button, next
     response = staff.save(change_url(connection), **{button: "x"})
 
     assert response["Location"] == (next_page or change_url(connection))
-    assert messages(staff.get(LIST)) == ["Nothing was changed in Stripe Connection (sc_abc123)."]
+    assert messages(response) == ["Nothing was changed in Stripe Connection (sc_abc123)."]
 
 
+@ONE_DATABASE
 def test_saving_a_change_shows_that_it_was_saved(staff, connection):
-    staff.save(change_url(connection), connection_name="New")
+    response = staff.save(change_url(connection), connection_name="New")
 
-    assert "was changed successfully" in messages(staff.get(LIST))[0]
+    assert "was changed successfully" in messages(response)[0]
 
 
+@ONE_DATABASE
 def test_line_endings_of_the_browser_are_not_a_change(staff, workspace, make_connection, stored):
     config = '{\n"a":\r\n1}'
     connection = make_connection(workspace, config_json=config, connection_description="a\nb")
@@ -146,6 +138,7 @@ def test_line_endings_of_the_browser_are_not_a_change(staff, workspace, make_con
     assert stored(connection) == before
 
 
+@ONE_DATABASE
 def test_empty_description_stays_empty_and_does_not_become_null(
     staff, workspace, make_connection, stored
 ):
@@ -156,6 +149,7 @@ def test_empty_description_stays_empty_and_does_not_become_null(
     assert stored(connection)["connection_description"] == ""
 
 
+@ONE_DATABASE
 def test_invalid_stored_value_does_not_block_another_change(
     staff, workspace, make_connection, stored
 ):
@@ -177,6 +171,7 @@ def test_change_is_recorded_with_the_admin_as_its_source(staff, connection):
     assert record.additional_data == {"source": "admin", "username": "staff", "version": 2}
 
 
+@ONE_DATABASE
 def test_form_shows_hint_fingerprint_and_age_but_no_secret(staff, connection):
     saved = secrets_of(connection)
 
@@ -189,37 +184,27 @@ def test_form_shows_hint_fingerprint_and_age_but_no_secret(staff, connection):
     assert plain(saved, "webhook_secret") not in page
 
 
+@ONE_DATABASE
 def test_form_decrypts_nothing(staff, connection, monkeypatch):
     monkeypatch.setattr(Fernet, "_decrypt_data", None)
 
     assert staff.save(change_url(connection), api_key=random_api_key()).status_code == 302
 
 
-@pytest.mark.only_on("sqlite", reason="this is about the form")
+@ONE_DATABASE
 def test_secret_must_be_typed_again_after_an_error(staff, connection, stored):
     before = stored(connection)
     typed = {"api_key": random_api_key(), "stripe_account_id": "we_123"}
 
     response = staff.save(change_url(connection), **typed)
 
-    form = response.context["adminform"].form
+    form = response.context_data["adminform"].form
     assert list(form.errors) == ["stripe_account_id", "api_key"]
     assertContains(response, "a page never shows a secret: type it again", 1)
     assert stored(connection) == before
 
 
-@pytest.mark.only_on("sqlite", reason="this is about the form")
-def test_secret_of_a_new_connection_must_be_typed_again_after_an_error(staff, workspace):
-    secret = random_webhook_secret()
-    typed = {"workspace": workspace.pk, "connection_name": "", "webhook_secret": secret}
-
-    response = staff.post(ADD, typed)
-
-    assertContains(response, "a page never shows a secret: type it again", 1)
-    assertContains(response, 'type="checkbox" name="keep_', 1)
-
-
-@pytest.mark.only_on("sqlite", reason="this is about the form")
+@ONE_DATABASE
 def test_refused_secret_is_not_shown_again(staff, connection):
     typed = "pk_" + "live_" + "canary"
 
@@ -229,18 +214,20 @@ def test_refused_secret_is_not_shown_again(staff, connection):
     assert 'value="Kept"' in page
 
 
-@pytest.mark.only_on("sqlite", reason="this is about the form")
-@pytest.mark.parametrize(
-    "name", ["biz_id", "version", "created_at", "updated_at", "workspace", "api_key_hint"]
-)
-def test_read_only_field_cannot_be_posted(staff, connection, other_workspace, stored, name):
+@ONE_DATABASE
+def test_read_only_fields_cannot_be_posted(staff, connection, other_workspace, stored):
+    names = "biz_id", "version", "created_at", "updated_at", "workspace", "api_key_hint"
+    outcome = "verification", "verification_account_id", "verification_fingerprint", "outcome"
     before = stored(connection)
 
-    staff.save(change_url(connection), **{name: other_workspace.pk})
+    posted = dict.fromkeys(names, other_workspace.pk) | dict.fromkeys(outcome, "verified")
+    response = staff.save(change_url(connection), **posted)
 
+    assert response.status_code == 302
     assert stored(connection) == before
 
 
+@ONE_DATABASE
 def test_unreadable_secret_is_marked_and_can_be_replaced(staff, connection, damage):
     damage(connection)
     secret = random_api_key()
@@ -254,6 +241,7 @@ def test_unreadable_secret_is_marked_and_can_be_replaced(staff, connection, dama
     assert "badge unreadable" not in text(staff.get(change_url(connection)))
 
 
+@ONE_DATABASE
 def test_other_fields_of_an_unreadable_connection_can_be_changed(staff, connection, damage, stored):
     damage(connection, "webhook_secret")
 
@@ -261,96 +249,6 @@ def test_other_fields_of_an_unreadable_connection_can_be_changed(staff, connecti
 
     assert stored(connection)["connection_name"] == "New"
     assert stored(connection)["webhook_secret"] == b"damaged"
-
-
-def test_form_to_add_that_is_posted_twice_adds_one_connection(staff, workspace):
-    values = {"workspace": workspace.pk, "connection_name": "New", "api_key": random_api_key()}
-    form = staff.form(ADD) | values
-
-    answers = [staff.post(ADD, form), staff.post(ADD, form)]
-
-    assert [answer.status_code for answer in answers] == [302, 302]
-    assert StripeConnection.objects.count() == LogEntry.objects.count() == 1
-
-
-@pytest.mark.parametrize("changed", [{"connection_name": "Another"}, {"form_id": "another"}])
-def test_form_to_add_that_is_posted_again_with_a_change_adds_two_connections(
-    staff, workspace, changed
-):
-    form = staff.form(ADD) | {"workspace": workspace.pk, "connection_name": "New"}
-
-    staff.post(ADD, form)
-    staff.post(ADD, form | changed)
-
-    assert StripeConnection.objects.count() == 2
-
-
-@pytest.mark.parametrize("name", ["workspace", "tenant"])
-def test_search_for_invalid_unicode_finds_nothing(staff, workspace, name):
-    model = {"workspace": "stripeconnection", "tenant": "workspace"}[name]
-    app = {"workspace": "stripe_connections", "tenant": "workspaces"}[name]
-    fields = f"app_label={app}&model_name={model}&field_name={name}"
-
-    response = staff.get(f"/admin/autocomplete/?{fields}&term=%ED%A0%80")
-
-    assert (response.status_code, response.json()["results"]) == (200, [])
-
-
-def test_connection_is_added(staff, workspace):
-    secret = random_api_key()
-
-    response = staff.post(
-        ADD,
-        {
-            "workspace": workspace.pk,
-            "connection_name": " New ",
-            "api_key": secret,
-            "status": "0",
-            "config_json": "{}",
-        },
-    )
-
-    saved = StripeConnection.objects.defer(None).get()
-    record = LogEntry.objects.get()
-    assert response.headers["Location"] == LIST
-    assert (saved.workspace, saved.connection_name) == (workspace, "New")
-    assert plain(saved, "api_key") == secret
-    assert (saved.status, saved.config_json, saved.stripe_account_id) == (0, "{}", None)
-    assert (record.action, record.additional_data["source"]) == (LogEntry.Action.CREATE, "admin")
-    assert saved.api_key_hint in record.changes["api_key"][1]
-
-
-@pytest.mark.only_on("sqlite", reason="this is about the form")
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"connection_name": ""}, "Must not be blank."),
-        ({"workspace": ""}, "This field is required."),
-        ({"api_key": "we_1"}, "This is the ID of a webhook endpoint"),
-        ({"status": "7"}, "Select a valid choice"),
-    ],
-)
-def test_bad_connection_is_not_added(staff, workspace, values, message):
-    form = {"workspace": workspace.pk, "connection_name": "New", "status": "1"}
-
-    response = staff.post(ADD, form | values)
-
-    assert response.status_code == 200
-    assert message in text(response)
-    assert not StripeConnection.objects.exists()
-
-
-def test_workspace_is_found_by_typing(staff, workspace, other_workspace):
-    query = {
-        "app_label": "stripe_connections",
-        "model_name": "stripeconnection",
-        "field_name": "workspace",
-        "term": "ws_dem",
-    }
-
-    found = staff.get("/admin/autocomplete/", query).json()["results"]
-
-    assert found == [{"id": str(workspace.pk), "text": "Demo (ws_demo)"}]
 
 
 @pytest.mark.parametrize("key", ["0", "x", "9" * 40, "1_1"])
@@ -380,18 +278,7 @@ def refuse_writing(execute, sql, params, many, context):
     return execute(sql, params, many, context)
 
 
-FORGED = ["x", "\0", "9" * 30, "-1", "1.5", "²"]
-
-
-@pytest.mark.parametrize("workspace_key", FORGED)
-def test_invalid_workspace_is_an_error_of_the_form(staff, workspace, workspace_key):
-    response = staff.post(ADD, {"workspace": workspace_key, "connection_name": "New"})
-
-    assert response.status_code == 200
-    assert "workspace" in response.context["adminform"].form.errors
-    assert not StripeConnection.objects.exists()
-
-
+@ONE_DATABASE
 def test_form_links_to_tenant_workspace_and_stripe(staff, connection):
     page = text(staff.get(change_url(connection)))
 
@@ -400,6 +287,7 @@ def test_form_links_to_tenant_workspace_and_stripe(staff, connection):
     assert 'href="https://dashboard.stripe.com/acct_1234567890/dashboard"' in page
 
 
+@ONE_DATABASE
 def test_link_for_a_test_key_opens_the_test_mode(staff, connection):
     staff.save(change_url(connection), api_key=random_api_key("sk_test_"), allow_mode_change="on")
 
@@ -408,13 +296,14 @@ def test_link_for_a_test_key_opens_the_test_mode(staff, connection):
     assert 'href="https://dashboard.stripe.com/acct_1234567890/test/dashboard"' in page
 
 
+@ONE_DATABASE
 def test_form_without_an_account_does_not_link_to_stripe(staff, workspace, make_connection):
     connection = make_connection(workspace, stripe_account_id=None)
 
     assert "dashboard.stripe.com" not in text(staff.get(change_url(connection)))
 
 
-@pytest.mark.only_on("sqlite", reason="this is about the form")
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("client", "buttons"),
     [("staff", ["verify", "deactivate"]), ("colleague", ["verify", "deactivate"]), ("support", [])],
@@ -427,6 +316,7 @@ def test_form_has_the_buttons_that_the_user_may_use(request, connection, setting
     assert re.findall(r'name="action" value="(\w+)"', page) == buttons
 
 
+@ONE_DATABASE
 def test_inactive_connection_can_be_activated(staff, workspace, make_connection):
     connection = make_connection(workspace, status=Status.INACTIVE)
 
@@ -435,6 +325,7 @@ def test_inactive_connection_can_be_activated(staff, workspace, make_connection)
     assert re.findall(r'name="action" value="(\w+)"', page) == ["activate"]
 
 
+@ONE_DATABASE
 def test_change_of_mode_needs_confirmation_without_verification_too(staff, connection, stored):
     before, secret = stored(connection), random_api_key("sk_test_")
 

@@ -12,6 +12,7 @@ from stripe_connections.models import Status, StripeConnection
 from tests.stripe_connections.admin.conftest import LIST, change_url, text
 
 FRONT = "/admin/"
+ONE_DATABASE = pytest.mark.only_on("sqlite", reason="this is about the page")
 
 
 def numbers(response):
@@ -45,25 +46,28 @@ def troubled(workspace, make_connection, damage):
 PROBLEMS = ["rejected", "unreadable", "unverified", "no_webhook_secret", "inactive"]
 
 
-@pytest.mark.parametrize("problem", [*PROBLEMS, "old"])
-def test_problem_is_counted_and_links_to_the_connections(staff, troubled, settings, problem):
+def test_problem_is_counted_and_links_to_the_connections(staff, troubled, settings):
     settings.SECRET_MAX_AGE_DAYS = 90
+    names = [*PROBLEMS, "old"]
 
-    counted = numbers(staff.get(FRONT))
-    listed = staff.get(f"{LIST}?problem={problem}").context["cl"].result_list
+    lists = {name: staff.peek(f"{LIST}?problem={name}")["cl"].result_list for name in names}
 
-    assert counted[f"problem={problem}"] == 1
-    assert [row.biz_id for row in listed] == [f"sc_{problem}"]
+    assert numbers(staff.get(FRONT)) == {f"problem={name}": 1 for name in names}
+    listed = {name: [row.biz_id for row in rows] for name, rows in lists.items()}
+    assert listed == {name: [f"sc_{name}"] for name in names}
 
 
+@ONE_DATABASE
 def test_age_of_secrets_is_not_counted_by_default(staff, troubled):
     assert [*numbers(staff.get(FRONT))] == [f"problem={name}" for name in PROBLEMS]
 
 
+@ONE_DATABASE
 def test_numbers_are_zero_without_problems(staff):
     assert {*numbers(staff.get(FRONT)).values()} == {0}
 
 
+@ONE_DATABASE
 def test_search_box_searches_connections(staff):
     page = text(staff.get(FRONT))
 
@@ -71,6 +75,7 @@ def test_search_box_searches_connections(staff):
     assert 'type="search" name="q"' in page
 
 
+@ONE_DATABASE
 def test_last_changes_are_shown(staff, connection):
     staff.save(change_url(connection), connection_name="New name")
 
@@ -81,12 +86,14 @@ def test_last_changes_are_shown(staff, connection):
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page)
 
 
+@ONE_DATABASE
 def test_export_is_among_the_last_changes(staff, connection):
     staff.act("export", connection)
 
     assert "1 connections" in text(staff.get(FRONT))
 
 
+@ONE_DATABASE
 def test_page_links_to_the_lists(superuser):
     page = text(superuser.get(FRONT))
 
@@ -94,6 +101,7 @@ def test_page_links_to_the_lists(superuser):
     assert ">Audit</a>" in page
 
 
+@ONE_DATABASE
 def test_staff_without_permission_to_view_connections_see_none(make_staff, connection, staff):
     staff.save(change_url(connection), connection_name="New name")
 
@@ -104,13 +112,14 @@ def test_staff_without_permission_to_view_connections_see_none(make_staff, conne
     assert "sc_abc123" not in text(response)
 
 
+@ONE_DATABASE
 def test_visitor_must_log_in(client):
     response = client.get(FRONT, headers={"X-Forwarded-Proto": "https"})
 
     assert response["Location"] == "/admin/login/?next=/admin/"
 
 
-@pytest.mark.parametrize("rows", [1, 1_500])
+@pytest.mark.parametrize("rows", [1, 60])
 def test_number_of_queries_does_not_depend_on_the_number_of_rows(staff, workspace, rows):
     StripeConnection.objects.bulk_create(
         StripeConnection(workspace=workspace, connection_name=f"{n}") for n in range(rows)

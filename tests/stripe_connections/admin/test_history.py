@@ -9,6 +9,8 @@ from stripe_connections.audit.records import Actor, Source
 from tests.conftest import random_api_key
 from tests.stripe_connections.admin.conftest import AUDIT, change_url, history_url, text
 
+ONE_DATABASE = pytest.mark.only_on("sqlite", reason="this is about the pages")
+
 
 @pytest.fixture
 def changed(staff, manager, connection, workspace):
@@ -29,12 +31,12 @@ def changed(staff, manager, connection, workspace):
 
 
 def entries(client, connection):
-    return client.get(history_url(connection)).context["entries"]
+    return client.peek(history_url(connection))["entries"]
 
 
 def records(client, **query):
-    response = client.get(AUDIT, query)
-    return [record.additional_data["version"] for record in response.context["cl"].result_list]
+    found = client.peek(AUDIT, query)["cl"].result_list
+    return [record.additional_data["version"] for record in found]
 
 
 def test_history_shows_user_source_and_changes_newest_first(staff, changed):
@@ -67,6 +69,7 @@ def test_history_shows_old_and_new_values(staff, changed):
     }
 
 
+@ONE_DATABASE
 def test_page_shows_the_history(staff, changed):
     page = text(staff.get(history_url(changed)))
 
@@ -80,6 +83,7 @@ def test_page_shows_the_history(staff, changed):
         assert shown in page
 
 
+@ONE_DATABASE
 def test_all_records_show_labels_instead_of_names(staff, changed):
     page = text(staff.get(AUDIT))
 
@@ -91,6 +95,7 @@ def test_history_has_only_the_records_of_the_connection(staff, changed, workspac
     assert entries(staff, make_connection(workspace)) == []
 
 
+@ONE_DATABASE
 def test_long_history_is_paginated(staff, connection, workspace):
     for number in range(51):
         services.update_connection(
@@ -107,6 +112,7 @@ def test_long_history_is_paginated(staff, connection, workspace):
     assert '<a href="?p=2">Older</a>' in text(first)
 
 
+@ONE_DATABASE
 def test_name_of_a_deleted_user_is_still_shown(staff, changed):
     User.objects.get(username="manager").delete()
 
@@ -114,6 +120,7 @@ def test_name_of_a_deleted_user_is_still_shown(staff, changed):
     assert records(staff, user="manager") == [2]
 
 
+@ONE_DATABASE
 def test_markup_in_values_is_escaped(staff, connection):
     staff.save(change_url(connection), connection_name="<script>alert(1)</script>")
 
@@ -121,25 +128,24 @@ def test_markup_in_values_is_escaped(staff, connection):
         assert "<script>alert" not in text(staff.get(url))
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ({}, [4, 3, 2]),
-        ({"user": "staff"}, [3]),
-        ({"user": "manager"}, [2]),
-        ({"user": "stranger"}, []),
-        ({"user": "\0"}, [4, 3, 2]),
-        ({"field": "api_key"}, [2]),
-        ({"field": "status"}, [3]),
-        ({"field": "version"}, [4, 3, 2]),
-        ({"user": "staff", "field": "status"}, [3]),
-        ({"day": "2001-01-01"}, []),
-        ({"day": "yesterday"}, [4, 3, 2]),
-        ({"day": "9999-12-31"}, [4, 3, 2]),
-    ],
-)
-def test_all_records_can_be_filtered(staff, changed, query, expected):
-    assert records(staff, **query) == expected
+FILTERED = [
+    ({}, [4, 3, 2]),
+    ({"user": "staff"}, [3]),
+    ({"user": "manager"}, [2]),
+    ({"user": "stranger"}, []),
+    ({"user": "\0"}, [4, 3, 2]),
+    ({"field": "api_key"}, [2]),
+    ({"field": "status"}, [3]),
+    ({"field": "version"}, [4, 3, 2]),
+    ({"user": "staff", "field": "status"}, [3]),
+    ({"day": "2001-01-01"}, []),
+    ({"day": "yesterday"}, [4, 3, 2]),
+    ({"day": "9999-12-31"}, [4, 3, 2]),
+]
+
+
+def test_all_records_can_be_filtered(staff, changed):
+    assert [(query, records(staff, **query)) for query, _ in FILTERED] == FILTERED
 
 
 def test_all_records_can_be_filtered_by_day(staff, changed):
@@ -148,10 +154,13 @@ def test_all_records_can_be_filtered_by_day(staff, changed):
     assert records(staff, day=day) == [4, 3, 2]
 
 
-@pytest.mark.parametrize("lookup", ["changes__icontains", "additional_data", "object_repr"])
-def test_all_records_cannot_be_filtered_by_other_lookups(staff, changed, lookup):
-    assert staff.get(AUDIT, {lookup: "x"}).status_code == 400
+@ONE_DATABASE
+def test_all_records_cannot_be_filtered_by_other_lookups(staff):
+    lookups = ("changes__icontains", "additional_data", "object_repr")
+
+    assert [staff.get(AUDIT, {lookup: "x"}).status_code for lookup in lookups] == [400] * 3
 
 
+@ONE_DATABASE
 def test_all_records_link_to_the_connection(staff, changed):
     assert f'<a href="{change_url(changed)}">sc_abc123</a>' in text(staff.get(AUDIT))

@@ -58,7 +58,7 @@ def urls(connection):
         ("nobody", [302, 302, 302, 302, 302, 302, 302]),
     ],
 )
-def test_pages_that_each_user_may_open(people, urls, person, expected):
+def test_pages_that_each_user_may_open(unrendered, people, urls, person, expected):
     assert [people[person].get(url).status_code for url in urls.values()] == expected
 
 
@@ -66,7 +66,9 @@ def test_pages_that_each_user_may_open(people, urls, person, expected):
     ("person", "expected"),
     [("staff", 302), ("colleague", 302), ("superuser", 302), ("support", 403), ("newcomer", 403)],
 )
-def test_users_who_may_change_a_connection(people, connection, stored, staff, person, expected):
+def test_users_who_may_change_a_connection(
+    unrendered, people, connection, stored, staff, person, expected
+):
     before = stored(connection)
     form = staff.form(change_url(connection))
 
@@ -172,7 +174,7 @@ def test_refresh_tokens_have_no_page(superuser, model):
     assert superuser.get(f"/admin/token_blacklist/{model}/").status_code == 404
 
 
-def test_only_a_superuser_may_view_users(superuser, staff):
+def test_only_a_superuser_may_view_users(unrendered, superuser, staff):
     url = reverse("admin:auth_user_changelist")
 
     assert superuser.get(url).status_code == 200

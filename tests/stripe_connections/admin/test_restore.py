@@ -10,6 +10,8 @@ from tests.stripe_connections.undo.conftest import current, replace, replaced, r
 
 __all__ = ["replaced"]
 
+ONE_DATABASE = pytest.mark.only_on("sqlite", reason="tests/stripe_connections/undo/ runs on both")
+
 
 def restore_url(connection, version=2, name="api_key"):
     arguments = [connection.pk, version, name]
@@ -18,15 +20,17 @@ def restore_url(connection, version=2, name="api_key"):
 
 def confirm(client, connection, seen=2, **which):
     data = {"seen_version": seen}
-    return client.post(restore_url(connection, **which), data, follow=True)
+    return client.post(restore_url(connection, **which), data)
 
 
+@ONE_DATABASE
 def test_history_has_a_button_for_a_replaced_secret(staff, replaced):
     connection, *_ = replaced
 
     assert restore_url(connection) in text(staff.get(history_url(connection)))
 
 
+@ONE_DATABASE
 def test_history_has_no_button_for_a_secret_that_is_in_use_again(staff, replaced):
     connection, *_ = replaced
     restore(connection)
@@ -36,6 +40,7 @@ def test_history_has_no_button_for_a_secret_that_is_in_use_again(staff, replaced
     assert restore_url(connection, version=3) in page
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("who", ["colleague", "support"])
 def test_user_without_permission_gets_no_button_and_no_page(request, who, replaced):
     client, (connection, _, new) = request.getfixturevalue(who), replaced
@@ -46,6 +51,7 @@ def test_user_without_permission_gets_no_button_and_no_page(request, who, replac
     assert current() == new
 
 
+@ONE_DATABASE
 def test_page_for_confirmation_writes_nothing(staff, replaced):
     connection, old, new = replaced
     page = text(staff.get(restore_url(connection)))
@@ -62,11 +68,12 @@ def test_confirmed_secret_is_restored(staff, replaced):
 
     assert messages(response) == ["1 restored, 0 failed."]
     assert (current(), StripeConnection.objects.get().version) == (old, 3)
-    [entry, *_] = response.context["entries"]
+    [entry, *_] = staff.peek(response["Location"])["entries"]
     assert (entry.username, entry.source) == ("staff", "admin")
     assert entry.changes[0].new == f"restored sk_live_…{old[-4:]}"
 
 
+@ONE_DATABASE
 def test_older_secret_is_restored_from_its_entry(staff, replaced):
     connection, old, _ = replaced
     replace(connection, api_key=random_api_key())
@@ -75,15 +82,17 @@ def test_older_secret_is_restored_from_its_entry(staff, replaced):
     assert current() == old
 
 
-@pytest.mark.parametrize("seen", ["1", "3", "", "x", "9" * 30, "²"])
-def test_connection_that_was_changed_meanwhile_is_not_restored(staff, replaced, seen):
+def test_connection_that_was_changed_meanwhile_is_not_restored(staff, replaced):
     connection, _, new = replaced
-    response = confirm(staff, connection, seen=seen)
+    wrong = "1", "3", "-2", "", "x", "²", "9" * 30, "9" * 5_000
 
-    assert messages(response) == ["0 restored, 1 failed: sc_abc123 (try again)."]
+    found = {messages(confirm(staff, connection, seen=seen))[-1] for seen in wrong}
+
+    assert found == {"0 restored, 1 failed: sc_abc123 (try again)."}
     assert current() == new
 
 
+@ONE_DATABASE
 def test_unreadable_secret_is_reported(staff, replaced):
     connection, *_ = replaced
     ReplacedSecret.objects.update(ciphertext=b"damaged")
@@ -91,6 +100,7 @@ def test_unreadable_secret_is_reported(staff, replaced):
     assert "No key of FERNET_KEYS can decrypt" in messages(confirm(staff, connection))[0]
 
 
+@ONE_DATABASE
 def test_secret_that_stripe_rejects_is_reported(staff, replaced, stripe):
     connection, _, new = replaced
     stripe.rejects()

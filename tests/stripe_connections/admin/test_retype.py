@@ -15,18 +15,18 @@ SECRETS = pytest.mark.parametrize(
 
 
 def errors(response):
-    return list(response.context["adminform"].form.errors)
+    return list(response.context_data["adminform"].form.errors)
 
 
 def again(response, **typed):
     """Return the data that the page sends after `typed` was entered; secrets are empty."""
-    form = response.context["adminform"].form
+    form = response.context_data["adminform"].form
     values = {bound.html_name: bound.value() or "" for bound in form}
     return values | {"api_key": "", "webhook_secret": "", "partner_endpoint": ""} | typed
 
 
 @SECRETS
-def test_secret_must_be_typed_again(staff, connection, stored, name, make):
+def test_secret_must_be_typed_again(unrendered, staff, connection, stored, name, make):
     before = stored(connection)
     url = change_url(connection)
 
@@ -40,7 +40,7 @@ def test_secret_must_be_typed_again(staff, connection, stored, name, make):
 
 
 @SECRETS
-def test_secret_that_is_typed_again_is_saved(staff, connection, name, make):
+def test_secret_that_is_typed_again_is_saved(unrendered, staff, connection, name, make):
     secret = make()
     first = staff.save(change_url(connection), **{name: make()}, **BAD)
 
@@ -51,7 +51,7 @@ def test_secret_that_is_typed_again_is_saved(staff, connection, name, make):
 
 
 @SECRETS
-def test_stored_secret_can_be_kept(staff, connection, stored, name, make):
+def test_stored_secret_can_be_kept(unrendered, staff, connection, stored, name, make):
     before = stored(connection)
     first = staff.save(change_url(connection), **{name: make()}, **BAD)
 
@@ -74,7 +74,7 @@ def test_box_is_shown_only_after_an_error_with_a_typed_secret(staff, connection,
     assert box not in page + other
 
 
-def test_key_must_be_typed_again_after_a_conflict(staff, manager, connection, stored):
+def test_key_must_be_typed_again_after_a_conflict(unrendered, staff, manager, connection, stored):
     opened = staff.form(change_url(connection))
     manager.update({"connectionBizId": "sc_abc123", "connectionName": "By the customer"})
     before = stored(connection)
@@ -87,7 +87,7 @@ def test_key_must_be_typed_again_after_a_conflict(staff, manager, connection, st
     assert stored(connection) == before
 
 
-def test_key_of_a_new_connection_must_be_typed_again(staff, workspace):
+def test_key_of_a_new_connection_must_be_typed_again(unrendered, staff, workspace):
     form = staff.form(ADD) | {"workspace": workspace.pk, "connection_name": "New"}
 
     first = staff.post(ADD, form | BAD | {"api_key": random_api_key()})

@@ -1,15 +1,11 @@
-"""Verification in the admin: its result is shown, and a form's new key is verified."""
-
-from datetime import UTC, datetime
+"""A form of the admin verifies a new key or account before it is saved."""
 
 import pytest
 from auditlog.models import LogEntry
 from django.conf import settings as django_settings
-from django.db import connection as database
 from django.test import Client
 
 from stripe_connections import services
-from stripe_connections.admin import actions
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.models import StripeConnection
 from stripe_connections.stripe_api import verification
@@ -26,40 +22,16 @@ from tests.stripe_connections.admin.conftest import (
     text,
 )
 
-ASKED_AT = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
-PERMISSION = "rak_accounts_kyc_basic_read"
 AGAIN = "It was not saved, and a page never shows a secret: type it again or tick the box below."
-OUTCOMES = ["verified", "restricted", "rejected", "unverified"]
-
-
-def say(connection, verification, **columns):
-    """Store the result of a verification."""
-    StripeConnection.objects.filter(pk=connection.pk).update(
-        verification=verification,
-        verification_at=ASKED_AT,
-        **columns,
-    )
+ONE_DATABASE = pytest.mark.only_on(
+    "sqlite", reason="tests/stripe_connections/verification/ runs on both"
+)
 
 
 def errors(response):
     """Return the errors of the form, by field."""
     assert response.status_code == 200
-    return response.context["adminform"].form.errors
-
-
-def listed(client, **query):
-    return [row.biz_id for row in client.get(LIST, query).context["cl"].result_list]
-
-
-@pytest.fixture
-def one_of_each(workspace, make_connection):
-    """Connections with the name of their verification result."""
-    columns = {
-        "verified": {"verification_account_id": STORED},
-        "restricted": {"missing_permission": PERMISSION},
-    }
-    for name in OUTCOMES:
-        say(make_connection(workspace, f"sc_{name}"), name, **columns.get(name, {}))
+    return response.context_data["adminform"].form.errors
 
 
 @pytest.fixture
@@ -80,95 +52,7 @@ def adding(workspace):
     return form
 
 
-class TestList:
-    @pytest.mark.parametrize(
-        ("outcome", "columns", "hover"),
-        [
-            ("verified", {"verification_account_id": STORED}, f", belongs to {STORED}"),
-            ("restricted", {"missing_permission": PERMISSION}, f", lacks {PERMISSION}"),
-            ("rejected", {"verification_account_id": OTHER}, f", belongs to {OTHER}"),
-            ("rejected", {}, ""),
-            ("unverified", {}, ""),
-        ],
-    )
-    def test_outcome_is_a_badge(self, staff, connection, outcome, columns, hover):
-        say(connection, outcome, **columns)
-
-        page = text(staff.get(LIST))
-
-        assert (
-            f'<span class="badge {outcome}" title="verified 2026-11-01 12:30:00 UTC{hover}">'
-            f"{outcome}</span>"
-        ) in page
-
-    @pytest.mark.parametrize("outcome", OUTCOMES)
-    def test_list_can_be_filtered_by_outcome(self, staff, one_of_each, outcome):
-        assert listed(staff, verification__exact=outcome) == [f"sc_{outcome}"]
-
-    def test_connection_is_unverified_before_its_first_verification(self, staff, connection):
-        assert 'class="badge unverified" title=""' in text(staff.get(LIST))
-        assert listed(staff, verification__exact="unverified") == ["sc_abc123"]
-
-    def test_unknown_outcome_finds_nothing(self, staff, connection):
-        assert listed(staff, verification__exact="x") == []
-
-    @pytest.mark.parametrize("lookup", ["verification__startswith", "verification_fingerprint"])
-    def test_list_cannot_be_filtered_by_other_lookups(self, staff, connection, lookup):
-        assert staff.get(LIST, {lookup: "v"}).status_code == 400
-
-
-@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
-class TestShownInForm:
-    def test_outcome_is_shown_with_its_details(self, support, connection):
-        columns = {"verification_account_id": STORED, "missing_permission": PERMISSION}
-        say(connection, "restricted", **columns)
-
-        page = text(support.get(change_url(connection)))
-
-        for shown in ("badge restricted", "Verified 2026-11-01 12:30:00 UTC", STORED, PERMISSION):
-            assert shown in page
-
-    @pytest.mark.parametrize(
-        ("columns", "reason"),
-        [
-            (
-                {"verification_account_id": OTHER, "verification_cause": "mismatch"},
-                "The key belongs to another account",
-            ),
-            ({"verification_cause": "expired"}, "The key has expired"),
-        ],
-    )
-    def test_rejected_key_is_explained(self, staff, connection, columns, reason):
-        say(connection, "rejected", **columns)
-
-        assert reason in text(staff.get(change_url(connection)))
-
-    def test_key_without_a_verification_has_no_date(self, staff, connection):
-        page = text(staff.get(change_url(connection)))
-
-        assert "badge unverified" in page
-        assert "Verified 2" not in page
-
-    def test_key_without_a_reply_has_a_date_and_a_cause(self, staff, connection):
-        say(connection, "unverified", verification_cause="unreachable")
-
-        page = text(staff.get(change_url(connection)))
-
-        assert "Verified 2026-11-01 12:30:00 UTC" in page
-        assert Cause.UNREACHABLE.label in page
-
-    @pytest.mark.parametrize(
-        "name", ["verification", "verification_account_id", "verification_fingerprint", "outcome"]
-    )
-    def test_outcome_cannot_be_posted(self, staff, connection, stored, name):
-        before = stored(connection)
-
-        staff.save(change_url(connection), **{name: "verified"})
-
-        assert stored(connection) == before
-
-
-@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
+@ONE_DATABASE
 class TestChange:
     def test_new_key_is_verified_once_and_saved(self, staff, connection, stripe):
         key = random_api_key()
@@ -219,7 +103,7 @@ class TestChange:
 
     @pytest.mark.parametrize("changes", [{}, {"stripe_account_id": "acct_typed"}])
     def test_key_of_another_account_is_an_error_with_both_ids(
-        self, staff, connection, stripe, stored, changes
+        self, unrendered, staff, connection, stripe, stored, changes
     ):
         stripe.knows(OTHER)
         before = stored(connection)
@@ -235,7 +119,7 @@ class TestChange:
 
     @pytest.mark.parametrize("person", ["staff", "colleague"])
     def test_rejected_stored_key_is_an_error_of_the_account_field(
-        self, request, connection, stripe, stored, person
+        self, unrendered, request, connection, stripe, stored, person
     ):
         stripe.rejects()
         before = stored(connection)
@@ -253,20 +137,20 @@ class TestChange:
     ):
         stripe.fails(503)
 
-        staff.save(change_url(connection), api_key=random_api_key())
+        response = staff.save(change_url(connection), api_key=random_api_key())
 
         assert outcome_of(connection).verification == "unverified"
-        assert Cause.STRIPE_ERROR.label in messages(staff.get(LIST))[0]
+        assert Cause.STRIPE_ERROR.label in messages(response)[0]
 
     def test_verified_key_that_is_typed_again_stays_verified(self, staff, connection, stripe):
         key = random_api_key()
         staff.save(change_url(connection), api_key=key)
         stripe.fails(503)
 
-        staff.save(change_url(connection), api_key=key)
+        response = staff.save(change_url(connection), api_key=key)
 
         assert outcome_of(connection).verification == "verified"
-        assert [m for m in messages(staff.get(LIST)) if "could not be checked" in m] == []
+        assert [m for m in messages(response) if "could not be checked" in m] == []
 
     def test_key_without_a_reply_is_not_saved_if_verification_is_required(
         self, staff, connection, stripe, settings, stored
@@ -297,7 +181,9 @@ class TestChange:
     @pytest.mark.parametrize(
         "typed", [{"config_json": "["}, {"api_key": "nonsense"}, {"seen_version": "7"}]
     )
-    def test_invalid_form_is_not_verified(self, staff, connection, stripe, stored, typed):
+    def test_invalid_form_is_not_verified(
+        self, unrendered, staff, connection, stripe, stored, typed
+    ):
         before = stored(connection)
 
         response = staff.save(change_url(connection), **({"api_key": random_api_key()} | typed))
@@ -380,7 +266,7 @@ class TestChange:
         staff.save(change_url(connection), api_key=random_api_key())
 
         staff.save(change_url(connection), connection_name="New")
-        found = staff.get(AUDIT, {"field": "verification"}).context["cl"].result_list
+        found = staff.peek(AUDIT, {"field": "verification"})["cl"].result_list
         page = text(staff.get(history_url(connection)))
 
         assert [record.additional_data["version"] for record in found] == [2]
@@ -388,7 +274,7 @@ class TestChange:
         assert '<span class="old">unverified</span> → <span class="new">verified</span>' in page
 
 
-@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
+@ONE_DATABASE
 class TestSwappedMode:
     def test_swap_is_refused_without_confirmation(self, staff, connection, stripe, stored):
         before, key = stored(connection), random_api_key("sk_test_")
@@ -435,7 +321,7 @@ class TestSwappedMode:
         assert 'type="checkbox" name="allow_mode_change"' not in page
 
 
-@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
+@ONE_DATABASE
 class TestAdd:
     def test_key_of_a_new_connection_is_verified_once(self, staff, adding, stripe):
         key = random_api_key()
@@ -451,7 +337,7 @@ class TestAdd:
         ("answer", "fields"),
         [(("rejects",), ["api_key"]), (("knows", STORED), ["stripe_account_id", "api_key"])],
     )
-    def test_bad_key_adds_nothing(self, staff, adding, stripe, answer, fields):
+    def test_bad_key_adds_nothing(self, unrendered, staff, adding, stripe, answer, fields):
         name, *arguments = answer
         getattr(stripe, name)(*arguments)
 
@@ -461,7 +347,7 @@ class TestAdd:
         assert not StripeConnection.objects.exists()
         assert not LogEntry.objects.exists()
 
-    def test_attempts_are_counted_for_the_workspace(self, staff, adding, stripe, limit):
+    def test_attempts_are_counted_for_the_workspace(self, unrendered, staff, adding, stripe, limit):
         staff.post(ADD, adding(api_key=random_api_key()))
 
         response = staff.post(ADD, adding(api_key=random_api_key()))
@@ -473,135 +359,23 @@ class TestAdd:
         assert support.post(ADD, adding(stripe_account_id=OTHER)).status_code == 403
         assert stripe.requests == []
 
-    def test_bad_connection_is_not_verified(self, staff, adding, stripe):
+    def test_bad_connection_is_not_verified(self, unrendered, staff, adding, stripe):
         response = staff.post(ADD, adding(api_key=random_api_key(), workspace=""))
 
         assert list(errors(response)) == ["workspace", "api_key"]
         assert stripe.requests == []
 
 
-@pytest.mark.only_on("sqlite", reason="tests/stripe_connections/verification/ runs on both")
-class TestAction:
-    @pytest.mark.parametrize(
-        ("how", "message", "outcome"),
-        [
-            (("knows", STORED), "1 verified, 0 restricted, 0 rejected, 0 failed.", "verified"),
-            (
-                ("fails", 403, PERMISSION),
-                "0 verified, 1 restricted, 0 rejected, 0 failed.",
-                "restricted",
-            ),
-            (
-                ("rejects",),
-                "0 verified, 0 restricted, 1 rejected, 0 failed: sc_abc123 (rejected).",
-                "rejected",
-            ),
-            (
-                ("fails", 503),
-                (
-                    "0 verified, 0 restricted, 0 rejected, 1 failed: "
-                    "sc_abc123 (Stripe failed: verify again later)."
-                ),
-                "unverified",
-            ),
-        ],
-    )
-    def test_outcome_is_stored_and_shown(self, staff, connection, stripe, how, message, outcome):
-        name, *arguments = how
-        getattr(stripe, name)(*arguments)
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_a_change_is_verified(transactions, staff, connection):
+    staff.save(change_url(connection), api_key=random_api_key())
 
-        response = staff.act("verify", connection)
-
-        assert messages(response) == [message]
-        assert outcome_of(connection).verification == outcome
-        assert StripeConnection.objects.get().version == 1
-
-    def test_connection_without_a_key_is_reported(self, staff, connection, workspace, stripe):
-        empty = StripeConnection.objects.create(
-            workspace=workspace, biz_id="sc_empty", connection_name="Empty"
-        )
-
-        response = staff.act("verify", connection, empty)
-
-        assert messages(response) == [
-            (
-                "1 verified, 0 restricted, 0 rejected, 1 failed: "
-                "sc_empty (The connection has no API key)."
-            )
-        ]
-
-    def test_attempts_are_limited(self, staff, connection, workspace, make_connection, limit):
-        other = make_connection(workspace, "sc_z")
-
-        response = staff.act("verify", connection, other)
-
-        assert messages(response)[0].endswith("1 failed: sc_abc123 (too many requests).")
-        assert outcome_of(other).verification == "verified"
-
-    def test_too_many_at_once_are_refused(self, staff, connection, workspace, stripe, monkeypatch):
-        monkeypatch.setattr(actions, "MAX_VERIFIED", 1)
-        other = StripeConnection.objects.create(workspace=workspace, connection_name="Other")
-
-        response = staff.act("verify", connection, other)
-
-        assert messages(response) == ["At most 1 connections at once; none was verified."]
-        assert stripe.requests == []
-
-    def test_verification_ends_before_the_timeout_of_the_proxy(
-        self, staff, connection, stripe, monkeypatch
-    ):
-        times = iter([0, actions.VERIFYING_SECONDS + 1])
-        monkeypatch.setattr(actions, "monotonic", lambda: next(times))
-
-        response = staff.act("verify", connection)
-
-        assert "1 failed: sc_abc123 (Stripe did not answer" in messages(response)[0]
-        assert stripe.requests == []
-
-    def test_action_is_not_offered_if_verification_is_off(self, staff, connection, fake_stripe):
-        page = text(staff.get(LIST))
-
-        response = staff.act("verify", connection)
-
-        assert "Verify with Stripe" not in page
-        assert messages(response) == ["No action selected."]
-        assert fake_stripe.requests == []
-
-    def test_viewer_cannot_verify(self, support, connection, stripe):
-        assert messages(support.act("verify", connection)) == ["No action selected."]
-        assert stripe.requests == []
+    assert transactions == [False]
+    assert outcome_of(connection).verification == "verified"
 
 
 @pytest.mark.django_db(transaction=True)
-class TestTransaction:
-    @pytest.fixture
-    def open_transactions(self, stripe, monkeypatch):
-        """A list that records, for each verification, whether a transaction was open."""
-        verify, found = verification.verify, []
+def test_no_transaction_is_open_while_a_new_one_is_verified(transactions, staff, adding):
+    staff.post(ADD, adding(api_key=random_api_key()))
 
-        def look_and_verify(*arguments, **options):
-            found.append(database.in_atomic_block)
-            return verify(*arguments, **options)
-
-        monkeypatch.setattr(verification, "verify", look_and_verify)
-        return found
-
-    def test_no_transaction_is_open_while_a_change_is_verified(
-        self, open_transactions, staff, connection
-    ):
-        staff.save(change_url(connection), api_key=random_api_key())
-
-        assert open_transactions == [False]
-        assert outcome_of(connection).verification == "verified"
-
-    def test_no_transaction_is_open_while_a_new_one_is_verified(
-        self, open_transactions, staff, adding
-    ):
-        staff.post(ADD, adding(api_key=random_api_key()))
-
-        assert open_transactions == [False]
-
-    def test_no_transaction_is_open_during_the_action(self, open_transactions, staff, connection):
-        staff.act("verify", connection)
-
-        assert open_transactions == [False]
+    assert transactions == [False]
