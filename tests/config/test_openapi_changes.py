@@ -9,8 +9,16 @@ from config.openapi.views import document
 from tests import openapi_changes
 from tests.openapi_changes import adds, breaks, is_released, kept, refusal
 
-DOCUMENT = json.loads(document())
 UPDATE = "/web/v1/workspaces/{workspaceId}/stripe/connections/update"
+
+
+def with_one_call():
+    """Return the document without the other calls, because to compare them takes most of a test."""
+    whole = json.loads(document())
+    return whole | {"paths": {UPDATE: whole["paths"][UPDATE]}}
+
+
+DOCUMENT = with_one_call()
 CALL = DOCUMENT["paths"][UPDATE]["post"]
 SCHEMAS = ("components", "schemas")
 BODY = (*SCHEMAS, "UpdateConnection")
@@ -21,8 +29,8 @@ GONE = object()
 
 def changed(*path, to=GONE, version="1.3.0"):
     """Return the document with one value set or removed."""
-    # This is several times as fast as a deep copy.
-    new = json.loads(document())
+    # To parse it is several times as fast as a deep copy.
+    new = with_one_call()
     new["info"]["version"] = version
     item = new
     for step in path[:-1]:
@@ -135,9 +143,10 @@ def test_descriptions_may_change(new):
 
 
 def test_document_is_the_stored_one():
-    name = f"{DOCUMENT['info']['version']}.json"
+    current = json.loads(document())
+    name = f"{current['info']['version']}.json"
 
-    assert kept().get(name) == DOCUMENT, f"The API has changed: `make schema`, and commit {name}."
+    assert kept().get(name) == current, f"The API has changed: `make schema`, and commit {name}."
 
 
 def test_each_stored_version_may_follow_the_previous_one():

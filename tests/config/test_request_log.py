@@ -256,6 +256,7 @@ def written_to_a_terminal(script):
         return terminal.read1().decode()
 
 
+@pytest.mark.only_on("sqlite", reason="no query is made")
 def test_log_on_a_terminal_is_coloured():
     text = written_to_a_terminal(
         "import django, logging, config.settings as s, os\n"

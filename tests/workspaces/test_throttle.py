@@ -164,8 +164,11 @@ def test_refused_calls_do_not_prolong_the_wait(manager, connection, limits, late
     assert statuses(manager, 1) == [200]
 
 
-@pytest.mark.parametrize("limit", [1, 7, 250])
-def test_processes_share_one_limit(manager, connection, limits, another_process, limit):
+@pytest.mark.parametrize("limit", [1, 7, 25])
+def test_processes_share_one_limit(
+    manager, connection, limits, another_process, monkeypatch, limit
+):
+    monkeypatch.setattr(throttles, "PORTIONS", 10)
     limits(user=f"{limit}/min")
     first = statuses(manager, limit // 2)
     another_process()
