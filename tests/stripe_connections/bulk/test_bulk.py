@@ -34,6 +34,7 @@ COMMANDS = (
     "verify_connections",
 )
 RENAME = ("update_connections", "--set", "connectionName=New")
+OUTPUT = pytest.mark.only_on("sqlite", reason="the output does not depend on the database")
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ def test_bad_selection_is_refused(rows, arguments, problem):
     assert not StripeConnection.objects.filter(connection_name="New").exists()
 
 
+@OUTPUT
 def test_ids_that_are_not_utf8_are_refused(rows):
     assert run(*RENAME, "--ids", "-", stdin=b"\xff").problem == "The business IDs are not UTF-8."
 
@@ -128,6 +130,7 @@ def test_dry_run_writes_nothing(connection, stored):
     assert "This was a dry run: nothing was written. Add --apply to write." in result.out
 
 
+@OUTPUT
 def test_json_is_one_object_on_one_line(connection):
     result = run(*RENAME, "--apply")
 
@@ -142,6 +145,7 @@ def test_json_is_one_object_on_one_line(connection):
     ]
 
 
+@OUTPUT
 def test_progress_is_written_in_plain_lines(rows):
     result = run(*RENAME, "--batch-size", "2", "--format", "text")
 
@@ -149,6 +153,7 @@ def test_progress_is_written_in_plain_lines(rows):
     assert result.out.splitlines()[-2].startswith("4 changed, 0 unchanged, 0 skipped, 0 failed in ")
 
 
+@OUTPUT
 @pytest.mark.parametrize(
     ("verbosity", "lines"), [("0", 0), ("1", 21), ("2", 30)], ids=["quiet", "usual", "all"]
 )
@@ -165,6 +170,7 @@ def test_text_output_has_the_first_rows_and_the_counts(
     assert result.out.splitlines()[-2].startswith("30 changed, ")
 
 
+@OUTPUT
 def test_every_failure_is_reported(rows):
     result = run(*RENAME, "--verbosity", "0", "--ids", "-", "--format", "text", stdin="sc_none")
 
@@ -204,6 +210,7 @@ def test_import_writes_nothing_if_the_output_is_closed(workspace, monkeypatch):
     assert not StripeConnection.objects.exists()
 
 
+@OUTPUT
 def test_export_ends_silently_if_the_output_is_closed(rows):
     err = io.StringIO()
 
@@ -213,6 +220,7 @@ def test_export_ends_silently_if_the_output_is_closed(rows):
     assert not err.getvalue()
 
 
+@OUTPUT
 def test_interrupted_export_is_reported(rows, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
@@ -390,9 +398,3 @@ def test_all_records_of_a_run_have_one_id(rows):
     assert entries.count() == 4
     assert len(set(entries.values_list("cid", flat=True))) == 1
     assert entries.first().cid.startswith("update_connections-")
-
-
-def test_json_output_is_one_object_on_one_line(connection):
-    lines = run(*RENAME, "--format", "json").out.splitlines()
-
-    assert [json.loads(line)["changed"] for line in lines] == [1]
