@@ -1,5 +1,6 @@
 """Shared fixtures and helpers: users, workspaces, a connection, API clients and servers."""
 
+import gc
 import io
 import json
 import logging
@@ -39,6 +40,17 @@ DATABASE_FIXTURES = {"db", "transactional_db", "database_url"}
 SERVERS = {"demo_server", "strict_server"}
 # Calls per day that `strict_server` allows each user.
 LIMIT = 60
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Keep the garbage collector from thousands of tests, which stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
