@@ -34,7 +34,7 @@ flush_without_triggers()
 check_every_answer()
 
 # A test that uses none of these fixtures does not depend on the database.
-DATABASE_FIXTURES = {"db", "transactional_db", "database_url"}
+DATABASE_FIXTURES = {"db", "transactional_db"}
 # Servers on SQLite that start once. All tests that use one of them run in the same pytest process,
 # and none may stop the server. tests/deploy/ tests the production chain on PostgreSQL.
 SERVERS = {"demo_server", "strict_server"}
