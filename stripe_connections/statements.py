@@ -41,8 +41,10 @@ MAX_ROWS = 1_000
 _unavailable_until: dict[Row, float] = {}
 # The columns of the key and the account that Stripe's last reply is about.
 SUBJECT = frozenset({"api_key_fingerprint", "stripe_account_id"})
-# What replaces it if they change; the other VERIFICATION_FIELDS become NULL.
-UNKNOWN = {"verification": f"'{Verification.UNVERIFIED}'"}
+# Whether the reply is kept. After it has waited for a lock, PostgreSQL checks the constraints once
+# for the old version of the row, `c`, and would refuse the reply of one version with the account of
+# another. Then it evaluates everything again for the new version.
+IS_KEPT = "old.is_same AND c.version = old.version"
 
 # At most 4,096 characters with all fields: psycopg would parse a longer statement again for every
 # call, which takes 0.2 ms.
@@ -229,16 +231,12 @@ def _sql(template: str, columns: tuple[str, ...], kept: tuple[str, ...], word: s
         for name, shown in zip(_fields(columns), _shown(columns), strict=True)
     ]
     is_same = _is_same(columns)
-    condition = "old.is_same" if template is UPDATE_ON_POSTGRESQL else is_same
     assignments = [f"{name} = %({name})s" for name in columns]
     if is_same:
-        assignments += [
-            f"{name} = CASE WHEN {condition} THEN c.{name} ELSE {UNKNOWN.get(name, 'NULL')} END"
-            for name in VERIFICATION_FIELDS
-        ]
+        assignments += _reset(IS_KEPT if template is UPDATE_ON_POSTGRESQL else is_same)
     keep = KEEP.format(kept="UNION ALL".join(KEPT.format(name=name) for name in kept))
     digests = ", ".join(f"%({name}_digest)s" for name in columns if name in SECRET_FIELDS)
-    return template.format(
+    sql = template.format(
         not_leaked=NOT_LEAKED.format(digests=digests) if digests else "",
         keep=keep,
         kept=f", kept AS ({keep})" if kept else "",
@@ -251,6 +249,7 @@ def _sql(template: str, columns: tuple[str, ...], kept: tuple[str, ...], word: s
         action=LogEntry.Action.UPDATE,
         changes=", ".join(changes),
     )
+    return " ".join(sql.split())
 
 
 def _is_same(columns: Collection[str]) -> str:
@@ -262,6 +261,15 @@ def _is_same(columns: Collection[str]) -> str:
     return " AND ".join(
         f"{name} IS NOT DISTINCT FROM CAST(%({name})s AS varchar)" for name in subject
     )
+
+
+def _reset(is_kept: str) -> list[str]:
+    """Forget the reply unless `is_kept`."""
+    other = {"verification": f" ELSE '{Verification.UNVERIFIED}'"}
+    return [
+        f"{name} = CASE WHEN {is_kept} THEN c.{name}{other.get(name, '')} END"
+        for name in VERIFICATION_FIELDS
+    ]
 
 
 def _fields(columns: Iterable[str]) -> list[str]:

@@ -19,9 +19,12 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from prometheus_client import REGISTRY
 
+from stripe_connections.models import StripeConnection
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import MEMORY_SECONDS
+from stripe_connections.stripe_api.replies import Verification
 from tests.conftest import ApiClient, plain_secrets, random_api_key, random_webhook_secret
+from tests.service import PATIENCE_SECONDS
 from workspaces.models import Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("database_file")]
@@ -81,6 +84,17 @@ def at_once(manager, connection):
     return call
 
 
+def wait_for_locks(count):
+    """Wait until this number of sessions wait for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with database.cursor() as cursor:
+        for _ in range(PATIENCE_SECONDS * 100):
+            if cursor.execute(waiting).fetchone() == (count,):
+                return
+            time.sleep(0.01)
+    raise AssertionError("They do not wait.")
+
+
 def test_fifty_parallel_updates_all_survive(at_once, connection):
     """The old value in each audit record is the new value of the record before it."""
     names = list(FIELDS) * (50 // len(FIELDS))
@@ -122,6 +136,32 @@ def test_different_fields_given_at_once_all_survive(at_once, connection):
     )
     assert connection.api_key_fingerprint == keyring().fingerprint(api_key)
     assert connection.version == 8
+
+
+@pytest.mark.only_on("postgresql")
+@pytest.mark.parametrize("names", [["account"], ["key"], ["account", "key"]])
+def test_update_that_waited_for_the_same_one_resets_the_outcome(
+    at_once, connection, other_session, names
+):
+    """While it waits, the verified account becomes another one."""
+    StripeConnection.objects.filter(pk=connection.pk).update(
+        stripe_account_id="acct_1",
+        verification=Verification.VERIFIED,
+        verification_account_id="acct_1",
+    )
+    new = {"account": ("stripeAccountId", "acct_2"), "key": ("apiKey", random_api_key())}
+    body = dict(new[name] for name in names)
+
+    with other_session.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT id FROM stripe_connections_stripeconnection FOR UPDATE")
+        responses = pool.submit(at_once, [body, body])
+        wait_for_locks(2)
+        cursor.execute("ROLLBACK")
+
+    connection.refresh_from_db()
+    assert [response.status_code for response in responses.result()] == [200, 200]
+    assert (connection.version, connection.verification) == (3, Verification.UNVERIFIED)
 
 
 def test_every_response_has_a_different_version(at_once):
