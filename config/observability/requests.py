@@ -41,6 +41,8 @@ COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 35}
 # A path can contain anything that a client sends. A business ID is not a secret.
 _business_id = re.compile(r"(?:ws|sc)_[A-Za-z0-9]{1,61}").fullmatch
 
+# PostgreSQL's DETAIL of a violated constraint, up to the next exception: it contains the row.
+_row = re.compile(r"\nDETAIL: .*?(?=\n\nThe above exception|\n\nDuring handling|\Z)", re.DOTALL)
 _is_request_id = re.compile(r"[A-Za-z0-9._:-]{1,128}").fullmatch
 
 # Handled before the portal, the host and https are checked: a probe only knows an IP address.
@@ -218,7 +220,7 @@ class JSONFormatter(logging.Formatter):
         }
         fields |= getattr(record, "fields", {})
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = _row.sub("", self.formatException(record.exc_info))
         return fields
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError, transaction
 from django.db import connection as database
 from django.db.backends.signals import connection_created
 
 from config.observability.requests import JSONFormatter
+from stripe_connections.models import StripeConnection
 from tests.conftest import ApiClient, log_lines, update_path, written_log
 from tests.production import PRODUCTION
 from tests.stripe_connections.admin.conftest import LIST, StaffClient, change_url
@@ -202,6 +203,24 @@ def test_failure_is_logged_with_its_traceback_and_one_line(
     assert error["request_id"] == line["request_id"]
     assert "OperationalError: gone" in error["exception"]
     assert "exception" not in line
+
+
+@pytest.mark.only_on("postgresql")
+def test_exception_does_not_contain_the_row(connection):
+    StripeConnection.objects.update(connection_name="A name", connection_description="a\n\nb")
+
+    with written_log() as log:
+        try:
+            with transaction.atomic():
+                StripeConnection.objects.update(status=9)
+        except IntegrityError:
+            logging.getLogger("config").exception("Refused")
+    (line,) = log_lines(log)
+
+    assert line["exception"].count("connection_status") == 2
+    assert "django.db.utils.IntegrityError" in line["exception"]
+    shown = ("DETAIL", "A name", connection.api_key_hint, connection.api_key_fingerprint)
+    assert [text for text in shown if text in line["exception"]] == []
 
 
 def test_line_has_no_values_of_the_previous_request(manager, viewer, connection, line_of):
