@@ -10,6 +10,7 @@ from django.contrib.admin import ModelAdmin
 from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.defaultfilters import pluralize
 
 from stripe_connections import services
 from stripe_connections.admin.pages import actor_of, page
@@ -31,7 +32,9 @@ from stripe_connections.undo.replaced import RestoreError
 # An action on more connections asks for confirmation; commands have no limit.
 ASK_ABOVE = 500
 # The results that an action counts.
-CHANGED = ("done", "unchanged", "failed")
+ACTIVATED = ("activated", "unchanged", "failed")
+DEACTIVATED = ("deactivated", "unchanged", "failed")
+REENCRYPTED = ("re-encrypted", "unchanged", "failed")
 VERIFIED = ("verified", "restricted", "rejected", "failed")
 # A request to Stripe can take six seconds, and the proxy waits for 30.
 MAX_VERIFIED = 20
@@ -85,12 +88,12 @@ def reencrypt(
             raise services.ConnectionNotFoundError
         if rows[0].unreadable:
             raise UndecryptableSecretError
-        return "done" if rows[0].is_changed else "unchanged"
+        return "re-encrypted" if rows[0].is_changed else "unchanged"
 
     rows = _rows(queryset)
     if len(rows) > ASK_ABOVE and "confirmed" not in request.POST:
         return _question(staff, request, "re-encrypt", rows)
-    apply(request, rows, step)
+    apply(request, rows, step, REENCRYPTED)
     return None
 
 
@@ -104,7 +107,7 @@ def export(
         return _question(staff, request, "export", _rows(queryset))
     rows = queryset.select_related("workspace__tenant").iterator(chunk_size=1_000)
     records.record_export(count, actor_of(request))
-    messages.success(request, f"{count} exported.")
+    messages.success(request, f"{count} connection{pluralize(count)} exported.")
     return StreamingHttpResponse(
         csv_lines(map(exported, rows)),
         content_type="text/csv; charset=utf-8",
@@ -116,6 +119,7 @@ def _set_status(
     staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any], status: Status
 ) -> HttpResponse | None:
     """Ask for confirmation; with it, change the status."""
+    results = ACTIVATED if status else DEACTIVATED
 
     def step(connection: StripeConnection) -> str:
         if connection.status == status:
@@ -126,11 +130,11 @@ def _set_status(
             changes={"status": status},
             actor=actor_of(request),
         )
-        return "done"
+        return results[0]
 
     rows = _rows(queryset)
     if "confirmed" in request.POST:
-        apply(request, rows, step)
+        apply(request, rows, step, results)
         return None
     unchanged = [row for row in rows if row.status == status]
     verb = "activate" if status else "deactivate"
@@ -163,7 +167,8 @@ def apply(
     request: HttpRequest,
     rows: list[StripeConnection],
     step: Callable[[StripeConnection], str],
-    results: tuple[str, ...] = CHANGED,
+    results: tuple[str, ...],
+    noun: str = "connection",
 ) -> None:
     """Do `step`, which returns one of `results`, for each row; report how many had which."""
     counts: Counter[str] = Counter()
@@ -174,10 +179,17 @@ def apply(
         if problem:
             problems.append(f"{connection.biz_id} ({problem})")
     if rows:
-        summary = ", ".join(f"{counts[result]} {result}" for result in results)
+        summary = _summary([(counts[name], name) for name in results if counts[name]], noun)
         details = f": {', '.join(problems)}" if problems else ""
         level = messages.WARNING if problems else messages.SUCCESS
         messages.add_message(request, level, f"{summary}{details}.")
+
+
+def _summary(results: list[tuple[int, str]], noun: str) -> str:
+    """Such as "2 connections activated, 1 unchanged"."""
+    (count, first), *others = results
+    counted = "" if first == "failed" else f"{noun}{pluralize(count)} "
+    return ", ".join([f"{count} {counted}{first}", *(f"{n} {result}" for n, result in others)])
 
 
 def _done(step: Callable[[StripeConnection], str], connection: StripeConnection) -> tuple[str, str]:

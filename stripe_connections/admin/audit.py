@@ -1,5 +1,6 @@
 """The audit of all connections, which nobody can change."""
 
+from datetime import datetime
 from typing import Any
 
 from auditlog.models import LogEntry
@@ -33,7 +34,7 @@ class AuditRecord(LogEntry):
 class AuditAdmin(listing.BoundedListAdmin):
     """The list of all records; a single record has no page."""
 
-    list_display = ("timestamp", "connection", "user", "source", "changed", "request_id")
+    list_display = ("time", "connection", "user", "source", "changed", "request_id")
     list_display_links = None
     list_filter = (listing.UserFilter, listing.DayFilter, listing.FieldFilter)
     sortable_by = ()
@@ -56,6 +57,9 @@ class AuditAdmin(listing.BoundedListAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in {"user", "day", "field"}
+
+    def time(self, record: LogEntry) -> datetime:
+        return Entry.of(record).time
 
     def connection(self, record: LogEntry) -> str | SafeString:
         if record.object_id is None:

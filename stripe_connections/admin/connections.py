@@ -88,7 +88,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
     search_fields = ("biz_id",)
     search_help_text = (
         "The beginning of the name or ID of a connection, workspace, tenant or account, or of a "
-        "member's user name or mail address; the domain of an endpoint; the last four characters "
+        "member's user name or email address; the domain of an endpoint; the last four characters "
         "of an API key."
     )
     actions = (

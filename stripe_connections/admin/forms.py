@@ -36,12 +36,14 @@ CONFLICT = (
 )
 TOO_MANY = "Too many requests to Stripe for this workspace or about this key. Nothing was saved."
 UNAVAILABLE = "The key could not be checked, so nothing was saved."
-CONFIRM = "If this is intended, type it again and tick the box below."
+CONFIRM = "If this is intended, type it again and select the checkbox below."
 STORED_IS_REJECTED = (
     "Stripe rejects the stored API key, so the account cannot be checked: type a new key with it."
 )
 REQUIRED = ("connection_name",)
-AGAIN = "It was not saved, and a page never shows a secret: type it again or tick the box below."
+AGAIN = (
+    "It was not saved, and a page never shows a secret: type it again or select the checkbox below."
+)
 KEEP = "Leave empty to keep the stored one."
 
 
@@ -51,8 +53,10 @@ class TextField(forms.CharField):
     Removes the carriage returns that a browser adds to the lines of a text area.
     """
 
-    def __init__(self, label: str, widget: forms.Widget, **kwargs: Any) -> None:
-        super().__init__(label=label, widget=widget, required=False, strip=False, **kwargs)
+    def __init__(
+        self, label: str, widget: forms.Widget, *, required: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(label=label, widget=widget, required=required, strip=False, **kwargs)
 
     def clean(self, value: Any) -> Any:
         return self.to_python(value)
@@ -96,12 +100,12 @@ class ConnectionForm(forms.ModelForm):
     form_id = forms.CharField(widget=forms.HiddenInput, required=False)
     # Names of the secrets that were typed before an error, so that an empty input is a mistake.
     retype = forms.CharField(widget=forms.HiddenInput, required=False)
-    connection_name = TextField("Name", _line())
+    connection_name = TextField("Name", _line(), required=True)
     connection_description = TextField("Description", _area(3), empty_value=None)
     stripe_account_id = TextField("Stripe account ID", _line(), empty_value=None)
     api_key = TextField("New API key", _secret(), help_text=KEEP)
     # These boxes are hidden until they are needed.
-    allow_mode_change = _hidden_box("Live and test are swapped on purpose")
+    allow_mode_change = _hidden_box("Allow the change between live and test mode")
     keep_api_key = _hidden_box("Keep the stored API key")
     webhook_secret = TextField("New webhook secret", _secret(), help_text=KEEP)
     keep_webhook_secret = _hidden_box("Keep the stored webhook secret")
@@ -122,11 +126,12 @@ class ConnectionForm(forms.ModelForm):
         self.conflict: list[Entry] = []
         if self.instance.pk is None:
             for name in self.fields.keys() & {*SECRET_FIELDS}:
+                self.fields[name].label = history.field_label(name)
                 self.fields[name].help_text = ""
                 self.fields[f"keep_{name}"].label = "Save without this secret"
 
     def clean(self) -> dict[str, Any]:
-        """Validate the changes, and refuse to overwrite what somebody else changed meanwhile."""
+        """Validate the changes, and refuse to overwrite what somebody else changed."""
         data = super().clean() or self.cleaned_data
         self.changes = self._validated()
         try:

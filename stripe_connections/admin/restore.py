@@ -48,7 +48,7 @@ def restore_view(
         return "restored"
 
     if request.method == "POST":
-        apply(request, [row.connection], step, ("restored", "failed"))
+        apply(request, [row.connection], step, ("restored", "failed"), "secret")
         return redirect("admin:stripe_connections_stripeconnection_history", pk)
     label = field_label(name)
     return page(staff, request, "confirm_restore", {"title": f"Restore {label}", "row": row})

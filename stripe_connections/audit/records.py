@@ -12,6 +12,7 @@ from typing import Any
 from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.template.defaultfilters import pluralize
 
 from stripe_connections.models import SECRET_FIELDS, StripeConnection
 
@@ -102,11 +103,13 @@ def _entry(
     **more: Any,
 ) -> LogEntry:
     """An unsaved record about one connection, or about a number of them."""
-    named: dict[str, Any] = {"object_repr": f"{subject} connections"}
+    named: dict[str, Any]
     if isinstance(subject, StripeConnection):
         pk = subject.pk
         named = {"object_pk": str(pk), "object_id": pk, "object_repr": subject.biz_id}
         more["version"] = subject.version
+    else:
+        named = {"object_repr": f"{subject} connection{pluralize(subject)}"}
     # The user name, in case the user is deleted later.
     username = actor.user.get_username() if actor.user else None
     return LogEntry(

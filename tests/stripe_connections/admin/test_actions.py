@@ -45,7 +45,7 @@ def test_status_is_changed_through_the_service_layer(
     response = staff.act(action, connection, inactive, confirmed="yes")
 
     record = LogEntry.objects.get()
-    assert messages(response) == ["1 done, 1 unchanged, 0 failed."]
+    assert messages(response) == [f"1 connection {action}d, 1 unchanged."]
     assert stored(connection)["status"] == stored(inactive)["status"] == status
     assert record.changes == {"status": [1 - status, status]}
     assert record.additional_data == {"source": "admin", "username": "staff", "version": 2}
@@ -104,7 +104,7 @@ def test_confirmed_action_is_applied(staff, connection, inactive, low_threshold)
 
     response = staff.post(LIST, form)
 
-    assert messages(response) == ["0 done, 2 unchanged, 0 failed."]
+    assert messages(response) == ["2 connections unchanged."]
 
 
 @ONE_DATABASE
@@ -114,7 +114,7 @@ def test_action_on_a_full_list_can_be_confirmed(staff, workspace):
 
     response = staff.act("activate", *rows, confirmed="yes")
 
-    assert messages(response) == ["0 done, 1000 unchanged, 0 failed."]
+    assert messages(response) == ["1000 connections unchanged."]
 
 
 @ONE_DATABASE
@@ -139,10 +139,10 @@ def test_failures_are_counted_and_named(staff, connection, inactive, monkeypatch
 
     response = staff.act("deactivate", connection, inactive, confirmed="yes")
 
-    assert messages(response) == ["0 done, 1 unchanged, 1 failed: sc_abc123 (try again)."]
+    assert messages(response) == ["1 connection unchanged, 1 failed: sc_abc123 (try again)."]
 
 
-def test_reencryption_counts_done_unchanged_and_failed(
+def test_reencryption_counts_changed_unchanged_and_failed(
     staff, workspace, connection, make_connection, damage, settings
 ):
     broken = make_connection(workspace, "sc_broken")
@@ -155,7 +155,7 @@ def test_reencryption_counts_done_unchanged_and_failed(
     saved = StripeConnection.objects.get(pk=connection.pk)
     record = LogEntry.objects.get(object_repr="sc_abc123")
     assert messages(response) == [
-        "1 done, 1 unchanged, 1 failed: sc_broken (a secret is unreadable)."
+        "1 connection re-encrypted, 1 unchanged, 1 failed: sc_broken (a secret is unreadable)."
     ]
     assert saved.api_key.position(saved) == 0
     assert record.changes["api_key"][1] == f"re-encrypted {connection.api_key_hint}"
@@ -195,7 +195,7 @@ def test_export_is_recorded_and_counted(staff, exported, connection, inactive):
     record = LogEntry.objects.get()
     assert (record.action, record.object_repr) == (LogEntry.Action.ACCESS, "2 connections")
     assert record.additional_data == {"source": "admin", "username": "staff"}
-    assert messages(response) == ["2 exported."]
+    assert messages(response) == ["2 connections exported."]
 
 
 def test_export_of_all_has_as_many_rows_as_the_list_says(staff, exported, workspace, monkeypatch):
@@ -209,7 +209,7 @@ def test_export_of_all_has_as_many_rows_as_the_list_says(staff, exported, worksp
     response, rows = exported(select_across="1", _selected_action=[1])
 
     assert "Select all 60 connections" in text(page)
-    assert messages(response) == ["60 exported."]
+    assert messages(response) == ["60 connections exported."]
     assert [row["connectionName"] for row in rows] == [f"Number {n:02}" for n in range(69, 9, -1)]
 
 

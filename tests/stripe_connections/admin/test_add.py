@@ -6,7 +6,7 @@ from pytest_django.asserts import assertContains
 
 from stripe_connections.models import StripeConnection
 from tests.conftest import plain, random_api_key, random_webhook_secret
-from tests.stripe_connections.admin.conftest import ADD, LIST
+from tests.stripe_connections.admin.conftest import ADD, LIST, text
 
 ONE_DATABASE = pytest.mark.only_on("sqlite", reason="this is about the form")
 
@@ -33,6 +33,14 @@ def test_connection_is_added(staff, workspace):
     assert (saved.status, saved.config_json, saved.stripe_account_id) == (0, "{}", None)
     assert (record.action, record.additional_data["source"]) == (LogEntry.Action.CREATE, "admin")
     assert saved.api_key_hint in record.changes["api_key"][1]
+
+
+@ONE_DATABASE
+def test_labels_fit_a_new_connection(staff):
+    page = text(staff.get(ADD))
+
+    assert '<label class="required" for="id_connection_name">Name:</label>' in page
+    assert '<label for="id_api_key">API key:</label>' in page
 
 
 @ONE_DATABASE

@@ -87,7 +87,13 @@ def test_page_shows_the_history(staff, changed):
 def test_all_records_show_labels_instead_of_names(staff, changed):
     page = text(staff.get(AUDIT))
 
-    for shown in ("Stripe account ID", "Active", "Inactive", f"replaced {changed.api_key_hint}"):
+    for shown in (
+        "Time",
+        "Stripe account ID",
+        "Active",
+        "Inactive",
+        f"replaced {changed.api_key_hint}",
+    ):
         assert f">{shown}<" in page
 
 

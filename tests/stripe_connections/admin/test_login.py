@@ -250,7 +250,7 @@ def second_factor(settings):
 @pytest.fixture
 def code(person):
     """The current code of the authenticator app of `person`."""
-    device = TOTPDevice.objects.create(user=User.objects.get(username="person"), name="Telephone")
+    device = TOTPDevice.objects.create(user=User.objects.get(username="person"), name="Phone")
     return f"{TOTP(device.bin_key).token():06}"
 
 

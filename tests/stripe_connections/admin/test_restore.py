@@ -66,7 +66,7 @@ def test_confirmed_secret_is_restored(staff, replaced):
     connection, old, _ = replaced
     response = confirm(staff, connection)
 
-    assert messages(response) == ["1 restored, 0 failed."]
+    assert messages(response) == ["1 secret restored."]
     assert (current(), StripeConnection.objects.get().version) == (old, 3)
     [entry, *_] = staff.peek(response["Location"])["entries"]
     assert (entry.username, entry.source) == ("staff", "admin")
@@ -88,7 +88,7 @@ def test_connection_that_was_changed_meanwhile_is_not_restored(staff, replaced):
 
     found = {messages(confirm(staff, connection, seen=seen))[-1] for seen in wrong}
 
-    assert found == {"0 restored, 1 failed: sc_abc123 (try again)."}
+    assert found == {"1 failed: sc_abc123 (try again)."}
     assert current() == new
 
 
@@ -105,7 +105,7 @@ def test_secret_that_stripe_rejects_is_reported(staff, replaced, stripe):
     connection, _, new = replaced
     stripe.rejects()
 
-    assert messages(confirm(staff, connection))[0].startswith("0 restored, 1 failed: sc_abc123 (")
+    assert messages(confirm(staff, connection))[0].startswith("1 failed: sc_abc123 (")
     assert current() == new
 
 

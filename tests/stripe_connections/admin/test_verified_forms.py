@@ -22,7 +22,9 @@ from tests.stripe_connections.admin.conftest import (
     text,
 )
 
-AGAIN = "It was not saved, and a page never shows a secret: type it again or tick the box below."
+AGAIN = (
+    "It was not saved, and a page never shows a secret: type it again or select the checkbox below."
+)
 ONE_DATABASE = pytest.mark.only_on(
     "sqlite", reason="tests/stripe_connections/verification/ runs on both"
 )
@@ -284,7 +286,7 @@ class TestSwappedMode:
         (message,) = errors(response)["api_key"]
         assert message.startswith("The stored key is a live key and this one a test key.")
         assert 'type="checkbox" name="allow_mode_change"' in text(response)
-        assert "Live and test are swapped on purpose" in text(response)
+        assert "Allow the change between live and test mode" in text(response)
         assert key not in text(response)
         assert stored(connection) == before
         assert stripe.requests == []

@@ -28,23 +28,20 @@ class TestAction:
     @pytest.mark.parametrize(
         ("how", "message", "outcome"),
         [
-            (("knows", STORED), "1 verified, 0 restricted, 0 rejected, 0 failed.", "verified"),
+            (("knows", STORED), "1 connection verified.", "verified"),
             (
                 ("fails", 403, PERMISSION),
-                "0 verified, 1 restricted, 0 rejected, 0 failed.",
+                "1 connection restricted.",
                 "restricted",
             ),
             (
                 ("rejects",),
-                "0 verified, 0 restricted, 1 rejected, 0 failed: sc_abc123 (rejected).",
+                "1 connection rejected: sc_abc123 (rejected).",
                 "rejected",
             ),
             (
                 ("fails", 503),
-                (
-                    "0 verified, 0 restricted, 0 rejected, 1 failed: "
-                    "sc_abc123 (Stripe failed: verify again later)."
-                ),
+                "1 failed: sc_abc123 (Stripe failed: verify again later).",
                 "unverified",
             ),
         ],
@@ -67,10 +64,7 @@ class TestAction:
         response = staff.act("verify", connection, empty)
 
         assert messages(response) == [
-            (
-                "1 verified, 0 restricted, 0 rejected, 1 failed: "
-                "sc_empty (The connection has no API key)."
-            )
+            ("1 connection verified, 1 failed: sc_empty (The connection has no API key).")
         ]
 
     def test_attempts_are_limited(self, staff, connection, workspace, make_connection, limit):
