@@ -7,6 +7,7 @@ from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormat
 from collections.abc import Callable
 from typing import Any
 
+from auditlog.models import LogEntry
 from django.core.management.base import (
     BaseCommand,
     CommandError,
@@ -89,7 +90,7 @@ class BulkCommand(PlainCommand):
         try:
             options["ids"] = read_ids(options["ids"]) if options["ids"] else None
             figures = self.run(report, actor, options) or {}
-            if options.get("apply"):
+            if options.get("apply") and LogEntry.objects.filter(cid=actor.request_id).exists():
                 report.text(f"The ID of this run is {actor.request_id}.")
                 figures["run"] = actor.request_id
         except KeyboardInterrupt:

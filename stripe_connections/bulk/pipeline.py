@@ -33,7 +33,7 @@ from stripe_connections.validation.serializers import API_NAMES, ChangesSerializ
 _serializer = ChangesSerializer()
 
 HELD = "Another transaction kept the row locked. Run the command again."
-CHANGED = "Another transaction changed the row meanwhile. Run the command again."
+CHANGED = "Another transaction changed the row in the meantime. Run the command again."
 
 
 class RefusedError(CommandError):

@@ -95,7 +95,7 @@ def test_public_address_is_accepted_with_debug_or_a_proxy(change, settings, take
     settings.DEBUG = change.get("DEBUG", False)
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | change
 
-    with pytest.raises(CommandError, match=f"port {taken_port}: .*Address already in use"):
+    with pytest.raises(CommandError, match=f"port {taken_port}: .*Address already in use.*--port"):
         call_command("serve", host="0.0.0.0", port=str(taken_port))
 
 

@@ -4,9 +4,9 @@ Without --old-file and --old-env, the first line of standard input is the secret
 same way, the next line is the new secret.
 
 Examples:
-  manage.py replace_secret --deactivate < leaked.txt
-  manage.py replace_secret --old-file leaked.txt --new-file new.txt --apply
-  manage.py replace_secret --leaked --deactivate --apply < leaked.txt
+  manage.py replace_secret --deactivate < ~/leaked.txt
+  manage.py replace_secret --old-file ~/leaked.txt --new-file ~/new.txt --apply
+  manage.py replace_secret --leaked --deactivate --apply < ~/leaked.txt
   manage.py replace_secret --old-env LEAKED_KEY --new-env NEW_KEY --tenant tn_xyz789 --apply
 """
 

@@ -148,7 +148,8 @@ def _check_port(host: str, port: int) -> None:
         socket.create_server((host, port), family=family).close()
     except (OSError, UnicodeError) as error:
         raise CommandError(
-            f"Cannot listen on {host} port {port}: {error}. Choose another one: PORT=8001 make run"
+            f"Cannot listen on {host} port {port}: {error}. Choose another port: "
+            "`make run PORT=8001`, or `--port 8001`."
         ) from None
 
 

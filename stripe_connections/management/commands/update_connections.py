@@ -18,10 +18,12 @@ from django.core.management.base import CommandError
 
 from stripe_connections.audit.records import Actor
 from stripe_connections.bulk import command, selection
-from stripe_connections.bulk.pipeline import Pipeline, planner_of, validated
+from stripe_connections.bulk.pipeline import Pipeline, RefusedError, planner_of, validated
 from stripe_connections.bulk.report import Report
 from stripe_connections.models import StripeConnection
-from stripe_connections.validation.serializers import SECRET_NAMES
+from stripe_connections.validation.serializers import API_NAMES, SECRET_NAMES
+
+NAMES = [name for name in API_NAMES.values() if name not in SECRET_NAMES]
 
 
 class Command(command.BulkCommand):
@@ -68,7 +70,12 @@ def _values(options: dict[str, Any]) -> dict[str, Any]:
         raise CommandError(
             f"{secret[0]} on a command line could be seen by others. Use replace_secret."
         )
-    return validated(values)
+    try:
+        return validated(values)
+    except RefusedError as error:
+        if values.keys() <= {*NAMES}:
+            raise
+        raise CommandError(f"{error} The fields are {', '.join(NAMES)}.") from None
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -265,7 +265,7 @@ def test_row_that_changes_after_it_was_read_fails(rows, monkeypatch):
     monkeypatch.setattr(services, "update_connection", overtaken)
     result = run(*RENAME, "--apply")
 
-    error = "Another transaction changed the row meanwhile. Run the command again."
+    error = "Another transaction changed the row in the meantime. Run the command again."
     assert (result.code, result.counts) == (1, (3, 0, 0, 1))
     assert [row["error"] for row in result.json["rows"] if row["outcome"] == "failed"] == [error]
     renamed = StripeConnection.objects.filter(connection_name="New", version=2)

@@ -259,12 +259,12 @@ def test_one_bad_row_stops_the_import(connection, other_workspace, stored):
         rows = [{"workspaceId": "ws_demo", "connectionName": "Good"}, row]
         result = imported("\n".join(map(json.dumps, rows)), "--apply")
         [failed] = result.json["rows"]
-        return result.code, result.counts, failed["line"], failed["error"]
+        return result.code, result.counts, "run" in result.json, failed["line"], failed["error"]
 
     before = stored(connection)
     found = [refuse(row) for row, _ in BAD]
 
-    assert {facts[:-1] for facts in found} == {(1, (0, 0, 1, 1), 2)}
+    assert {facts[:-1] for facts in found} == {(1, (0, 0, 1, 1), False, 2)}
     assert unexpected([error for _, error in BAD], [facts[-1] for facts in found]) == []
     assert stored(connection) == before
     assert StripeConnection.objects.count() == 1

@@ -93,6 +93,14 @@ def test_secret_as_a_name_is_not_repeated(connection):
     assert secret not in result.everything
 
 
+@pytest.mark.only_on("sqlite", reason="this is about the message")
+def test_unknown_field_is_refused_with_the_possible_names():
+    assert run("update_connections", "--set", "foo=1").problem == (
+        "foo: Unknown field. The fields are connectionName, connectionDescription, "
+        "stripeAccountId, partnerEndpoint, configJson, status."
+    )
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
