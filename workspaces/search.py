@@ -47,7 +47,7 @@ def has_id(prefix: str, name: str, text: str) -> Q:
 def find_workspaces(text: str) -> list[int]:
     """The primary keys of workspaces whose name, tenant or member begins with `text`.
 
-    At most MAX_WORKSPACES, in one query. A member is found by user name or mail address.
+    At most MAX_WORKSPACES, in one query. A member is found by user name or email address.
     """
     # Imported here, because the models declare the indexes of this module.
     from workspaces.models import Membership, Workspace
