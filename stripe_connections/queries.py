@@ -67,7 +67,7 @@ def page_of_connections(
 
     `sort` is a name of KEYS, with a minus sign for the descending order. `after` is the position
     where the previous page ends. An offset instead would skip or repeat connections if others are
-    created meanwhile. `filters` have names of FILTERS.
+    created in the meantime. `filters` have names of FILTERS.
 
     Also returns the `after` of the next page, if there is one, and with `count` the total of all
     pages: MAX_TOTAL + 1 means that there are more than MAX_TOTAL.
@@ -90,7 +90,7 @@ def page_of_connections(
 
 
 def _position(name: str, last: Any) -> str:
-    """Where a page ends: the business ID, and the key, because the key may change meanwhile."""
+    """Where a page ends: the business ID, and the key, which may change in the meantime."""
     if name == "created":
         return str(last.biz_id)
     is_time = isinstance(last.sort_key, datetime)

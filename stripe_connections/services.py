@@ -162,7 +162,7 @@ def restore_secret(
 
     As `update_connection`, which verifies the secret and keeps the one that it replaces. A key of
     the other mode is restored, too. Raises a RestoreError if there is no such secret, and a
-    VersionConflictError also if the connection is changed meanwhile.
+    VersionConflictError also if the connection is changed in the meantime.
     """
     before = _checked(_stored(workspace, biz_id).first(), expected_versions)
     restored = update_connection(
@@ -280,7 +280,7 @@ def verify_connection(
 
     Raises ConnectionNotFoundError, a VerificationError for a key that is missing or cannot be
     read, TooManyAttemptsError, and VerificationUnavailableError if Stripe did not say whether the
-    key works, or the key was replaced meanwhile; nothing is written then.
+    key works, or the key was replaced in the meantime; nothing is written then.
     """
     before = _checked(_stored(workspace, biz_id).first())
     reply = verification.verify(verification.stored_request(before), deadline=deadline)

@@ -91,7 +91,7 @@ def _reencrypted(
     """What was, or would be, encrypted again: by primary key, the names of the stored secrets."""
     new = [(*_renewed(unreadable, *row), row[0]) for row in rows]
     new = [row for row in new if any(row[:-1])]
-    # After the connections are locked, so that no update keeps another secret meanwhile.
+    # After the connections are locked, so that no update keeps another secret in the meantime.
     kept, damaged = replaced.reencrypted([pk for pk, *_ in rows])
     for secret in damaged:
         unreadable[secret.connection_id].append(f"replaced {secret.field}")

@@ -104,7 +104,7 @@ def reencrypted(pks: Collection[int]) -> tuple[list[ReplacedSecret], list[Replac
 
 
 def save(rows: Iterable[ReplacedSecret]) -> None:
-    """Save what `reencrypted` returned; a row that was deleted meanwhile stays deleted."""
+    """Save what `reencrypted` returned; a row that was deleted in the meantime stays deleted."""
     ReplacedSecret.objects.bulk_update(rows, ["ciphertext", "fingerprint"], batch_size=1_000)
 
 
