@@ -52,6 +52,7 @@ def measure(bench: Bench, rows: int) -> dict[str, Any]:
     bench.fill(rows)
     staff = Staff(bench)
     pages = {
+        "front page": "/admin/",
         "list": CONNECTIONS,
         "last page of the list": f"{CONNECTIONS}?p=10",
         "search by name": f"{CONNECTIONS}?q=Web+shop",
