@@ -3,6 +3,7 @@
 It is not part of `make test`, because 200 mutants take up to an hour. Each mutant is one small
 change. It is killed if a test that reaches its line fails or hangs, on SQLite or on PostgreSQL:
 
+    python -m pip install coverage  # no test needs it, so the lock does not have it
     python -m tests.postgres python -m tests.mutation --seed 1 --count 200
 
 The same seed gives the same mutants until a module changes. survivors.md lists the survivors of the
