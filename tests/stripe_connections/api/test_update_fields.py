@@ -58,7 +58,7 @@ ACCEPTED = [
     ("connectionDescription", None, None),
     ("connectionDescription", "", ""),
     ("connectionDescription", " \n ", " \n "),
-    ("connectionDescription", "  kept to the letter\t\r\n", "  kept to the letter\t\r\n"),
+    ("connectionDescription", "  kept verbatim\t\r\n", "  kept verbatim\t\r\n"),
     ("connectionDescription", "d" * 1_000, "d" * 1_000),
     ("connectionDescription", "🎉" * 1_000, "🎉" * 1_000),
     ("stripeAccountId", None, None),
