@@ -33,9 +33,15 @@ def read_only(chain, setting):
             session.execute(f"{statement} {value}")
             session.execute("SELECT pg_reload_conf()")
 
+    def is_read_only():
+        return chain.rows("SHOW default_transaction_read_only") == [("on",)]
+
     change("SET default_transaction_read_only = on")
+    # PostgreSQL tells every running session to reload before it starts a new one with the setting.
+    wait_for(is_read_only, "A read-only database")
     yield
     change("RESET default_transaction_read_only")
+    wait_for(lambda: not is_read_only(), "A database that can be written")
 
 
 @pytest.fixture(
