@@ -239,7 +239,6 @@ SESSION_COOKIE_SECURE = not DEBUG
 LOGIN_URL = "admin:login"
 # A list has at most 1,000 rows, and the form that confirms an action sends all of them.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_100
-CSRF_FAILURE_VIEW = "stripe_connections.admin.pages.interrupted"
 
 # Style sheets and scripts are served from the installed packages, so `collectstatic` is not needed
 # and a fresh clone serves the same files as production.

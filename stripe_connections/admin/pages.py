@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -25,11 +24,6 @@ def badge(text: str, hover: str = "") -> SafeString:
     """A word in a coloured frame."""
     html = '<span class="badge {}" title="{}">{}</span>'
     return format_html(html, text.lower(), hover, text)
-
-
-def interrupted(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The response if a CSRF token does not match, for example after a login in another tab."""
-    return render(request, "admin/stripe_connections/interrupted.html", status=403)
 
 
 def actor_of(request: HttpRequest) -> Actor:
