@@ -43,9 +43,6 @@ class AuditAdmin(listing.BoundedListAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
         return history.records()
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may view connections; false for a single record."""
         return obj is None and request.user.has_perm("stripe_connections.view_stripeconnection")
@@ -54,9 +51,6 @@ class AuditAdmin(listing.BoundedListAdmin):
         return False
 
     has_change_permission = has_add_permission
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup in {"user", "day", "field"}
 
     def time(self, record: LogEntry) -> datetime:
         return Entry.of(record).time
@@ -70,7 +64,6 @@ class AuditAdmin(listing.BoundedListAdmin):
     def user(self, record: LogEntry) -> str:
         return Entry.of(record).username
 
-    @admin.display(description="source")
     def source(self, record: LogEntry) -> str:
         return Entry.of(record).source
 

@@ -80,6 +80,11 @@ class BoundedListAdmin(UndeletableAdmin):
     paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only the list's filters, so that an address cannot filter by a secret."""
+        names = [getattr(item, "parameter_name", f"{item}__exact") for item in self.list_filter]
+        return lookup in names
+
 
 class ChoiceFilter(admin.SimpleListFilter):
     """A filter with a few values; any other value filters nothing."""
