@@ -6,7 +6,6 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import Http404, HttpResponse
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
@@ -47,9 +46,6 @@ class TokenViewSet(ViewSet):
             raise Http404
         super().initial(request, *args, **kwargs)
 
-    def get_authenticate_header(self, request: Request) -> str:
-        return "Bearer"
-
     def obtain(self, request: Request) -> HttpResponse:
         """Exchange a user name and a password for a pair of tokens.
 
@@ -74,7 +70,7 @@ class TokenViewSet(ViewSet):
             with transaction.atomic():
                 token.spend(user)
         except TokenError:
-            raise AuthenticationFailed from None
+            raise WebError(401) from None
         return _pair(user)
 
 
@@ -105,10 +101,8 @@ class WorkspaceViewSet(ViewSet):
         if "after" in page:
             last = own.filter(workspace__biz_id=page["after"]).first()
             if last is None:
-                message = "No such workspace."
-                raise InvalidFieldsError(
-                    FieldError(field="after", code="not_found", message=message)
-                )
+                error = FieldError(field="after", code="not_found", message="No such workspace.")
+                raise InvalidFieldsError(error)
             found = found.filter(workspace_id__gt=last.workspace_id)
         # One more row shows whether there is a next page.
         rows = list(found.order_by("workspace_id")[: page["limit"] + 1])
