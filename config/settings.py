@@ -132,7 +132,6 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
 # ── Secrets at rest ───────────────────────────────────────────────────────────────────────────
 # Newest first: the first key encrypts, all of them decrypt. Each entry is a Fernet key.
 FERNET_KEYS = [key for key in env.items("FERNET_KEYS") if key]
-FERNET_USE_HKDF = False
 # How long a replaced secret can be restored; with 0, none is kept.
 SECRET_UNDO_DAYS = min(env.count("SECRET_UNDO_DAYS", 7), 365)
 # The admin points out older secrets; 0 is off.

@@ -1,0 +1,1 @@
+"""Tenants, their workspaces, and the permissions of their members."""
