@@ -6,7 +6,6 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, cast
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -138,14 +137,9 @@ class InputFilter(admin.SimpleListFilter):
         return [("", "")]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """A single choice: the input and the other parameters of the list."""
-        name = str(self.parameter_name)
-        attrs = {"id": f"filter-{name}", "aria-label": f"By {self.title}"}
-        yield {
-            "input": forms.TextInput({"type": self.input_type}).render(name, self.value(), attrs),
-            "others": [pair for pair in changelist.params.items() if pair[0] != name],
-            "clear": changelist.get_query_string(remove=[name]) if self.value() else "",
-        }
+        """A single choice: the parameters of the list, and its address without this one."""
+        without = changelist.get_query_string(remove=[str(self.parameter_name)])
+        yield {"params": changelist.params.items(), "without": without}
 
 
 class UserFilter(InputFilter):
