@@ -69,7 +69,7 @@ def verify(_staff: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) ->
         )
         return saved.outcome.verification
 
-    rows = _rows(queryset[: MAX_VERIFIED + 1])
+    rows = list(queryset[: MAX_VERIFIED + 1])
     if len(rows) > MAX_VERIFIED:
         messages.error(request, f"At most {MAX_VERIFIED} connections at once; none was verified.")
     else:
@@ -90,7 +90,7 @@ def reencrypt(
             raise UndecryptableSecretError
         return "re-encrypted" if rows[0].is_changed else "unchanged"
 
-    rows = _rows(queryset)
+    rows = list(queryset)
     if len(rows) > ASK_ABOVE and "confirmed" not in request.POST:
         return _question(staff, request, "re-encrypt", rows)
     apply(request, rows, step, REENCRYPTED)
@@ -104,12 +104,11 @@ def export(
     """Download the connections, without their secrets."""
     count = queryset.count()
     if count > ASK_ABOVE and "confirmed" not in request.POST:
-        return _question(staff, request, "export", _rows(queryset))
-    rows = queryset.select_related("workspace__tenant").iterator(chunk_size=1_000)
+        return _question(staff, request, "export", list(queryset))
     records.record_export(count, actor_of(request))
     messages.success(request, f"{count} connection{pluralize(count)} exported.")
     return StreamingHttpResponse(
-        csv_lines(map(exported, rows)),
+        csv_lines(map(exported, queryset.iterator(chunk_size=1_000))),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="connections.csv"'},
     )
@@ -132,17 +131,13 @@ def _set_status(
         )
         return results[0]
 
-    rows = _rows(queryset)
+    rows = list(queryset)
     if "confirmed" in request.POST:
         apply(request, rows, step, results)
         return None
     unchanged = [row for row in rows if row.status == status]
     verb = "activate" if status else "deactivate"
     return _question(staff, request, verb, rows, unchanged)
-
-
-def _rows(queryset: QuerySet[StripeConnection]) -> list[StripeConnection]:
-    return list(queryset.select_related("workspace__tenant"))
 
 
 def _question(

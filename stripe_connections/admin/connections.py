@@ -104,7 +104,6 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
     def workspace_name(self, connection: StripeConnection) -> str:
         return connection.workspace.name
 
-    @admin.display(empty_value="-")
     def mode(self, connection: StripeConnection) -> SafeString | None:
         return badge(connection.mode) if connection.mode else None
 
@@ -112,7 +111,7 @@ class StripeConnectionAdmin(listing.BoundedListAdmin):
     def state(self, connection: StripeConnection) -> SafeString:
         return badge(Status(connection.status).label)
 
-    @admin.display(description="key hint", empty_value="-")
+    @admin.display(description="key hint")
     def key_hint(self, connection: StripeConnection) -> SafeString | None:
         hint = connection.api_key_hint
         return format_html("<code>{}</code>", hint) if hint else None
