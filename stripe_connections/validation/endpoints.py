@@ -72,6 +72,8 @@ _url = re.compile(r"(?ai:https)://(?P<authority>[^/?]*)(?P<rest>.*)", re.DOTALL)
 _authority = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>[0-9]{1,5}))?")
 # RFC 1035, section 2.3.1, with the digits of RFC 1123, section 2.1.
 _label = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# A name that IDNA encodes as itself: "--" is not allowed there, except by an encoded label.
+_plain_name = re.compile(rf"(?=.{{1,253}}$)(?:(?!..--){_label.pattern}\.)+[a-z]{{2,63}}").fullmatch
 # https://url.spec.whatwg.org/#ends-in-a-number-checker
 _number = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
@@ -127,6 +129,9 @@ def is_public_address(address: IPv4Address | IPv6Address) -> bool:
 @lru_cache(maxsize=1_000)
 def _is_public_host(host: str) -> bool:
     """Cached: many connections have the same host, and IDNA takes 0.1 ms."""
+    name = host.lower()
+    if _plain_name(name):
+        return _is_public_name(name)
     try:
         if host.startswith("["):
             address = IPv6Address(host[1:-1])
