@@ -1,5 +1,6 @@
 """What the commands share: help, options, exit codes, and the summary at the end."""
 
+import gc
 import os
 import sys
 import uuid
@@ -87,6 +88,9 @@ class BulkCommand(PlainCommand):
         figures: dict[str, Any] = {}
         problem = ""
         code = 1
+        # Otherwise, the garbage collector would look through all of Django again after every few
+        # thousand rows, and take an eighth of the time of a rotation.
+        gc.freeze()
         try:
             options["ids"] = read_ids(options["ids"]) if options["ids"] else None
             figures = self.run(report, actor, options) or {}

@@ -21,6 +21,8 @@ from workspaces.models import Workspace
 
 # Options that never select a new connection, which has none of these yet.
 NOT_FOR_NEW = ("endpoint_host", "account", "status", "mode")
+# Columns that no row changes. To read a time takes 10 µs.
+TIMES = ("created_at", "updated_at", "api_key_replaced_at", "webhook_secret_replaced_at")
 TEXTS = ("connection_name", "connection_description")
 # Of a key; `line` is not changed.
 FIRST_LINE = """
@@ -171,7 +173,7 @@ def _found(rows: list[Row], workspaces: dict[str, Workspace]) -> dict[str, list[
     named = Q(workspace__in=by_pk, connection_name__in=names)
     ids = Q(biz_id__in=[row.biz_id for row in rows if row.biz_id])
     found: dict[str, list[StripeConnection]] = defaultdict(list)
-    for connection in StripeConnection.objects.filter(ids | named).order_by("pk"):
+    for connection in StripeConnection.objects.filter(ids | named).defer(*TIMES).order_by("pk"):
         found[connection.biz_id].append(connection)
         if workspace := by_pk.get(connection.workspace_id):
             connection.workspace = workspace
