@@ -3,10 +3,10 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
+from django.views.generic import RedirectView, TemplateView
 from django_otp.admin import OTPAdminSite
 
-from config.openapi import views as openapi
+from config.openapi.views import openapi_json
 from stripe_connections.admin.forms import SecondFactorForm
 from stripe_connections.admin.front_page import front_page
 
@@ -27,8 +27,9 @@ handler500 = "config.admin_middleware.server_error"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("favicon.ico", RedirectView.as_view(url="/static/stripe_connections/favicon.svg")),
-    path("openapi.json", openapi.openapi_json, name="openapi"),
-    path("docs/", openapi.docs, name="docs"),
+    path("openapi.json", openapi_json, name="openapi"),
+    # The document for people, with which they can also execute calls.
+    path("docs/", TemplateView.as_view(template_name="openapi/docs.html"), name="docs"),
     path("admin/", admin.site.admin_view(front_page)),
     path("admin/", admin.site.urls),
     path("web/v1/", include("workspaces.urls")),

@@ -1,4 +1,4 @@
-"""The OpenAPI document, which `openapi.yaml` contains, and its page."""
+"""The OpenAPI document, which `openapi.yaml` contains."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import orjson
 import yaml
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import conditional_page, require_safe
 
 # The loader in C takes a tenth of the time; a PyYAML that was built without it lacks this name.
@@ -29,9 +28,3 @@ def openapi_json(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(
         document(), content_type="application/json", headers={"Cache-Control": "private, no-cache"}
     )
-
-
-@require_safe
-def docs(request: HttpRequest) -> HttpResponse:
-    """The page for people, which can also execute calls."""
-    return render(request, "openapi/docs.html")
