@@ -4,10 +4,11 @@ The other commands update one connection at a time through `services.py`, about 
 rotation writes 20,800, with one array for each column.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import psycopg
 from cryptography.fernet import InvalidToken
@@ -15,7 +16,7 @@ from django.db import connection, transaction
 
 from stripe_connections.audit import records
 from stripe_connections.audit.records import Actor
-from stripe_connections.models import SECRET_FIELDS, StripeConnection
+from stripe_connections.models import SECRET_FIELDS, ReplacedSecret, StripeConnection
 from stripe_connections.secrets.keyring import keyring, secret_context
 from stripe_connections.undo import replaced
 
@@ -46,17 +47,26 @@ WRITE_ON_SQLITE = """
 
 # Primary key, workspace, business ID and ciphertexts.
 Row = tuple[Any, ...]
-# By primary key, the names of the secrets that no key can decrypt.
-Unreadable = defaultdict[int, list[str]]
+# Ciphertext and fingerprint of a secret under the first key.
+New = tuple[bytes, str]
 
 
-class Reencrypted(NamedTuple):
-    """A row that was not locked, and the names of the secrets that no key can decrypt in it."""
+@dataclass(slots=True)
+class Reencrypted:
+    """A row that was not locked, and what changes in it."""
 
     pk: int
     biz_id: str
-    is_changed: bool
-    unreadable: list[str]
+    # Of the secrets that are not under the first key yet, by name.
+    new: dict[str, New] = field(default_factory=dict)
+    # Those that it kept when they were replaced.
+    kept: list[ReplacedSecret] = field(default_factory=list)
+    # The names of the secrets that no key can decrypt.
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self.new or self.kept)
 
 
 def reencrypt(pks: Sequence[int], actor: Actor, *, is_dry_run: bool = False) -> list[Reencrypted]:
@@ -69,11 +79,17 @@ def reencrypt(pks: Sequence[int], actor: Actor, *, is_dry_run: bool = False) -> 
     All in one transaction, with one audit record. Rows that another transaction has locked are
     left out. A dry run locks nothing.
     """
-    unreadable: Unreadable = defaultdict(list)
     with nullcontext() if is_dry_run else transaction.atomic():
-        rows = _read(pks, is_locked=not is_dry_run)
-        changed = _reencrypted(rows, unreadable, actor, is_dry_run=is_dry_run)
-    return [Reencrypted(pk, biz_id, pk in changed, unreadable[pk]) for pk, _, biz_id, *_ in rows]
+        stored = _read(pks, is_locked=not is_dry_run)
+        # After the connections are locked, so that no update keeps another secret in the meantime.
+        kept = replaced.by_connection(pks)
+        rows = [_reencrypted(kept[row[0]], *row) for row in stored]
+        changed = {row.pk: [*row.new] for row in rows if row.is_changed}
+        if changed and not is_dry_run:
+            _write([row for row in rows if row.new])
+            replaced.save([secret for row in rows for secret in row.kept])
+            records.record_reencryption(changed, actor)
+    return rows
 
 
 def _read(pks: Sequence[int], *, is_locked: bool) -> list[Row]:
@@ -86,50 +102,40 @@ def _read(pks: Sequence[int], *, is_locked: bool) -> list[Row]:
 
 
 def _reencrypted(
-    rows: Sequence[Row], unreadable: Unreadable, actor: Actor, *, is_dry_run: bool
-) -> dict[int, list[str]]:
-    """What was, or would be, encrypted again: by primary key, the names of the stored secrets."""
-    new = [(*_renewed(unreadable, *row), row[0]) for row in rows]
-    new = [row for row in new if any(row[:-1])]
-    # After the connections are locked, so that no update keeps another secret in the meantime.
-    kept, damaged = replaced.reencrypted([pk for pk, *_ in rows])
-    for secret in damaged:
-        unreadable[secret.connection_id].append(f"replaced {secret.field}")
-    changed: dict[int, list[str]] = {secret.connection_id: [] for secret in kept}
-    for *values, pk in new:
-        changed[pk] = [n for n, value in zip(SECRET_FIELDS, values[::2], strict=True) if value]
-    if changed and not is_dry_run:
-        _write(new)
-        replaced.save(kept)
-        records.record_reencryption(changed, actor)
-    return changed
-
-
-def _renewed(
-    unreadable: Unreadable, pk: int, workspace_id: int, biz_id: str, *stored: bytes | None
-) -> tuple[bytes | str | None, ...]:
-    """Ciphertext and fingerprint of each secret, or None to keep both."""
+    kept: Iterable[ReplacedSecret], pk: int, workspace_id: int, biz_id: str, *stored: bytes | None
+) -> Reencrypted:
+    """What changes in a row and in the secrets that it kept, which get their new values here."""
+    row = Reencrypted(pk, biz_id)
     ring = keyring()
-    new: tuple[bytes | str | None, ...] = ()
+
+    def new(name: str, ciphertext: bytes, label: str) -> New | None:
+        try:
+            return ring.reencrypted(ciphertext, secret_context(workspace_id, biz_id, name))
+        except InvalidToken:
+            row.unreadable.append(label)
+            return None
+
     for name, ciphertext in zip(SECRET_FIELDS, stored, strict=True):
-        pair = None
-        if ciphertext is not None:
-            context = secret_context(workspace_id, biz_id, name)
-            try:
-                pair = ring.reencrypted(ciphertext, context)
-            except InvalidToken:
-                unreadable[pk].append(name)
-        new += pair or (None, None)
-    return new
+        if ciphertext is not None and (pair := new(name, ciphertext, name)):
+            row.new[name] = pair
+    for secret in kept:
+        if pair := new(secret.field, bytes(secret.ciphertext), f"replaced {secret.field}"):
+            secret.ciphertext, secret.fingerprint = pair
+            row.kept.append(secret)
+    return row
 
 
-def _write(rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write locked rows: the new values, and the primary key."""
+def _write(rows: Sequence[Reencrypted]) -> None:
+    """Write locked rows: the new values, or None to keep them, and the primary key."""
+    values = [
+        (*chain.from_iterable(row.new.get(name, (None, None)) for name in SECRET_FIELDS), row.pk)
+        for row in rows
+    ]
     if connection.vendor != "postgresql":
         with connection.cursor() as cursor:
-            cursor.executemany(WRITE_ON_SQLITE, rows)
-    elif rows:
-        columns = [list(column) for column in zip(*rows, strict=True)]
+            cursor.executemany(WRITE_ON_SQLITE, values)
+    elif values:
+        columns = [list(column) for column in zip(*values, strict=True)]
         _execute(WRITE_ON_POSTGRESQL, [*columns, columns[-1]])
 
 

@@ -4,10 +4,9 @@
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -16,7 +15,6 @@ from django.utils import timezone
 from config.delete_expired import ExpiredRows
 from stripe_connections.models import ReplacedSecret, StripeConnection
 from stripe_connections.secrets.fields import UndecryptableSecretError
-from stripe_connections.secrets.keyring import keyring, secret_context
 
 
 class RestoreError(Exception):
@@ -82,29 +80,8 @@ def secret_to_restore(connection: StripeConnection, name: str, version: int | No
         raise RestoreError("unreadable", message) from None
 
 
-def reencrypted(pks: Collection[int]) -> tuple[list[ReplacedSecret], list[ReplacedSecret]]:
-    """The kept secrets of these connections that are not under the first of FERNET_KEYS.
-
-    Returns those to save, encrypted under it, and those that no key can decrypt.
-    """
-    changed, unreadable = [], []
-    rows = ReplacedSecret.objects.filter(connection__in=pks).select_related("connection")
-    for row in rows.order_by("pk"):
-        of = row.connection
-        context = secret_context(of.workspace_id, of.biz_id, row.field)
-        try:
-            new = keyring().reencrypted(bytes(row.ciphertext), context)
-        except InvalidToken:
-            unreadable.append(row)
-            continue
-        if new:
-            row.ciphertext, row.fingerprint = new
-            changed.append(row)
-    return changed, unreadable
-
-
-def save(rows: Iterable[ReplacedSecret]) -> None:
-    """Save what `reencrypted` returned; a row that was deleted in the meantime stays deleted."""
+def save(rows: Collection[ReplacedSecret]) -> None:
+    """Save new ciphertexts; a row that was deleted in the meantime stays deleted."""
     ReplacedSecret.objects.bulk_update(rows, ["ciphertext", "fingerprint"], batch_size=1_000)
 
 
