@@ -8,12 +8,15 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from stripe_connections.audit.history import field_label
 from stripe_connections.models import (
@@ -28,6 +31,10 @@ from stripe_connections.stripe_api.replies import Verification
 from workspaces.admin import UndeletableAdmin
 
 MAX_LISTED = 1_000
+ACTION_CHECKBOX = (
+    '<input type="checkbox" name="{}" value="{}" class="action-select"'
+    ' aria-label="Select this object for an action - {}">'
+)
 
 
 def problems() -> dict[str, tuple[str, Q]]:
@@ -55,9 +62,13 @@ def _unreadable() -> Iterator[int]:
     A generator, because only a query that needs them shall read the secrets. To check all of a
     large table takes minutes; the commands do.
     """
-    rows = StripeConnection.objects.with_secrets().only("biz_id", "workspace_id", *SECRET_FIELDS)
+    # Tuples, because models would take half as long as the check.
+    known = ("pk", "biz_id", "workspace_id")
+    rows = StripeConnection.objects.values_list(*known, *SECRET_FIELDS, named=True)
     ends = chain(*(rows.order_by(order)[: MAX_LISTED // 2] for order in ("pk", "-pk")))
-    yield from (row.pk for row in {*ends} if any(map(row.is_unreadable, SECRET_FIELDS)))
+    for row in {*ends}:
+        if any(secret and secret.position(row) is None for secret in row[len(known) :]):
+            yield row.pk
 
 
 class BoundedPaginator(Paginator):
@@ -78,6 +89,10 @@ class BoundedListAdmin(UndeletableAdmin):
     ordering = ("-pk",)
     paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER
+
+    def action_checkbox(self, obj: Any) -> SafeString:
+        """As Django's, whose template for each row takes a sixth of the time of a list."""
+        return format_html(ACTION_CHECKBOX, ACTION_CHECKBOX_NAME, obj.pk, obj)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only the list's filters, so that an address cannot filter by a secret."""

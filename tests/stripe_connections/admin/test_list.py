@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from auditlog.models import LogEntry
 from cryptography.fernet import Fernet
+from django.contrib.admin import ModelAdmin, site
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
+from pytest_django.asserts import assertInHTML
 
 from stripe_connections import services
 from stripe_connections.admin import listing
@@ -59,6 +61,16 @@ def test_title_of_a_list_is_what_it_lists(superuser, connection, url, title):
 
     assert f"<title>{title} | Stripe Connections</title>" in page
     assert f"<h1>{title}</h1>" in page
+
+
+@ONE_DATABASE
+def test_checkbox_of_a_row_is_the_one_that_django_would_show(staff, connection):
+    connection.connection_name = 'A "quoted" & <marked> name'
+    connection.save()
+
+    page = staff.get(LIST).getvalue().decode()
+
+    assertInHTML(ModelAdmin(StripeConnection, site).action_checkbox(connection), page)
 
 
 @ONE_DATABASE
