@@ -3,11 +3,10 @@
 import logging
 import re
 import sys
-from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.utils.cache import add_never_cache_headers
+from django.utils.deprecation import MiddlewareMixin
 from django.views import defaults
 
 from config.database_sessions import is_unavailable
@@ -16,19 +15,8 @@ from config.web_chain.exceptions import RETRY_AFTER_SECONDS
 logger = logging.getLogger(__name__)
 
 
-class AdminMiddleware:
-    """Forbid caching, and show an explanation if the database is not available."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Add `no-store`, which the admin leaves out of some pages and of every error."""
-        response = self.get_response(request)
-        # The OpenAPI document sets its own.
-        if not response.has_header("Cache-Control"):
-            add_never_cache_headers(response)
-        return response
+class AdminMiddleware(MiddlewareMixin):
+    """Show an explanation if the database is not available, or the request is malformed."""
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """A 503 for an unavailable database or lock, a 400 for a malformed request."""

@@ -11,8 +11,8 @@ from django.core.cache import close_caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.base import reset_urlconf
 from django.core.management import CommandError, call_command
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, reset_queries
+from django.core.signals import request_finished
+from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
 
@@ -35,12 +35,10 @@ try:
 except (ImproperlyConfigured, CommandError) as error:
     sys.exit(f"Error: {error}")
 
-# These handlers have nothing to do: no queries are logged, no request sets a URLconf, and there is
-# no cache.
-request_started.disconnect(reset_queries)
+# These handlers have nothing to do: there is no cache, and no request sets a URLconf.
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)
-# This handler does the same when the next request of the thread starts.
+# `WebHandler` does the same when the next request of the thread starts.
 request_finished.disconnect(close_old_connections)
 # Imported last, because its modules read the settings.
 application = import_string("config.web_chain.middleware.WebHandler")()

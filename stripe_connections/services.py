@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db import connection as database
 from django.utils import timezone
 
 from config.observability import metrics
@@ -94,6 +93,7 @@ def update_connection(
     more: dict[str, tuple[str, str]] = {}
     # PostgreSQL executes a single statement in a transaction of its own. In an outer one, a refused
     # statement would abort what was done before, without a savepoint.
+    database = transaction.get_connection()
     is_alone = database.vendor == "postgresql" and not database.in_atomic_block and not is_verified
     is_inside = is_alone or not savepoint
     with statements.backoff(row), nullcontext() if is_inside else transaction.atomic():

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.db import connection as database
+from django.db.models.base import ModelState
 from django.utils import timezone
 from psycopg.errors import LockNotAvailable
 from psycopg.pq import Format
@@ -160,9 +161,20 @@ def execute(update: Update) -> StripeConnection | None:
         row = on_database(cursor, update, parameters, who)
     if row is None:
         return None
-    connection: StripeConnection = StripeConnection.from_db(DEFAULT_DB_ALIAS, READ_FIELDS, row)
-    for name in update.columns.keys() & VERIFICATION_FIELDS:
-        setattr(connection, name, update.columns[name])
+    values = dict(zip(READ_FIELDS, row, strict=True))
+    outcome = {n: v for n, v in update.columns.items() if n in VERIFICATION_FIELDS}
+    return _loaded(values | outcome)
+
+
+def _loaded(values: Mapping[str, Any]) -> StripeConnection:
+    """The stored connection with these values; other columns are deferred.
+
+    `StripeConnection.from_db` does the same, and takes 3 % of an update's time.
+    """
+    state = ModelState()
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    connection = StripeConnection.__new__(StripeConnection)
+    vars(connection).update(values, _state=state)
     return connection
 
 

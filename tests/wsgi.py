@@ -1,14 +1,12 @@
 """Call the WSGI application directly, with any environment."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, NamedTuple
+from unittest.mock import patch
 from wsgiref.util import setup_testing_defaults
 
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from config.wsgi import application
 from tests.conftest import ApiClient, update_path
@@ -24,21 +22,6 @@ class Response(NamedTuple):
         return json.loads(self.content)
 
 
-@contextmanager
-def connection_kept() -> Iterator[None]:
-    """Keep the database connection open after the request, like Django's test client.
-
-    The test's transaction would end with it.
-    """
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    try:
-        yield
-    finally:
-        for signal in (request_started, request_finished):
-            signal.connect(close_old_connections)
-
-
 def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Response:
     """Post `body` to the update call with the client's token; `environ` overrides the defaults."""
     started: list[Any] = []
@@ -51,7 +34,8 @@ def call(client: ApiClient, body: bytes = b"", **environ: Any) -> Response:
     } | environ
     environ |= {"HTTP_AUTHORIZATION": client.defaults["HTTP_AUTHORIZATION"]}
     setup_testing_defaults(environ)
-    with connection_kept():
+    # The connection stays open, or the test's transaction would end with the request.
+    with patch.object(BaseDatabaseWrapper, "close_if_unusable_or_obsolete"):
         response = application(environ, lambda status, headers: started.extend([status, headers]))
         content = b"".join(response)
     result = Response(int(started[0].split()[0]), dict(started[1]), content)

@@ -83,11 +83,15 @@ def load_user(token: Token) -> User:
 
 def find_caller(user_id: Any, workspace_id: str) -> Caller | None:
     """The active user as a member of the active workspace, which has its tenant."""
-    column = cast("Field[Any, Any]", User._meta.get_field(api_settings.USER_ID_FIELD)).column
     with connection.cursor() as cursor:
-        cursor.execute(CALLER.format(column=column), [user_id, workspace_id])
+        cursor.execute(_caller_sql(api_settings.USER_ID_FIELD), [user_id, workspace_id])
         row = cursor.fetchone()
     return _caller(row) if row else None
+
+
+@lru_cache(maxsize=4)
+def _caller_sql(field: str) -> str:
+    return CALLER.format(column=cast("Field[Any, Any]", User._meta.get_field(field)).column)
 
 
 @lru_cache(maxsize=1_000)

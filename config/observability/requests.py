@@ -65,8 +65,10 @@ class ObservabilityMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        # For the responses that do not pass through Django's middleware.
+        # For the responses that do not pass through Django's middleware. Nothing is cached unless
+        # it says so: the static files and the OpenAPI document do.
         headers = {
+            "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             "Referrer-Policy": "same-origin",
@@ -106,12 +108,10 @@ class ObservabilityMiddleware:
 
 
 def probe(request: HttpRequest) -> HttpResponse:
-    """The response to a probe, which must not be cached."""
+    """The response to a probe."""
     if request.method not in {"GET", "HEAD"}:
         return HttpResponseNotAllowed(["GET", "HEAD"])
-    response = PROBES[request.path_info](request)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return PROBES[request.path_info](request)
 
 
 def route_of(request: HttpRequest, response: HttpResponse) -> str:

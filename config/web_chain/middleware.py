@@ -11,11 +11,10 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
-from django.core.handlers.wsgi import WSGIHandler, WSGIRequest, get_script_name
-from django.core.signals import request_started
-from django.db import connections
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.db import connection, connections
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.urls import resolve, set_script_prefix
+from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
 from config.database_sessions import is_unavailable
@@ -66,6 +65,8 @@ class WebHandler(WSGIHandler):
 
     A response body that is not a stream is returned as a list, which Granian sends at once. It
     reads any other iterable piece by piece, in another thread.
+
+    The service is always at the root of its host, so no script prefix is set.
     """
 
     request_class = WebRequest
@@ -75,8 +76,8 @@ class WebHandler(WSGIHandler):
             body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
             environ["wsgi.input"] = BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
-        set_script_prefix(get_script_name(environ))
-        request_started.send(sender=type(self), environ=environ)
+        # Instead of the signal `request_started`, which looks for its receivers every time.
+        connection.close_if_unusable_or_obsolete()
         response: Any = self.get_response(self.request_class(environ))
         cookies = [("Set-Cookie", c.output(header="")) for c in response.cookies.values()]
         # `items` would look up every header again.
@@ -101,12 +102,8 @@ class WebChainMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith(PREFIX):
-            return self.get_response(request)
-        response = self.answer(request)
-        response["Content-Length"] = str(len(response.content))
-        response["Cache-Control"] = "no-store"
-        return response
+        is_web = request.path_info.startswith(PREFIX)
+        return self.answer(request) if is_web else self.get_response(request)
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         """The response of the view, after portal, host and length; an envelope for any error."""
@@ -155,11 +152,12 @@ def portal_admits(request: HttpRequest) -> bool:
 
     Every code is compared, each in constant time.
     """
-    if not settings.PORTAL_ACCESS_CODE:
+    codes = settings.PORTAL_ACCESS_CODE
+    if not codes:
         return True
     # WSGI decodes headers as Latin-1 (PEP 3333).
     sent = request.META.get("HTTP_X_PORTAL_ACCESS_CODE", "").encode("latin-1", "replace")
-    matches = [hmac.compare_digest(sent, code) for code in _codes(settings.PORTAL_ACCESS_CODE)]
+    matches = [hmac.compare_digest(sent, code) for code in _codes(codes)]
     return any(matches)
 
 

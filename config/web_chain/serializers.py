@@ -114,7 +114,8 @@ class StrictSerializer(serializers.Serializer[Any]):
         """The sent values, by source name; raises InvalidFieldsError."""
         errors: list[FieldError] = []
         values: dict[str, Any] = {}
-        for name, field in self.fields.items():
+        # The dictionary itself: `fields.items` takes a hundredth of an update's time.
+        for name, field in self.fields.fields.items():
             if name not in data:
                 if field.required:
                     errors.append(_error(name, "required", "This field is required."))
