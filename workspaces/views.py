@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 from rest_framework_simplejwt.exceptions import TokenError
 
-from config.web_chain.envelope import FieldError, success_response
+from config.web_chain.envelope import success_response
 from config.web_chain.exceptions import InvalidFieldsError, WebError
 from config.web_chain.parsers import json_object, query
 from config.web_chain.serializers import DEFAULT_PAGE
@@ -101,8 +101,7 @@ class WorkspaceViewSet(ViewSet):
         if "after" in page:
             last = own.filter(workspace__biz_id=page["after"]).first()
             if last is None:
-                error = FieldError(field="after", code="not_found", message="No such workspace.")
-                raise InvalidFieldsError(error)
+                raise InvalidFieldsError.of("after", "not_found", "No such workspace.")
             found = found.filter(workspace_id__gt=last.workspace_id)
         # One more row shows whether there is a next page.
         rows = list(found.order_by("workspace_id")[: page["limit"] + 1])

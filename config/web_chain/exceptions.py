@@ -2,7 +2,7 @@
 
 import math
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from django.http import HttpResponse
 from django.views.debug import SafeExceptionReporterFilter
@@ -35,6 +35,11 @@ class InvalidFieldsError(WebError):
         super().__init__(400)
         self.errors = errors
 
+    @classmethod
+    def of(cls, field: str | None, code: str, message: str) -> Self:
+        """The error of one field."""
+        return cls(FieldError(field=field, code=code, message=message))
+
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """The response to an exception of a view; None if the middleware has to log it.
@@ -43,7 +48,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse |
     """
     if isinstance(exc, exceptions.ParseError):
         code, message = str(exc.get_codes()), str(exc.detail)
-        exc = InvalidFieldsError(FieldError(field=None, code=code, message=message))
+        exc = InvalidFieldsError.of(None, code, message)
     if not isinstance(exc, exceptions.APIException):
         return None
     shown = exc if isinstance(exc, WebError) else WebError(exc.status_code)

@@ -151,7 +151,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     def _likely_name(self, name: str) -> str | None:
         known = {_folded(known): known for known in (*self.fields, *self.ignored_names)}
         sent = _folded(name)
-        close = difflib.get_close_matches(sent, known, n=1)
+        close = difflib.get_close_matches(sent, known, n=1, cutoff=0.7)
         # "name" is not a close match of "connectionname".
         close += [key for key in known if len(sent) >= MIN_PART_LENGTH and sent in key]
         return known[close[0]] if close else None

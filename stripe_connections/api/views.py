@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from config.observability.requests import note_connection, request_id
-from config.web_chain.envelope import FieldError, success_response
+from config.web_chain.envelope import success_response
 from config.web_chain.exceptions import InvalidFieldsError, WebError
 from config.web_chain.parsers import json_object, query
 from config.web_chain.serializers import DEFAULT_PAGE
@@ -68,11 +68,10 @@ class StripeConnectionViewSet(ViewSet):
             case idempotency.KeyReusedError():
                 exc = WebError(422)
             case queries.UnknownConnectionError():
-                error = FieldError(field="after", code="not_found", message="No such connection.")
-                exc = InvalidFieldsError(error)
+                exc = InvalidFieldsError.of("after", "not_found", "No such connection.")
             case verification.VerificationError() | RestoreError():
                 name = API_NAMES.get(exc.field, exc.field)
-                exc = InvalidFieldsError(FieldError(field=name, code=exc.code, message=exc.message))
+                exc = InvalidFieldsError.of(name, exc.code, exc.message)
             case LeakedSecretError():
                 exc = WebError(409)
             case verification.VerificationUnavailableError():
@@ -97,8 +96,7 @@ class StripeConnectionViewSet(ViewSet):
         keep_seconds = changes.pop("keep_seconds", 0)
         if keep_seconds and "webhook_secret" not in changes:
             message = "webhookSecretKeepSeconds needs a new webhookSecret."
-            error = FieldError(field="webhookSecret", code="required", message=message)
-            raise InvalidFieldsError(error)
+            raise InvalidFieldsError.of("webhookSecret", "required", message)
         return _updated(request, changes, keep_seconds)
 
     def set_status(self, request: Request, workspace_id: str) -> HttpResponse:
@@ -165,8 +163,7 @@ def idempotency_key(request: Request) -> str | None:
     key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not re.fullmatch(r"[ -+\--~]{1,255}", key):
         message = "Send one Idempotency-Key of 1 to 255 printable ASCII characters, no comma."
-        error = FieldError(field="Idempotency-Key", code="invalid", message=message)
-        raise InvalidFieldsError(error)
+        raise InvalidFieldsError.of("Idempotency-Key", "invalid", message)
     return key
 
 

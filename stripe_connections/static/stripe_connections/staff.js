@@ -2,6 +2,7 @@
 "use strict";
 {
   for (const shown of document.querySelectorAll(".field-biz_id .readonly, #id_stripe_account_id")) {
+    if (!(shown.value ?? shown.textContent).trim()) continue;
     const label = shown.closest(".form-row").querySelector("label");
     label.id ||= `label-${shown.id || "biz_id"}`;
     const button = document.createElement("button");

@@ -49,10 +49,12 @@ def test_unknown_name_is_refused_with_a_suggestion(manager):
 
 @UNTOUCHED
 def test_unknown_name_without_a_similar_one_is_refused(manager):
-    names = ["workspaceId", "x", "_", "zzzz", "a" * 40]
-    found = {name: errors_of(manager.update(NAMED | {name: None})) for name in names}
+    names = ["workspaceId", "username", "x", "_", "zzzz", "a" * 40]
+    found = {name: errors_for(manager, name, None) for name in names}
 
-    assert found == {name: (400, [(name, "unknown")]) for name in names}
+    assert found == {
+        name: [{"field": name, "code": "unknown", "message": "Unknown field."}] for name in names
+    }
 
 
 SUSPICIOUS = [

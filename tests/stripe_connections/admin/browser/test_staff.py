@@ -114,6 +114,10 @@ def test_buttons_of_the_form_copy_the_id_and_verify_the_key(open_as):
     expect(page.get_by_text("1 connection verified.")).to_be_visible()
     expect(page.get_by_label("New API key")).to_be_visible()
 
+    page.goto(f"{LIST}add/")
+    expect(page.get_by_label("API key")).to_be_visible()
+    expect(page.get_by_role("button", name="Copy", exact=True)).to_have_count(0)
+
 
 def test_policy_blocks_an_inline_script(open_as, complaints):
     page = open_as("demo-staff")
