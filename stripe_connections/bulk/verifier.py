@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from stripe_connections.secrets.keyring import keyring
 from stripe_connections.stripe_api.replies import Reply, Request
-from stripe_connections.stripe_api.verification import MAX_AT_ONCE, send
+from stripe_connections.stripe_api.verification import MAX_AT_ONCE, verify
 
 # Requests a second; about one account, one a second at most.
 COMMAND_RATE = 10.0
@@ -29,7 +29,7 @@ class Verifier:
         name = _request_name(request)
         if name not in self._sent:
             self._wait(request.account_id)
-            self._sent[name] = self._executor.submit(send, request)
+            self._sent[name] = self._executor.submit(verify, request, rate=None)
         return self._sent[name]
 
     def wait(self) -> None:

@@ -12,7 +12,7 @@ command sends many requests with the `Verifier` of `bulk/verifier.py`.
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Thread
@@ -100,7 +100,7 @@ def stored_request(connection: StripeConnection) -> Request:
     return request
 
 
-def _limit(request: Request) -> None:
+def limited(request: Request) -> None:
     """The rate of API and admin: TooManyAttemptsError beyond THROTTLE_STRIPE.
 
     By workspace and by key, so that a stolen key cannot be tried in many workspaces, nor many
@@ -114,37 +114,37 @@ def _limit(request: Request) -> None:
         raise TooManyAttemptsError(wait)
 
 
-def verify(request: Request | None, *, deadline: float | None = None) -> Reply:
-    """Send a request within the rate, log and count it. Not in a transaction.
+def verify(
+    request: Request | None,
+    *,
+    rate: Callable[[Request], None] | None = limited,
+    deadline: float | None = None,
+) -> Reply:
+    """Send a request and wait for the reply, `deadline` seconds at most. Not in a transaction.
 
-    Waits `deadline` seconds at most for the reply. Raises TooManyAttemptsError.
+    `rate` is called first. Without one, the caller limits and reports the requests itself, and
+    nothing is logged, counted or read from the database.
     """
     if request is None:
         return Reply()
-    _limit(request)
+    if rate:
+        rate(request)
     started = perf_counter()
-    reply = send(request, deadline)
-    fields = {
-        "outcome": reply.verification,
-        "cause": reply.cause,
-        "status": reply.status,
-        "duration_ms": round((perf_counter() - started) * 1000, 2),
-    }
-    logger.info("verification", extra={"fields": fields})
-    metrics.verifications(reply.verification, reply.cause or "").inc()
-    return reply
-
-
-def send(request: Request, deadline: float | None = None) -> Reply:
-    """Send a request for a caller that limits and reports its requests itself.
-
-    Nothing is logged, counted or read from the database.
-    """
-    return replace(
+    reply = replace(
         _within(DEADLINE_SECONDS if deadline is None else deadline, request),
         at=timezone.now(),
         fingerprints=frozenset(keyring().fingerprints(request.api_key)),
     )
+    if rate:
+        fields = {
+            "outcome": reply.verification,
+            "cause": reply.cause,
+            "status": reply.status,
+            "duration_ms": round((perf_counter() - started) * 1000, 2),
+        }
+        logger.info("verification", extra={"fields": fields})
+        metrics.verifications(reply.verification, reply.cause or "").inc()
+    return reply
 
 
 def judged(

@@ -27,7 +27,7 @@ HUGE = b" " * 70_000 + json.dumps({"id": STORED}).encode()
 
 def verify(key=None, account_id=None):
     request = Request(key or random_api_key(), account_id, workspace_id=1)
-    return verification.send(request)
+    return verification.verify(request, rate=None)
 
 
 def facts(reply):
@@ -438,7 +438,7 @@ def test_missing_request_is_neither_counted_nor_logged(connection, stripe):
 
 def test_verification_without_a_rate_is_not_logged(connection, stripe):
     with written_log() as log:
-        verification.send(verification.stored_request(connection))
+        verification.verify(verification.stored_request(connection), rate=None)
 
     assert log.getvalue() == ""
 
