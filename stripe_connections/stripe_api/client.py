@@ -109,13 +109,7 @@ class _BoundedClient(stripe.HTTPClient):
         self.reply = Reply()
 
     def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        post_data: Any = None,
-        *,
-        _usage: Any = None,
+        self, method: str, url: str, headers: Mapping[str, str] | None, *_body: Any, **_usage: Any
     ) -> tuple[str, int, Mapping[str, str]]:
         self.reply = Reply(cause=Cause.UNREACHABLE.value)
         try:
