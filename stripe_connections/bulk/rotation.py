@@ -1,7 +1,7 @@
 """Encrypts the secrets of many connections again, under the first of FERNET_KEYS.
 
 The other commands update one connection at a time through `services.py`, about 1,300 per second. A
-rotation writes 20,800, with one array for each column.
+rotation writes about 18,000, with one array for each column.
 """
 
 from collections.abc import Iterable, Sequence
