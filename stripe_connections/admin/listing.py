@@ -82,6 +82,21 @@ class BoundedPaginator(Paginator):
         return len(cast("QuerySet[Any]", self.object_list).values_list("pk")[:MAX_LISTED])
 
 
+class BoundedChangeList(ChangeList):
+    """Adds its filters to the links to forms, which lead back to it.
+
+    Django resolves the path of each link before it adds them: an eighth of the time of a search.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.filters, self.preserved_filters = self.preserved_filters, ""
+
+    def url_for_result(self, result: Any) -> str:
+        url = super().url_for_result(result)
+        return f"{url}?{self.filters}" if self.filters else url
+
+
 class BoundedListAdmin(UndeletableAdmin):
     """A list, newest first, that costs the same few queries for any number of rows."""
 
@@ -89,6 +104,9 @@ class BoundedListAdmin(UndeletableAdmin):
     ordering = ("-pk",)
     paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
 
     def action_checkbox(self, obj: Any) -> SafeString:
         """As Django's, whose template for each row takes a sixth of the time of a list."""

@@ -74,6 +74,24 @@ def test_checkbox_of_a_row_is_the_one_that_django_would_show(staff, connection):
 
 
 @ONE_DATABASE
+@pytest.mark.parametrize(
+    ("query", "filters"),
+    [
+        ({}, ""),
+        ({"q": "a & b", "mode": "live"}, "?_changelist_filters=q%3Da%2B%2526%2Bb%26mode%3Dlive"),
+    ],
+)
+def test_links_to_a_form_lead_back_to_the_filtered_list(staff, connection, query, filters):
+    connection.connection_name = "A & B"
+    connection.save()
+
+    page = staff.get(LIST, query).getvalue().decode()
+
+    links = re.findall(rf'href="({change_url(connection)}[^"]*)"', page)
+    assert links == [f"{change_url(connection)}{filters}"] * 2
+
+
+@ONE_DATABASE
 def test_list_begins_with_name_status_mode_and_problems(staff, connection):
     page = staff.get(LIST).getvalue().decode()
 
