@@ -23,11 +23,15 @@ def browser() -> Iterator["Browser"]:
     if CHROMIUM is None and not os.environ.get("CI"):
         pytest.skip("chromium is not installed: apt-get install chromium-headless-shell")
     # Most processes run no test with a browser, and the import takes a while.
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    # The default is five seconds.
+    expect.set_options(timeout=PATIENCE_MS)
     # Playwright's event loop belongs to this thread, so Django would refuse to query the database.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS
+        )
         yield browser
         browser.close()
