@@ -29,9 +29,26 @@ HOST = "127.0.0.2" if sys.platform == "linux" else LOCALHOST
 PATIENCE_SECONDS = 180
 
 
+# Sockets that are bound to a port and do not listen.
+_reserved: list[socket.socket] = []
+
+
 def free_port(host: str = LOCALHOST) -> int:
-    with closing(socket.create_server((host, 0))) as probe:
-        return int(probe.getsockname()[1])
+    """A port on which nothing listens.
+
+    On Linux, no other process gets it from the system either, before a server listens on it or
+    while the server starts again.
+    """
+    reserved = socket.socket()
+    # Servers set the same option, so they can listen nevertheless.
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind((host, 0))
+    port = int(reserved.getsockname()[1])
+    if sys.platform == "linux":
+        _reserved.append(reserved)
+    else:
+        reserved.close()
+    return port
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

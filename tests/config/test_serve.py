@@ -14,8 +14,7 @@ from django.core.management import CommandError, call_command
 
 from stripe_connections.management.commands.serve import names_of, url_of
 from tests.production import PRODUCTION
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.service import ROOT, free_port
 
 
 @pytest.fixture
@@ -25,10 +24,8 @@ def taken_port() -> Iterator[int]:
 
 
 def serve(**environment: str) -> subprocess.CompletedProcess[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     return subprocess.run(
-        [sys.executable, "manage.py", "serve", "--port", str(port)],
+        [sys.executable, "manage.py", "serve", "--port", str(free_port())],
         check=False,
         env={"PATH": os.environ["PATH"]} | PRODUCTION | environment,
         cwd=ROOT,

@@ -21,6 +21,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from rest_framework_simplejwt.settings import api_settings
 
 from tests.conftest import ApiClient
+from tests.service import free_port
 
 pytestmark = pytest.mark.only_on("sqlite", reason="tokens do not depend on the database")
 
@@ -66,7 +67,8 @@ class Provider:
         # Keys are cached by URL, and a port may be used again.
         self.path = f"/{uuid.uuid4()}"
         self.server: HTTPServer | None = None
-        self.port = 0
+        # It can start again on this port.
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -86,7 +88,6 @@ class Provider:
                 pass
 
         self.server = HTTPServer(("127.0.0.1", self.port), Handler)
-        self.port = self.server.server_port
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
 

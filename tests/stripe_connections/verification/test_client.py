@@ -1,7 +1,6 @@
 """How the client handles replies, failures and timeouts, with Stripe's library over real HTTP."""
 
 import json
-import socket
 import ssl
 import threading
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from stripe_connections.stripe_api import verification
 from stripe_connections.stripe_api.replies import Reply, Request
 from tests.conftest import log_lines, random_api_key, written_log
 from tests.fake_stripe import STORED
+from tests.service import free_port
 
 PERMISSION = "rak_accounts_kyc_basic_read"
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -264,8 +264,7 @@ def test_compressed_reply_is_unverified(stripe):
 
 
 def test_refused_connection_is_unverified(stripe, settings):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        settings.STRIPE_API_BASE = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    settings.STRIPE_API_BASE = f"http://127.0.0.1:{free_port()}"
 
     assert verify().verification == "unverified"
 
