@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -126,7 +126,13 @@ class Service(Process):
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes."""
-        return [p for p in self.process.children() if "resource_tracker" not in str(p.cmdline())]
+        found = []
+        for child in self.process.children():
+            # A process that was killed has no command line any more.
+            with suppress(psutil.NoSuchProcess):
+                if "resource_tracker" not in str(child.cmdline()):
+                    found.append(child)
+        return found
 
 
 class Demo(Service):
