@@ -139,7 +139,7 @@ def test_page_can_read_a_429_of_nginx(call, site, origins, tmp_path):
     nginx = Nginx(site.service.port, tmp_path / "slow", **slow)
 
     first = call(nginx=nginx, body=BODY, token="expired")
-    others = [site.ask({}, path="/web/", port=nginx.port) for _ in range(100)]
+    others = [site.ask({}, path="/web/", port=nginx.port) for _ in range(150)]
     limited = call(nginx=nginx, body=BODY, token="expired")
 
     nginx.stop()

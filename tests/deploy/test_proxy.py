@@ -166,25 +166,26 @@ def test_header_names_with_an_underscore_are_ignored(chain, listener):
 
 
 def test_forwarded_headers_of_the_client_are_ignored(chain):
-    """The rate limit for logins uses the address that Nginx sees.
+    """The rate limit for logins, ten a minute, uses the address that Nginx sees.
 
-    If 21 requests take less than two minutes, one minute has more than ten.
+    A body without a user name counts for the address only, and no password is hashed.
     """
-    responses = [
-        chain.ask(
-            {"username": f"nobody-{number}", "password": "wrong"},
+
+    def log_in(number):
+        return chain.ask(
+            {},
             path="/web/v1/auth/token",
             token="",
             X_Forwarded_For=f"198.51.100.{number}",
             X_Real_IP=f"198.51.100.{number}",
             Forwarded=f"for=198.51.100.{number}",
         )
-        for number in range(21)
-    ]
 
-    refused = [response for response in responses if response.status == 429]
+    responses = map(log_in, range(255))
+    refused = next((response for response in responses if response.status == 429), None)
+
     assert refused
-    assert int(refused[0].headers["retry-after"]) >= 1
+    assert int(refused.headers["retry-after"]) >= 1
 
 
 def test_address_from_a_trusted_gateway_is_used(chain, tmp_path):
@@ -244,7 +245,7 @@ def test_long_header_is_431_in_the_envelope(chain):
 def test_many_requests_are_429_in_the_envelope(chain, tmp_path):
     nginx = Nginx(chain.service.port, tmp_path / "slow", CLIENT_RATE="1r/m")
 
-    responses = [chain.ask({}, path="/web/", port=nginx.port) for _ in range(103)]
+    responses = [chain.ask({}, path="/web/", port=nginx.port) for _ in range(150)]
 
     nginx.stop()
     assert responses[0].status == 404
