@@ -275,6 +275,7 @@ def test_number_of_concurrent_requests_is_limited(workspace, make_connection, st
     for number in range(12):
         make_connection(workspace, f"sc_{number}", stripe_account_id=None)
     lock, active, most = threading.Lock(), 0, 0
+    are_concurrent = threading.Event()
     knows = stripe.answer
 
     def answer(handler):
@@ -282,6 +283,10 @@ def test_number_of_concurrent_requests_is_limited(workspace, make_connection, st
         with lock:
             active += 1
             most = max(most, active)
+            if active > 1:
+                are_concurrent.set()
+        # The first request is answered after the second one has arrived.
+        are_concurrent.wait(60)
         stripe.is_over.wait(0.02)
         with lock:
             active -= 1
