@@ -201,7 +201,8 @@ def test_slow_reply_exceeds_the_deadline(stripe, start):
     stripe.drips(start)
 
     assert verify().verification == "unverified"
-    assert len(stripe.requests) == 1
+    # None, if the request does not arrive before the deadline.
+    assert len(stripe.requests) <= 1
     assert not stripe.has_ended
 
 
@@ -219,7 +220,7 @@ def test_endless_reply_does_not_block_other_requests(stripe, start):
     stripe.drips(start, letters=10_000)
     assert verify().verification == "unverified"
 
-    places = [verification._places.acquire(timeout=10) for _ in range(verification.MAX_AT_ONCE)]
+    places = [verification._places.acquire(timeout=60) for _ in range(verification.MAX_AT_ONCE)]
     verification._places.release(len(places))
 
     assert all(places)
@@ -230,7 +231,8 @@ def test_timeout_is_unverified_and_not_retried(stripe):
     stripe.is_silent()
 
     assert verify().verification == "unverified"
-    assert len(stripe.requests) == 1
+    # None, if the request does not arrive before the time-out.
+    assert len(stripe.requests) <= 1
 
 
 def test_endless_body_is_not_read_completely(stripe):
