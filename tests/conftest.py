@@ -26,8 +26,8 @@ from tests.fake_stripe import fake_stripe, serving, stripe  # noqa: F401 - fixtu
 from tests.flush import flush_without_triggers
 from tests.openapi import check_every_answer
 from tests.service import Demo
+from workspaces import throttles
 from workspaces.models import Membership, Role, Tenant, Workspace
-from workspaces.throttles import counter
 from workspaces.tokens import RefreshToken
 
 flush_without_triggers()
@@ -40,6 +40,7 @@ DATABASE_FIXTURES = {"db", "transactional_db"}
 SERVERS = {"demo_server", "strict_server"}
 # Calls per day that `strict_server` allows each user.
 LIMIT = 60
+START_OF_A_DAY = 20_000 * 86_400
 
 
 @pytest.hookimpl(wrapper=True)
@@ -304,9 +305,13 @@ def ten_minutes_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 
 @pytest.fixture(autouse=True)
-def _reset_rate_limits() -> None:
-    """The counter lives in the process, so one test's calls would count against the next test."""
-    counter.clear()
+def _reset_rate_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has called yet, and a window of every rate begins and does not end.
+
+    The counter lives in the process, so one test's calls would count against the next test.
+    """
+    throttles.counter.clear()
+    monkeypatch.setattr(throttles, "time", lambda: START_OF_A_DAY + 0.5)
 
 
 def create_user(

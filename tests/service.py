@@ -27,6 +27,7 @@ LOCALHOST = "127.0.0.1"
 HOST = "127.0.0.2" if sys.platform == "linux" else LOCALHOST
 # Long enough for a busy machine: a test fails only if nothing happens at all.
 PATIENCE_SECONDS = 180
+DAY_SECONDS = 86_400
 
 
 # Sockets that are bound to a port and do not listen.
@@ -49,6 +50,13 @@ def free_port(host: str = LOCALHOST) -> int:
     else:
         reserved.close()
     return port
+
+
+def avoid_midnight() -> None:
+    """Wait for the next day if it is about to begin, because daily limits end with the day."""
+    left = DAY_SECONDS - time.time() % DAY_SECONDS
+    if left < PATIENCE_SECONDS:
+        time.sleep(left)
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

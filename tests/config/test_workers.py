@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import LIMIT
-from tests.service import PATIENCE_SECONDS, Demo, name_change, wait_for
+from tests.service import PATIENCE_SECONDS, Demo, avoid_midnight, name_change, wait_for
 
 CALLS = 100
 ROUTE = "web/v1/workspaces/<str:workspace_id>/stripe/connections/update"
@@ -33,6 +33,7 @@ def metrics_directory(strict_server: Demo) -> Path:
 @pytest.fixture(scope="module")
 def statuses(strict_server: Demo, token: str) -> Counter[int]:
     """The statuses of many concurrent updates, each over a new connection."""
+    avoid_midnight()
     with ThreadPoolExecutor(8) as pool:
         requests = [
             strict_server.request(token, name_change(f"Name {number}")) for number in range(CALLS)

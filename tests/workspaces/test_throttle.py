@@ -23,9 +23,7 @@ CALLERS = 12
 
 @pytest.fixture
 def limits(settings, monkeypatch):
-    """Return a function that sets the limits; the process is new, and a window starts."""
-    # The start of a day, and thus of every other window.
-    monkeypatch.setattr(throttles, "time", lambda: 20_000 * 86_400 + 0.5)
+    """Return a function that sets the limits; the process is new."""
     monkeypatch.setattr(throttles, "counter", throttles.Counter())
 
     def set_limits(**rates):

@@ -48,7 +48,7 @@ def user(make_user: Any, workspace: Any) -> User:
 
 @pytest.fixture
 def throttle(settings: Any, db: None, monkeypatch: Any) -> Any:
-    """Return a function that sets THROTTLE_TOKEN and NUM_PROXIES; a window starts."""
+    """Return a function that sets THROTTLE_TOKEN and NUM_PROXIES."""
 
     def set_rate(rate: str | None, proxies: int = 0) -> None:
         settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
@@ -56,8 +56,6 @@ def throttle(settings: Any, db: None, monkeypatch: Any) -> Any:
             "NUM_PROXIES": proxies,
         }
 
-    # The start of a window, because otherwise two calls could be in different windows.
-    monkeypatch.setattr(throttles, "time", lambda: 20_000 * 86_400 + 0.5)
     monkeypatch.setattr(throttles, "counter", throttles.Counter())
     return set_rate
 

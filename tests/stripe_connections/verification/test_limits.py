@@ -5,7 +5,6 @@ from django.conf import settings as django_settings
 
 from tests.conftest import ApiClient, random_api_key
 from tests.stripe_connections.bulk.conftest import run
-from workspaces import throttles
 from workspaces.models import Role
 
 # tests/workspaces/test_throttle.py tests the counters on both databases.
@@ -14,9 +13,8 @@ NAMED = {"connectionBizId": "sc_abc123"}
 
 
 @pytest.fixture
-def limit(settings, stripe, monkeypatch):
-    """Return a function that sets THROTTLE_STRIPE; the time is the start of an hour."""
-    monkeypatch.setattr(throttles, "time", lambda: 20_000 * 86_400 + 0.5)
+def limit(settings, stripe):
+    """Return a function that sets THROTTLE_STRIPE."""
 
     def set_limit(rate):
         settings.REST_FRAMEWORK = django_settings.REST_FRAMEWORK | {
