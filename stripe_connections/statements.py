@@ -182,9 +182,8 @@ def _on_postgresql(
     cursor: Any, update: Update, parameters: dict[str, Any], who: dict[str, Any]
 ) -> Any:
     """The values of READ_FIELDS, or None."""
-    versions = update.versions
     parameters |= {
-        "versions": None if versions is None else [v for v in versions if v <= MAX_VERSION],
+        "versions": None if update.versions is None else _array(update.versions),
         "timeout": update.timeout,
         "more": _json(update.more),
         "who": _json(who),
@@ -196,6 +195,11 @@ def _on_postgresql(
         parameters,
     )
     return cursor.fetchone()
+
+
+def _array(versions: Collection[int]) -> str:
+    """The versions as text of PostgreSQL, which psycopg sends ten times faster than a list."""
+    return f"{{{','.join(str(version) for version in versions if version <= MAX_VERSION)}}}"
 
 
 def _on_sqlite(cursor: Any, update: Update, parameters: dict[str, Any], who: dict[str, Any]) -> Any:
