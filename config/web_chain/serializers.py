@@ -18,7 +18,7 @@ MAX_PAGE = 100
 # The number of unknown names that get a suggestion, because comparing names is slow.
 MAX_SUGGESTIONS = 10
 # The shortest part of a known name that leads to a suggestion.
-MIN_PART_LENGTH = 4
+MIN_PART_LENGTH = 3
 UNNAMED = "Unknown field (name withheld because it may contain a secret)."
 
 _identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}").fullmatch
@@ -151,7 +151,8 @@ class StrictSerializer(serializers.Serializer[Any]):
     def _likely_name(self, name: str) -> str | None:
         known = {_folded(known): known for known in (*self.fields, *self.ignored_names)}
         sent = _folded(name)
-        close = difflib.get_close_matches(sent, known, n=1, cutoff=0.7)
+        # At 0.67, "username" would be close to "statusname".
+        close = difflib.get_close_matches(sent, known, n=1, cutoff=0.68)
         # "name" is not a close match of "connectionname".
         close += [key for key in known if len(sent) >= MIN_PART_LENGTH and sent in key]
         return known[close[0]] if close else None

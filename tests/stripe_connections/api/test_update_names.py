@@ -14,6 +14,7 @@ LIKELY = {
     "apikey": "apiKey",
     "api_key": "apiKey",
     "APIKEY": "apiKey",
+    "key": "apiKey",
     "apiKeys": "apiKey",
     "webhook_secret": "webhookSecret",
     "webhookSecrect": "webhookSecret",
@@ -22,8 +23,10 @@ LIKELY = {
     "description": "connectionDescription",
     "connection_biz_id": "connectionBizId",
     "accountId": "stripeAccountId",
+    "stripeId": "stripeAccountId",
     "endpoint": "partnerEndpoint",
     "config": "configJson",
+    "configuration": "configJson",
     "Status": "status",
 }
 
