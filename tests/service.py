@@ -156,6 +156,7 @@ class Demo(Service):
     def __init__(self, directory: Path, *, introduces: bool = False, **options: Any) -> None:
         path, self.filled = directory / "db.sqlite3", directory / "filled.sqlite3"
         more = {"DEBUG": "true", "ALLOWED_HOSTS": "", "NUM_PROXIES": "0", "THROTTLE_TOKEN": ""}
+        more["DJANGO_SETTINGS_MODULE"] = "tests.patient_settings"
         if Demo.first and not introduces:
             shutil.copy(Demo.first.filled, path)
             super().__init__(f"sqlite:///{path}", directory, **more | options)

@@ -37,7 +37,7 @@ class Scene:
         self.database_url = database_url
         self.log = log
         self.environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.patient_settings",
             "DATABASE_URL": database_url,
             "ENV_FILE": os.devnull,
             "DEBUG": "true",
