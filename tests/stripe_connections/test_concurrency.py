@@ -24,7 +24,7 @@ from stripe_connections.secrets.keyring import keyring
 from stripe_connections.statements import MEMORY_SECONDS
 from stripe_connections.stripe_api.replies import Verification
 from tests.conftest import ApiClient, plain_secrets, random_api_key, random_webhook_secret
-from tests.service import PATIENCE_SECONDS
+from tests.service import wait_for
 from workspaces.models import Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("database_file")]
@@ -85,14 +85,13 @@ def at_once(manager, connection):
 
 
 def wait_for_locks(count):
-    """Wait until this number of sessions wait for a lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    """Wait until this number of sessions wait for a lock in the database of this process."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
     with database.cursor() as cursor:
-        for _ in range(PATIENCE_SECONDS * 100):
-            if cursor.execute(waiting).fetchone() == (count,):
-                return
-            time.sleep(0.01)
-    raise AssertionError("They do not wait.")
+        wait_for(lambda: cursor.execute(waiting).fetchone() == (count,), f"{count} waits")
 
 
 def test_fifty_parallel_updates_all_survive(at_once, connection):

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -18,12 +17,15 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection as database
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.service import ROOT, wait_for
+
 # For a longer trial, set KILL_ROWS=20000.
 ROWS = int(os.environ.get("KILL_ROWS", "400"))
 UPDATES = ROWS // 10
 IMPORTED = 300
 SCENE = "tests.stripe_connections.bulk.scene"
+KILLED = "killed"
+SESSIONS = f"SELECT 1 FROM pg_stat_activity WHERE application_name = '{KILLED}'"
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 # The database is created once, and copied for each test.
@@ -48,11 +50,11 @@ class Scene:
             "SCENE_LOG": str(log),
         }
 
-    def start(self, *command, keys=(NEW, OLD), stdout=subprocess.PIPE, stderr=None):
+    def start(self, *command, keys=(NEW, OLD), stdout=subprocess.PIPE, stderr=None, **more):
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env=self.environment | {"FERNET_KEYS": ",".join(keys)},
+            env=self.environment | {"FERNET_KEYS": ",".join(keys)} | more,
             stdout=stdout,
             stderr=stderr,
             text=True,
@@ -65,12 +67,15 @@ class Scene:
 
     def kill(self, command, batches, **options):
         """Kill the command after this number of batches; return the lines with its progress."""
-        killed = self.start(*command, stderr=subprocess.PIPE, **options)
+        killed = self.start(*command, stderr=subprocess.PIPE, PGAPPNAME=KILLED, **options)
         lines = [killed.stderr.readline() for _ in range(batches)]
         assert all(lines)
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
         assert killed.returncode == -signal.SIGKILL
+        if not self.database_url.startswith("sqlite"):
+            # PostgreSQL completes what it has received: it may commit one more batch.
+            wait_for(lambda: self.rows(SESSIONS) == [], "The end of the session")
         return lines
 
     def rows(self, sql):
