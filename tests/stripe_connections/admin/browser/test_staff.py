@@ -123,10 +123,11 @@ def test_policy_blocks_an_inline_script(open_as, complaints):
     page = open_as("demo-staff")
     page.goto(f"{LIST}find-by-key/")
 
-    page.evaluate(
-        "document.body.append(Object.assign(document.createElement('script'),"
-        " {textContent: 'window.ran = true'}))"
-    )
+    with page.expect_console_message(lambda message: blocked_by_the_policy([message.text])):
+        page.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'),"
+            " {textContent: 'window.ran = true'}))"
+        )
 
     assert page.evaluate("window.ran") is None
     assert len(blocked_by_the_policy(complaints)) == 1
