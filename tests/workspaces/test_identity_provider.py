@@ -276,13 +276,13 @@ def test_declared_algorithm_selects_between_keys_of_one_type(other, order, provi
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
-@pytest.mark.parametrize(("leeway", "status"), [(0, 401), (30, 200)])
+@pytest.mark.parametrize(("leeway", "status"), [(0, 401), (900, 200)])
 def test_clock_of_the_provider_may_be_ahead_by_the_leeway(
     claim, leeway, status, provider, monkeypatch
 ):
     monkeypatch.setattr(api_settings, "LEEWAY", leeway)
 
-    assert call(provider.token(**{claim: int(time.time()) + 20})).status_code == status
+    assert call(provider.token(**{claim: int(time.time()) + 600})).status_code == status
 
 
 def test_audience_may_be_one_of_a_list(provider):
