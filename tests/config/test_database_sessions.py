@@ -3,11 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from socket import create_server
+from wsgiref.util import setup_testing_defaults
 
 import psycopg
 import pytest
 from django.db import NotSupportedError, OperationalError, connection, transaction
 
+from config.wsgi import application
 from tests.service import PATIENCE_SECONDS
 from workspaces.models import CallCount
 
@@ -126,3 +128,20 @@ def test_connection_detects_a_lost_server(db):
     used = connection.connection.info.get_parameters()
 
     assert (used["tcp_user_timeout"], used["keepalives_idle"]) == ("5000", "5")
+
+
+@pytest.mark.parametrize(("max_age", "is_kept"), [(60, True), (0, False)])
+def test_request_replaces_a_session_older_than_conn_max_age(
+    transactional_db, monkeypatch, max_age, is_kept
+):
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", max_age)
+    connection.close()
+    old = session()
+
+    # This page reads nothing from the database.
+    environ = {"PATH_INFO": "/healthz"}
+    setup_testing_defaults(environ)
+    application(environ, lambda *_: None)
+
+    assert (session() == old) is is_kept
+    connection.close()
