@@ -47,8 +47,8 @@ class FakeStripe:
         self.is_over = threading.Event()
         # Whether `drips` sent its whole response.
         self.has_ended = False
-        # Shortens the client's timeouts.
-        self.hurry: Callable[[], None] = lambda: None
+        # Shortens the client's timeouts; the deadline is in seconds.
+        self.hurry: Callable[[float], None] = lambda _: None
         self.answer: Callable[[Handler], None]
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -108,12 +108,15 @@ class FakeStripe:
             self.has_ended = True
             handler.wfile.write(end)
 
-        self.hurry()
+        self.hurry(3)
         self.answer = answer
 
     def is_silent(self) -> None:
-        """Accept the request and never respond."""
-        self.hurry()
+        """Accept the request and never respond.
+
+        The client sends it for certain; this may receive it after the client has given up.
+        """
+        self.hurry(60)
 
         def answer(_: Handler) -> None:
             self.is_over.wait(60)
@@ -156,9 +159,9 @@ def stripe(fake_stripe: FakeStripe, settings: Any, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(client, "READ_SECONDS", read)
         monkeypatch.setattr(verification, "DEADLINE_SECONDS", deadline)
 
-    def hurry() -> None:
-        """Wait only long enough for the request to arrive on a busy machine."""
-        wait(read=1, deadline=3)
+    def hurry(deadline: float) -> None:
+        """Wait only a second for a part of the response."""
+        wait(read=1, deadline=deadline)
 
     # The fake answers, so wait for it, however busy the machine is.
     monkeypatch.setattr(client, "CONNECT_SECONDS", 60)

@@ -9,6 +9,7 @@ from stripe_connections import services, use
 from stripe_connections.audit.records import Actor, Source
 from stripe_connections.undo import leaks
 from tests.conftest import random_api_key, random_webhook_secret
+from tests.service import wait_for
 from tests.stripe_connections.canary.conftest import (
     CONNECTIONS,
     LOGIN,
@@ -146,6 +147,7 @@ def test_verification_shows_no_secret(client, canaries, look_everywhere, stripe,
     response = client.update(secret_body(canaries, stripeAccountId="acct_given"))
 
     assert response.status_code == status
+    wait_for(lambda: stripe.keys, "The request")
     assert stripe.keys[0] == canaries.planted["apiKey"]
     assert look_everywhere(response) == set()
 
@@ -162,6 +164,7 @@ def test_verify_call_shows_no_secret(client, canaries, look_everywhere, stripe, 
     response = client.post(path, {"connectionBizId": "sc_abc123"}, "application/json")
 
     assert response.status_code == status
+    wait_for(lambda: stripe.keys, "The request")
     assert stripe.keys == [canaries.planted["apiKey"]]
     assert look_everywhere(response) == set()
 
