@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
+from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView, TemplateView
 from django_otp.admin import OTPAdminSite
 
@@ -29,7 +30,9 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url="/static/stripe_connections/favicon.svg")),
     path("openapi.json", openapi_json, name="openapi"),
     # The document for people, with which they can also execute calls.
-    path("docs/", TemplateView.as_view(template_name="openapi/docs.html"), name="docs"),
+    path(
+        "docs/", require_safe(TemplateView.as_view(template_name="openapi/docs.html")), name="docs"
+    ),
     path("admin/", admin.site.admin_view(front_page)),
     path("admin/", admin.site.urls),
     path("web/v1/", include("workspaces.urls")),

@@ -300,6 +300,7 @@ def test_document_is_served_and_can_be_revalidated(client):
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs/"])
 def test_document_and_page_do_not_allow_post(client, path):
     assert client.post(path, secure=True).status_code == 405
+    assert client.options(path, secure=True).status_code == 405
 
 
 def test_page_has_no_inline_code_and_loads_nothing_from_other_hosts(client):
