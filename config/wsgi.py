@@ -35,7 +35,7 @@ try:
 except (ImproperlyConfigured, CommandError) as error:
     sys.exit(f"Error: {error}")
 
-# These handlers have nothing to do: there is no cache, and no request sets a URLconf.
+# These handlers would only take time. The service has no cache, and one URLconf for all requests.
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)
 # `WebHandler` does the same when the next request of the thread starts.

@@ -152,12 +152,11 @@ def portal_admits(request: HttpRequest) -> bool:
 
     Every code is compared, each in constant time.
     """
-    codes = settings.PORTAL_ACCESS_CODE
-    if not codes:
+    if not settings.PORTAL_ACCESS_CODE:
         return True
     # WSGI decodes headers as Latin-1 (PEP 3333).
     sent = request.META.get("HTTP_X_PORTAL_ACCESS_CODE", "").encode("latin-1", "replace")
-    matches = [hmac.compare_digest(sent, code) for code in _codes(codes)]
+    matches = [hmac.compare_digest(sent, code) for code in _codes(settings.PORTAL_ACCESS_CODE)]
     return any(matches)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from itertools import chain
 from typing import Any, cast
 
 from django.conf import settings
@@ -19,12 +18,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from stripe_connections.audit.history import field_label
+from stripe_connections.bulk import census
 from stripe_connections.models import (
     SECRET_FIELDS,
     UPDATABLE_FIELDS,
     Mode,
     Status,
-    StripeConnection,
     in_mode,
 )
 from stripe_connections.stripe_api.replies import Verification
@@ -62,12 +61,9 @@ def _unreadable() -> Iterator[int]:
     A generator, because only a query that needs them shall read the secrets. To check all of a
     large table takes minutes; the commands do.
     """
-    # Tuples, because models would take half as long as the check.
-    known = ("pk", "biz_id", "workspace_id")
-    rows = StripeConnection.objects.values_list(*known, *SECRET_FIELDS, named=True)
-    ends = chain(*(rows.order_by(order)[: MAX_LISTED // 2] for order in ("pk", "-pk")))
-    for row in {*ends}:
-        if any(secret and secret.position(row) is None for secret in row[len(known) :]):
+    for row in census.oldest_and_newest(MAX_LISTED):
+        secrets = (getattr(row, name) for name in SECRET_FIELDS)
+        if any(secret and secret.position(row) is None for secret in secrets):
             yield row.pk
 
 
