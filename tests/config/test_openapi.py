@@ -298,7 +298,7 @@ def test_document_is_served_and_can_be_revalidated(client):
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs/"])
-def test_document_and_page_do_not_allow_post(client, path):
+def test_document_and_page_can_only_be_read(client, path):
     assert client.post(path, secure=True).status_code == 405
     assert client.options(path, secure=True).status_code == 405
 
